@@ -1,0 +1,49 @@
+//! The processor: fused layers, in-place optimisers, blocks on threads.
+
+use dfdx::prelude::*;
+
+use super::{Backend, Real, plain_dense};
+use crate::{
+    kernel,
+    optim::{AdamWStep, SgdStep},
+};
+
+impl<E: Real> Backend<E> for Cpu
+where
+    Cpu: Device<E>,
+{
+    fn seeded(&self, seed: u64) -> Self {
+        Cpu::seed_from_u64(seed)
+    }
+
+    fn dense<const I: usize, const O: usize, T: Tape<E, Self>>(
+        x: Tensor<(usize, Const<I>), E, Self, T>,
+        weight: &Tensor<Rank2<O, I>, E, Self>,
+        bias: &Tensor<Rank1<O>, E, Self>,
+        input_gradient: bool,
+    ) -> Result<Tensor<(usize, Const<O>), E, Self, T>, CpuError> {
+        if !kernel::contiguous(&x) {
+            return plain_dense(x, weight, bias);
+        }
+        kernel::dense(x, weight, bias, input_gradient)
+    }
+
+    fn adamw<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+        first: &mut Tensor<(usize,), E, Self>,
+        second: &mut Tensor<(usize,), E, Self>,
+        step: &AdamWStep,
+    ) -> Result<(), CpuError> {
+        kernel::adamw(parameter, gradients, first, second, step)
+    }
+
+    fn sgd<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+        velocity: &mut Tensor<(usize,), E, Self>,
+        step: &SgdStep,
+    ) -> Result<(), CpuError> {
+        kernel::sgd(parameter, gradients, velocity, step)
+    }
+}

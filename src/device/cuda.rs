@@ -1,0 +1,35 @@
+//! The GPU: dfdx's own operations, one block after the other.
+
+use dfdx::prelude::*;
+
+use super::{Backend, Execute, Real};
+
+impl<E: Real> Backend<E> for Cuda
+where
+    Cuda: Device<E>,
+{
+    /// The device as it is: a new one would be a new CUDA context, so dropout draws from the device's one stream.
+    fn seeded(&self, _seed: u64) -> Self {
+        self.clone()
+    }
+}
+
+/// In order: neither the device nor its tensors can go to another thread.
+impl<U> Execute<U> for Cuda {
+    fn each<R: Send>(
+        units: &mut [U],
+        _threads: usize,
+        work: &(dyn Fn(usize, &mut U) -> R + Sync),
+    ) -> Vec<R> {
+        units.iter_mut().enumerate().map(|(i, unit)| work(i, unit)).collect()
+    }
+
+    fn map<R: Send>(
+        units: &[U],
+        jobs: usize,
+        _threads: usize,
+        work: &(dyn Fn(&[U], usize) -> R + Sync),
+    ) -> Vec<R> {
+        (0..jobs).map(|job| work(units, job)).collect()
+    }
+}

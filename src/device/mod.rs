@@ -1,0 +1,110 @@
+//! What the library asks of a device beyond dfdx: its own numbers, fast paths, and how blocks run side by side.
+
+mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod execute;
+mod real;
+
+pub use execute::Execute;
+pub use real::Real;
+
+use dfdx::prelude::*;
+
+use crate::optim::{AdamWStep, SgdStep};
+
+/// A device that trains blocks: the processor ([`Cpu`]) or, with the feature `cuda`, a GPU.
+///
+/// The methods have a plain version in dfdx's own operations; a device with a faster one overrides it, and the
+/// plain one stays as its test.
+pub trait Backend<E: Real>: Device<E> {
+    /// This device with a random stream of its own, so that what a layer draws (dropout) depends on the seed alone.
+    fn seeded(&self, seed: u64) -> Self;
+
+    /// y = x Wᵀ + b, for x: `[batch, I]`, W: `[O, I]`, b: `[O]`.
+    ///
+    /// Where `input_gradient` is false nothing will ask for the gradient with respect to x, and a device need not
+    /// compute it.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn dense<const I: usize, const O: usize, T: Tape<E, Self>>(
+        x: Tensor<(usize, Const<I>), E, Self, T>,
+        weight: &Tensor<Rank2<O, I>, E, Self>,
+        bias: &Tensor<Rank1<O>, E, Self>,
+        input_gradient: bool,
+    ) -> Result<Tensor<(usize, Const<O>), E, Self, T>, Self::Err> {
+        let _ = input_gradient;
+        plain_dense(x, weight, bias)
+    }
+
+    /// One AdamW step of one parameter tensor, in place; its gradient is spent.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn adamw<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+        first: &mut Tensor<(usize,), E, Self>,
+        second: &mut Tensor<(usize,), E, Self>,
+        step: &AdamWStep,
+    ) -> Result<(), Self::Err> {
+        plain_adamw(parameter, gradients, first, second, step)
+    }
+
+    /// One step of stochastic gradient descent of one parameter tensor, in place; its gradient is spent.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn sgd<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+        velocity: &mut Tensor<(usize,), E, Self>,
+        step: &SgdStep,
+    ) -> Result<(), Self::Err> {
+        plain_sgd(parameter, gradients, velocity, step)
+    }
+}
+
+/// The dense layer in dfdx's own operations.
+pub(crate) fn plain_dense<const I: usize, const O: usize, E: Real, D: Device<E>, T: Tape<E, D>>(
+    x: Tensor<(usize, Const<I>), E, D, T>,
+    weight: &Tensor<Rank2<O, I>, E, D>,
+    bias: &Tensor<Rank1<O>, E, D>,
+) -> Result<Tensor<(usize, Const<O>), E, D, T>, D::Err> {
+    let shape = (x.shape().0, Const::<O>);
+    x.try_matmul(weight.retaped::<T>().try_permute()?)?
+        .try_add(bias.retaped::<T>().try_broadcast_like(&shape)?)
+}
+
+/// AdamW in dfdx's own operations.
+pub(crate) fn plain_adamw<S: Shape, E: Real, D: Device<E>>(
+    parameter: &mut Tensor<S, E, D>,
+    gradients: &mut Gradients<E, D>,
+    first: &mut Tensor<(usize,), E, D>,
+    second: &mut Tensor<(usize,), E, D>,
+    step: &AdamWStep,
+) -> Result<(), D::Err> {
+    gradients.get_or_alloc_mut(parameter)?;
+    let gradient = gradients.get(parameter).try_reshape_like(first.shape())?;
+    first.try_axpy(step.beta1, &gradient, 1.0 - step.beta1)?;
+    second.try_axpy(step.beta2, &gradient.try_square()?, 1.0 - step.beta2)?;
+    let root = second.clone().try_mul(E::of(step.correction2))?.try_sqrt()?;
+    let update = first.clone().try_div(root.try_add(E::of(step.epsilon))?)?;
+    let shape = *parameter.shape();
+    parameter.try_axpy(step.keep, &update.try_reshape_like(&shape)?, -step.rate)
+}
+
+/// Stochastic gradient descent in dfdx's own operations.
+pub(crate) fn plain_sgd<S: Shape, E: Real, D: Device<E>>(
+    parameter: &mut Tensor<S, E, D>,
+    gradients: &mut Gradients<E, D>,
+    velocity: &mut Tensor<(usize,), E, D>,
+    step: &SgdStep,
+) -> Result<(), D::Err> {
+    gradients.get_or_alloc_mut(parameter)?;
+    let gradient = gradients.get(parameter).try_reshape_like(velocity.shape())?;
+    velocity.try_axpy(step.momentum, &gradient, 1.0)?;
+    let shape = *parameter.shape();
+    parameter.try_axpy(step.keep, &velocity.clone().try_reshape_like(&shape)?, -step.rate)
+}

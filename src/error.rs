@@ -1,0 +1,106 @@
+//! One error type for the whole crate.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong. Each variant holds what was being done, what was expected, and what came.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting outside of its range.
+    #[error("{setting}: expected {expected}, found {found}")]
+    Config {
+        /// The setting, as the user writes it: `DiscreteTime::blocks`.
+        setting: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        found: String,
+    },
+
+    /// An argument whose value, length or shape does not suit the call.
+    #[error("{operation}: expected {expected}, found {found}")]
+    Argument {
+        /// The call: `NoProp::train_step`.
+        operation: &'static str,
+        /// What it takes.
+        expected: String,
+        /// What it got.
+        found: String,
+    },
+
+    /// A data file whose content is not what its format, or the caller, says.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+
+    /// A file that the operating system does not let us read or write.
+    #[error("{}: cannot {operation}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// `read`, `write`, …
+        operation: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    /// The device (processor or GPU) could not do its part, for lack of memory most often.
+    #[error("{operation}: the device failed: {message}")]
+    Device {
+        /// What was being computed.
+        operation: &'static str,
+        /// What the device said.
+        message: String,
+    },
+
+    /// A loss that is no longer a finite number. No weight has been changed by the step that found it.
+    #[error(
+        "the loss of block {block} became {loss} at step {step}; \
+         try a smaller learning rate, normalised inputs, or a smaller eta"
+    )]
+    Diverged {
+        /// The block, counted from 1.
+        block: usize,
+        /// The step, counted from 1 over the life of the trainer.
+        step: u64,
+        /// The loss: NaN or infinite.
+        loss: f64,
+    },
+}
+
+impl Error {
+    pub(crate) fn config(
+        setting: &'static str,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Self {
+        Self::Config { setting, expected: expected.into(), found: found.to_string() }
+    }
+
+    pub(crate) fn argument(
+        operation: &'static str,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Self {
+        Self::Argument { operation, expected: expected.into(), found: found.to_string() }
+    }
+
+    pub(crate) fn file(path: &Path, expected: impl Into<String>, found: impl ToString) -> Self {
+        Self::File { path: path.to_owned(), expected: expected.into(), found: found.to_string() }
+    }
+
+    pub(crate) fn io(path: &Path, operation: &'static str, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), operation, source }
+    }
+
+    /// For `map_err` on what dfdx returns: its error type depends on the device.
+    pub(crate) fn device<Err: std::fmt::Debug>(operation: &'static str) -> impl Fn(Err) -> Self {
+        move |err| Self::Device { operation, message: format!("{err:?}") }
+    }
+}

@@ -1,0 +1,119 @@
+//! What all heads with classes share.
+
+use dfdx::prelude::*;
+use num_traits::Float;
+
+use super::Classification;
+use crate::{
+    data::{Labels, Targets},
+    device::{Backend, Real},
+};
+
+pub(super) fn embed<const C: usize, const Z: usize, E: Real>(
+    table: &[E],
+    labels: &Labels<C>,
+) -> Vec<E> {
+    let rows: Vec<usize> = labels.as_slice().iter().map(|&y| y as usize).collect();
+    crate::data::select_rows::<Z, E>(table, &rows)
+}
+
+pub(super) fn one_hot<const C: usize, E: Real>(labels: &Labels<C>) -> Vec<E> {
+    let mut out = vec![E::zero(); labels.len() * C];
+    for (row, &y) in out.chunks_exact_mut(C.max(1)).zip(labels.as_slice()) {
+        row[y as usize] = E::one();
+    }
+    out
+}
+
+/// softmax(o) W.
+pub(super) fn estimate<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
+    output: Tensor<(usize, C), E, D, T>,
+    table: &Tensor<(C, Const<Z>), E, D>,
+    learned: bool,
+) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err> {
+    let probabilities = output.try_softmax::<Axis<1>>()?;
+    if learned {
+        // The embedding gets a gradient under its own name.
+        return probabilities.try_matmul(table.retaped::<T>());
+    }
+    probabilities.try_matmul(table.clone())
+}
+
+/// The class with the largest number in each row; the first of equals.
+pub(super) fn predictions<const C: usize, E: Real>(rows: &[E]) -> Vec<u32> {
+    let largest = |row: &[E]| {
+        let first = (0, E::neg_infinity());
+        row.iter().enumerate().fold(first, |best, (c, &v)| if v > best.1 { (c, v) } else { best }).0
+    };
+    rows.chunks_exact(C.max(1)).map(|row| largest(row) as u32).collect()
+}
+
+pub(super) fn correct<const C: usize, E: Real>(output: &[E], labels: &Labels<C>) -> usize {
+    let predicted = predictions::<C, E>(output);
+    predicted.iter().zip(labels.as_slice()).filter(|(a, b)| a == b).count()
+}
+
+pub(super) fn evaluate<const C: usize, E: Real>(
+    probabilities: &[E],
+    labels: &Labels<C>,
+) -> Classification {
+    let rows = labels.len();
+    let of = |sum: f64| if rows == 0 { f64::NAN } else { sum / rows as f64 };
+    let correct = correct(probabilities, labels);
+    // A probability that underflows counts as the smallest number there is, so that one row is not everything.
+    let log = |p: E| Float::max(p, E::min_positive_value()).as_f64().ln();
+    let likelihood: f64 = probabilities
+        .chunks_exact(C.max(1))
+        .zip(labels.as_slice())
+        .map(|(row, &y)| log(row[y as usize]))
+        .sum();
+    Classification {
+        rows,
+        correct,
+        accuracy: of(correct as f64),
+        negative_log_likelihood: -of(likelihood),
+    }
+}
+
+/// The methods of [`Head`](super::Head) in which heads with classes do not differ.
+macro_rules! class_methods {
+    ($c:ident) => {
+        type Out = Const<$c>;
+        type Targets = Labels<$c>;
+        type Row = [E; $c];
+        type Prediction = u32;
+        type Evaluation = Classification;
+        const CLASSES: bool = true;
+
+        fn embed(table: &[E], targets: &Labels<$c>) -> Vec<E> {
+            classes::embed::<$c, Z, E>(table, targets)
+        }
+
+        fn one_hot(targets: &Labels<$c>) -> Vec<E> {
+            classes::one_hot(targets)
+        }
+
+        fn answer<D: Backend<E>>(
+            output: Tensor<(usize, Const<$c>), E, D>,
+        ) -> Result<Tensor<(usize, Const<$c>), E, D>, D::Err> {
+            output.try_softmax::<Axis<1>>()
+        }
+
+        fn rows(answers: &[E]) -> Vec<[E; $c]> {
+            answers.as_chunks().0.to_vec()
+        }
+
+        fn predictions(answers: &[E]) -> Vec<u32> {
+            classes::predictions::<$c, E>(answers)
+        }
+
+        fn correct(output: &[E], targets: &Labels<$c>) -> usize {
+            classes::correct(output, targets)
+        }
+
+        fn evaluate(answers: &[E], targets: &Labels<$c>) -> Classification {
+            classes::evaluate(answers, targets)
+        }
+    };
+}
+pub(super) use class_methods;

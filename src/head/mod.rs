@@ -1,0 +1,134 @@
+//! What a target is: a class with its embedding u_y, or numbers.
+
+mod classes;
+mod learned;
+mod one_hot;
+mod prototypes;
+mod regression;
+mod report;
+
+pub use learned::Learned;
+pub use one_hot::OneHot;
+pub use prototypes::Prototypes;
+pub use regression::Regression;
+pub use report::{Classification, Errors};
+
+use dfdx::prelude::*;
+
+use crate::{
+    data::Targets,
+    device::{Backend, Real},
+    error::Error,
+    nn::{Signal, Width},
+};
+
+/// A latent's target: how it is embedded in a latent `Z` wide, and how a block's output is read.
+///
+/// The block's output o is `Out` wide. For classes it holds logits, and û = softmax(o) W with the embedding W:
+/// `[C, Z]`; for real-valued targets û = o.
+pub trait Head<const Z: usize, E: Real>: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// The width of a block's output: `Const<C>` for classes, `Const<Z>` for numbers.
+    type Out: ConstDim;
+    /// The targets of a data set for this head.
+    type Targets: Targets;
+    /// One row of the model's answer: `[E; C]` probabilities, or `[E; Z]` numbers.
+    type Row: Send;
+    /// What `predict` answers for one row: a class, or `[E; Z]` numbers.
+    type Prediction: Send;
+    /// What `evaluate` answers.
+    type Evaluation;
+    /// Whether the embedding is trained.
+    const LEARNED: bool;
+    /// Whether the targets are classes.
+    const CLASSES: bool;
+
+    /// The embedding to start from, row-major, `[C, Z]`; unused (zeros) for numbers.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the head's settings are out of range.
+    fn table(&self, seed: u64) -> Result<Vec<E>, Error>;
+
+    /// u for each row, row-major, `[rows, Z]`, by the embedding `table`.
+    fn embed(table: &[E], targets: &Self::Targets) -> Vec<E>;
+
+    /// One row of `Out` numbers for each target, 1 at its class and 0 elsewhere; empty for numbers.
+    fn one_hot(targets: &Self::Targets) -> Vec<E>;
+
+    /// û, `[batch, Z]`, from a block's output o, `[batch, Out]`.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn estimate<D: Backend<E>, T: Tape<E, D>>(
+        output: Tensor<(usize, Self::Out), E, D, T>,
+        table: &Tensor<(Self::Out, Const<Z>), E, D>,
+    ) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err>;
+
+    /// The model's answer, `[batch, Out]`, from a block's output: probabilities, or the numbers as they are.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn answer<D: Backend<E>>(
+        output: Tensor<(usize, Self::Out), E, D>,
+    ) -> Result<Tensor<(usize, Self::Out), E, D>, D::Err>;
+
+    /// Answers as rows.
+    fn rows(answers: &[E]) -> Vec<Self::Row>;
+
+    /// Answers as predictions.
+    fn predictions(answers: &[E]) -> Vec<Self::Prediction>;
+
+    /// How many rows of a block's output have their largest number at the right class; 0 for numbers.
+    fn correct(output: &[E], targets: &Self::Targets) -> usize;
+
+    /// Answers against the truth.
+    fn evaluate(answers: &[E], targets: &Self::Targets) -> Self::Evaluation;
+}
+
+/// A head whose targets are classes.
+#[diagnostic::on_unimplemented(
+    message = "the head `{Self}` has no classes",
+    label = "probabilities are for heads with classes",
+    note = "`OneHot`, `Learned<C>` and `Prototypes<C, Z>` have classes; `Regression` predicts numbers, by `predict`"
+)]
+pub trait HasClasses {}
+
+/// A block's output signal that suits the head `H` on a latent `Z` wide.
+#[diagnostic::on_unimplemented(
+    message = "the last layer gives a `{Self}`, which the head `{H}` on a latent of width {Z} does not take",
+    label = "a `{Self}` arrives at `{H}`",
+    note = "`OneHot` (as many classes as the latent is wide) and `Regression` take `Width<Z>`; `Learned<C>` and `Prototypes<C, Z>` take `Width<C>`"
+)]
+pub trait SuitsHead<H: Head<Z, E>, const Z: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
+    Signal<E, D>
+{
+    /// The output as the head sees it, in inference.
+    fn plain(output: Self::Plain) -> Tensor<(usize, H::Out), E, D>;
+
+    /// The output as the head sees it, in training.
+    fn traced(output: Self::Traced) -> Tensor<(usize, H::Out), E, D, OwnedTape<E, D>>;
+}
+
+macro_rules! suits {
+    ($(<$(const $n:ident),*> $width:ident => $head:ty;)*) => {$(
+        impl<$(const $n: usize,)* E: Real, D: Backend<E>> SuitsHead<$head, Z, E, D>
+            for Width<$width>
+        {
+            fn plain(output: Self::Plain) -> Tensor<(usize, Const<$width>), E, D> {
+                output
+            }
+
+            fn traced(
+                output: Self::Traced,
+            ) -> Tensor<(usize, Const<$width>), E, D, OwnedTape<E, D>> {
+                output
+            }
+        }
+    )*};
+}
+
+suits! {
+    <const Z> Z => OneHot;
+    <const Z> Z => Regression;
+    <const C, const Z> C => Learned<C>;
+    <const C, const Z> C => Prototypes<C, Z>;
+}

@@ -1,0 +1,38 @@
+//! Classes as unit vectors.
+
+use dfdx::prelude::*;
+
+use super::{
+    Classification, HasClasses, Head,
+    classes::{self, class_methods},
+};
+use crate::{
+    data::Labels,
+    device::{Backend, Real},
+    error::Error,
+};
+
+/// As many classes as the latent is wide, each embedded as its unit vector: W = I, û = softmax(o).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OneHot;
+
+impl HasClasses for OneHot {}
+
+impl<const Z: usize, E: Real> Head<Z, E> for OneHot {
+    class_methods!(Z);
+
+    const LEARNED: bool = false;
+
+    fn table(&self, _seed: u64) -> Result<Vec<E>, Error> {
+        let mut table = vec![E::zero(); Z * Z];
+        table.iter_mut().step_by(Z + 1).for_each(|diagonal| *diagonal = E::one());
+        Ok(table)
+    }
+
+    fn estimate<D: Backend<E>, T: Tape<E, D>>(
+        output: Tensor<(usize, Const<Z>), E, D, T>,
+        _table: &Tensor<(Const<Z>, Const<Z>), E, D>,
+    ) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err> {
+        output.try_softmax::<Axis<1>>()
+    }
+}

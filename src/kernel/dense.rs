@@ -1,0 +1,57 @@
+//! The dense layer as one operation on dfdx's tape: product and bias, and back.
+
+use dfdx::prelude::*;
+
+use super::{
+    product::{Matrix, add_product},
+    view::{elements, elements_mut},
+};
+use crate::device::Real;
+
+/// For contiguous tensors: y = x Wᵀ + b; back: ∂W += ∂yᵀ x, ∂b += Σ ∂y, and ∂x += ∂y W where it is asked for.
+pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
+    x: Tensor<(usize, Const<I>), E, Cpu, T>,
+    weight: &Tensor<Rank2<O, I>, E, Cpu>,
+    bias: &Tensor<Rank1<O>, E, Cpu>,
+    input_gradient: bool,
+) -> Result<Tensor<(usize, Const<O>), E, Cpu, T>, CpuError>
+{
+    let rows = x.shape().0;
+    let mut y = x.device().try_zeros_like(&(rows, Const::<O>))?;
+    let (Some(x_data), Some(w_data), Some(b_data), Some(y_data)) =
+        (elements(&x), elements(weight), elements(bias), elements_mut(&mut y))
+    else {
+        return Err(CpuError::WrongNumElements);
+    };
+    for row in y_data.chunks_exact_mut(O.max(1)) {
+        row.copy_from_slice(b_data);
+    }
+    let w_matrix = Matrix::new(w_data, O, I);
+    add_product(y_data, Matrix::new(x_data, rows, I), w_matrix.transposed())?;
+
+    let (x, mut tape) = x.split_tape();
+    if T::OWNS_TAPE {
+        let (weight, bias, y) = (weight.clone(), bias.ghost(), y.ghost());
+        tape.add_backward_op(move |gradients| {
+            // Taken out so that the others can be borrowed, and put back after.
+            let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&y)?);
+            let dy_matrix = Matrix::new(&dy, rows, O);
+            let (Some(x_data), Some(w_data)) = (elements(&x), elements(&weight)) else {
+                return Err(CpuError::WrongNumElements);
+            };
+            let dw = gradients.get_or_alloc_mut(&weight)?;
+            add_product(dw, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
+            let db = gradients.get_or_alloc_mut(&bias)?;
+            for row in dy.chunks_exact(O.max(1)) {
+                db.iter_mut().zip(row).for_each(|(db, &dy)| *db += dy);
+            }
+            if input_gradient {
+                let dx = gradients.get_or_alloc_mut(&x)?;
+                add_product(dx, dy_matrix, Matrix::new(w_data, O, I))?;
+            }
+            **gradients.get_or_alloc_mut(&y)? = dy;
+            Ok(())
+        });
+    }
+    Ok(y.put_tape(tape))
+}

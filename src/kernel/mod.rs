@@ -1,0 +1,13 @@
+//! The fast operations on the processor, each beside the plain dfdx version that is its test.
+
+mod dense;
+mod optimise;
+mod product;
+mod view;
+
+pub(crate) use dense::dense;
+pub(crate) use optimise::{adamw, sgd};
+pub(crate) use view::contiguous;
+
+#[cfg(test)]
+mod tests;

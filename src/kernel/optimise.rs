@@ -1,0 +1,61 @@
+//! Optimiser steps in place, one pass over memory.
+
+use dfdx::prelude::*;
+use num_traits::Float;
+
+use super::view::elements_mut;
+use crate::{
+    device::Real,
+    optim::{AdamWStep, SgdStep},
+};
+
+/// AdamW; a tensor whose gradient is exactly zero took no part and stays as it is.
+pub(crate) fn adamw<S: Shape, E: Real>(
+    parameter: &mut Tensor<S, E, Cpu>,
+    gradients: &mut Gradients<E, Cpu>,
+    first: &mut Tensor<(usize,), E, Cpu>,
+    second: &mut Tensor<(usize,), E, Cpu>,
+    step: &AdamWStep,
+) -> Result<(), CpuError> {
+    let gradient = gradients.get_or_alloc_mut(parameter)?;
+    if gradient.iter().all(|g| *g == E::zero()) {
+        return Ok(());
+    }
+    let (Some(p), Some(m), Some(v)) =
+        (elements_mut(parameter), elements_mut(first), elements_mut(second))
+    else {
+        return Err(CpuError::WrongNumElements);
+    };
+    let (b1, b2) = (E::of(step.beta1), E::of(step.beta2));
+    let (c1, c2) = (E::of(1.0 - step.beta1), E::of(1.0 - step.beta2));
+    let (rate, keep, epsilon) = (E::of(step.rate), E::of(step.keep), E::of(step.epsilon));
+    let correction2 = E::of(step.correction2);
+    for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient.iter()) {
+        *m = b1 * *m + c1 * *g;
+        *v = b2 * *v + c2 * *g * *g;
+        *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
+    }
+    Ok(())
+}
+
+/// Stochastic gradient descent; a tensor whose gradient is exactly zero took no part and stays as it is.
+pub(crate) fn sgd<S: Shape, E: Real>(
+    parameter: &mut Tensor<S, E, Cpu>,
+    gradients: &mut Gradients<E, Cpu>,
+    velocity: &mut Tensor<(usize,), E, Cpu>,
+    step: &SgdStep,
+) -> Result<(), CpuError> {
+    let gradient = gradients.get_or_alloc_mut(parameter)?;
+    if gradient.iter().all(|g| *g == E::zero()) {
+        return Ok(());
+    }
+    let (Some(p), Some(u)) = (elements_mut(parameter), elements_mut(velocity)) else {
+        return Err(CpuError::WrongNumElements);
+    };
+    let (rate, keep, momentum) = (E::of(step.rate), E::of(step.keep), E::of(step.momentum));
+    for ((p, u), g) in p.iter_mut().zip(u).zip(gradient.iter()) {
+        *u = momentum * *u + *g;
+        *p = keep * *p - rate * *u;
+    }
+    Ok(())
+}

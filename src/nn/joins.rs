@@ -1,0 +1,44 @@
+//! Sums of two signals.
+
+use dfdx::prelude::*;
+
+use super::{Signal, Width};
+use crate::device::{Backend, Real};
+
+/// A signal that `Layer` can add to `Other`: both are activations of one width.
+#[diagnostic::on_unimplemented(
+    message = "the two sides of `{Layer}` do not meet: a `{Self}` cannot be added to a `{Other}`",
+    label = "a `{Self}` arrives where a `{Other}` is needed",
+    note = "both layers of a `Condition` need the same width, and so do both ends of a `Residual`"
+)]
+pub trait Joins<Other: Signal<E, D>, Layer, E: Real = f32, D: Backend<E> = AutoDevice>:
+    Signal<E, D>
+{
+    /// The sum in inference.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn add_plain(other: Other::Plain, this: Self::Plain) -> Result<Other::Plain, D::Err>;
+
+    /// The sum in training; the tapes are merged.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn add_traced(other: Other::Traced, this: Self::Traced) -> Result<Other::Traced, D::Err>;
+}
+
+impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D> for Width<N> {
+    fn add_plain(
+        other: Tensor<(usize, Const<N>), E, D>,
+        this: Tensor<(usize, Const<N>), E, D>,
+    ) -> Result<Tensor<(usize, Const<N>), E, D>, D::Err> {
+        other.try_add(this)
+    }
+
+    fn add_traced(
+        other: Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>,
+        this: Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>,
+    ) -> Result<Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>, D::Err> {
+        other.try_add(this)
+    }
+}

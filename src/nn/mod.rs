@@ -1,0 +1,19 @@
+//! Models as types: what flows between layers, which layer takes what, and the conditional ResNets.
+
+mod condition;
+mod custom;
+mod dense;
+mod foreign;
+mod joins;
+mod resnet;
+mod sequence;
+mod signal;
+mod takes;
+
+pub use condition::Condition;
+pub use custom::Custom;
+pub use dense::{BuiltDense, Dense};
+pub use joins::Joins;
+pub use resnet::ConditionalResNetDt;
+pub use signal::{Activation, Input, Kind, Pair, Signal, Width};
+pub use takes::Takes;

@@ -1,0 +1,92 @@
+//! Layers made of layers: tuples, residual connections, repetitions.
+
+use dfdx::{nn::modules::Repeated, prelude::*};
+
+use super::{Joins, Signal, Takes, Width};
+use crate::device::{Backend, Real};
+
+macro_rules! tuple {
+    ($first:ident 0 $(, $layer:ident $index:tt after $before:ident)*; last $last:ident) => {
+        impl<In: Signal<E, D>, $first, $($layer,)* E: Real, D: Backend<E>> Takes<In, E, D>
+            for ($first, $($layer,)*)
+        where
+            $first: Takes<In, E, D>,
+            $($layer: Takes<$before::Out, E, D>,)*
+        {
+            type Out = $last::Out;
+            type Then<S: Signal<E, D>> = tuple!(@then S; $first $($layer)*);
+
+            fn infer(
+                built: &Self::Built,
+                input: In::Plain,
+            ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+                let h = $first::infer(&built.0, input)?;
+                $(let h = $layer::infer(&built.$index, h)?;)*
+                Ok(h)
+            }
+
+            fn train(
+                built: &mut Self::Built,
+                input: In::Traced,
+            ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
+                let h = $first::train(&mut built.0, input)?;
+                $(let h = $layer::train(&mut built.$index, h)?;)*
+                Ok(h)
+            }
+        }
+    };
+    (@then $s:ident;) => { $s };
+    (@then $s:ident; $layer:ident $($rest:ident)*) => { $layer::Then<tuple!(@then $s; $($rest)*)> };
+}
+
+tuple!(A 0; last A);
+tuple!(A 0, B 1 after A; last B);
+tuple!(A 0, B 1 after A, C 2 after B; last C);
+tuple!(A 0, B 1 after A, C 2 after B, F 3 after C; last F);
+tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F; last G);
+tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F, H 5 after G; last H);
+
+/// h + F(h): both ends of F have the width of h.
+impl<F, const N: usize, E: Real, D: Backend<E>> Takes<Width<N>, E, D> for Residual<F>
+where
+    F: Takes<Width<N>, E, D>,
+    F::Out: Joins<Width<N>, Self, E, D>,
+{
+    type Out = Width<N>;
+    type Then<S: Signal<E, D>> = F::Then<S>;
+
+    fn infer(
+        built: &Self::Built,
+        input: Tensor<(usize, Const<N>), E, D>,
+    ) -> Result<Tensor<(usize, Const<N>), E, D>, D::Err> {
+        let branch = F::infer(&built.0, input.clone())?;
+        <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
+    }
+
+    fn train(
+        built: &mut Self::Built,
+        input: Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>,
+    ) -> Result<Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>, D::Err> {
+        let skip = input.with_empty_tape();
+        let branch = F::train(&mut built.0, input)?;
+        <F::Out as Joins<Width<N>, Self, E, D>>::add_traced(skip, branch)
+    }
+}
+
+/// F over and over, `N` times with weights of its own each: the width that goes in comes out.
+impl<F, In, const N: usize, E: Real, D: Backend<E>> Takes<In, E, D> for Repeated<F, N>
+where
+    In: Signal<E, D>,
+    F: Takes<In, E, D, Out = In>,
+{
+    type Out = In;
+    type Then<S: Signal<E, D>> = F::Then<S>;
+
+    fn infer(built: &Self::Built, input: In::Plain) -> Result<In::Plain, D::Err> {
+        built.modules.iter().try_fold(input, |h, layer| F::infer(layer, h))
+    }
+
+    fn train(built: &mut Self::Built, input: In::Traced) -> Result<In::Traced, D::Err> {
+        built.modules.iter_mut().try_fold(input, |h, layer| F::train(layer, h))
+    }
+}

@@ -1,0 +1,49 @@
+//! Which layer takes which signal.
+
+use dfdx::{nn::BuildOnDevice, prelude::AutoDevice};
+
+use super::Signal;
+use crate::device::{Backend, Real};
+
+/// A declared layer that takes the signal `In`, and what it makes of it.
+///
+/// This is how a model is checked: a tuple takes what its first layer takes, and each next layer has to take what
+/// the one before gives. The trait is on declarations, such as [`Dense<64, 10>`](super::Dense), so that a message
+/// of the compiler names them as the user wrote them.
+///
+/// The layers of this crate, those of dfdx that work on rows of numbers, tuples of up to six and any nesting of
+/// them have it. For a module of your own use [`Custom`](super::Custom).
+#[diagnostic::on_unimplemented(
+    message = "the layer `{Self}` does not take a `{In}`",
+    label = "a `{In}` arrives at `{Self}`",
+    note = "`Width<N>` are N activations, `Width<N, Input>` is the input x, `Pair<Z, X>` the latent z and the input x"
+)]
+pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
+    BuildOnDevice<D, E>
+{
+    /// What comes out.
+    type Out: Signal<E, D>;
+
+    /// `S` itself, but known only where this layer takes `In`.
+    ///
+    /// Whatever is checked after this layer is checked through it, so that one mistake is reported once.
+    type Then<S: Signal<E, D>>: Signal<E, D, Traced = S::Traced, Plain = S::Plain>;
+
+    /// The layer's output in inference: nothing is recorded, dropout does nothing.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn infer(
+        built: &Self::Built,
+        input: In::Plain,
+    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err>;
+
+    /// The layer's output in training: recorded on the tape.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn train(
+        built: &mut Self::Built,
+        input: In::Traced,
+    ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err>;
+}

@@ -1,0 +1,71 @@
+//! Adam with decoupled weight decay.
+
+use super::{below_one, not_negative};
+use crate::error::Error;
+
+/// AdamW (Loshchilov, Hutter 2019, *Decoupled weight decay regularization*, algorithm 2).
+///
+/// With gradient g at step k, for each weight θ:
+///
+/// m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,
+/// θ ← (1 − η λ) θ − η · m / (1 − β₁ᵏ) / (√(v / (1 − β₂ᵏ)) + ε)
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamW {
+    /// η, the size of a step: 0 or more.
+    pub learning_rate: f64,
+    /// β₁, the memory of the mean of the gradient: from 0 to below 1.
+    pub beta1: f64,
+    /// β₂, the memory of the mean of its square: from 0 to below 1.
+    pub beta2: f64,
+    /// ε, which keeps the division finite: 0 or more.
+    pub epsilon: f64,
+    /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    /// The paper's setting for discrete time: learning rate and decay 1e-3.
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-3 }
+    }
+}
+
+/// What one step of [`AdamW`] needs, with all that depends on the step number worked out.
+#[derive(Clone, Debug)]
+pub struct AdamWStep {
+    /// β₁.
+    pub beta1: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// ε.
+    pub epsilon: f64,
+    /// η / (1 − β₁ᵏ).
+    pub rate: f64,
+    /// 1 / (1 − β₂ᵏ).
+    pub correction2: f64,
+    /// 1 − η λ.
+    pub keep: f64,
+}
+
+impl AdamW {
+    /// The k-th step, counted from 1.
+    pub fn step(&self, k: u64) -> AdamWStep {
+        let k = k.min(i32::MAX as u64) as i32;
+        AdamWStep {
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            rate: self.learning_rate / (1.0 - self.beta1.powi(k)),
+            correction2: 1.0 / (1.0 - self.beta2.powi(k)),
+            keep: 1.0 - self.learning_rate * self.weight_decay,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        not_negative("AdamW::learning_rate", self.learning_rate)?;
+        below_one("AdamW::beta1", self.beta1)?;
+        below_one("AdamW::beta2", self.beta2)?;
+        not_negative("AdamW::epsilon", self.epsilon)?;
+        not_negative("AdamW::weight_decay", self.weight_decay)
+    }
+}

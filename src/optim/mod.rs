@@ -1,0 +1,64 @@
+//! Optimisers with a state that can be looked at, saved and sent to another thread.
+
+mod adamw;
+mod sgd;
+mod state;
+
+pub use adamw::{AdamW, AdamWStep};
+pub use sgd::{Sgd, SgdStep};
+pub use state::OptimizerState;
+
+use crate::error::Error;
+
+/// How a block turns gradients into steps.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay.
+    AdamW(AdamW),
+    /// Stochastic gradient descent, with momentum if asked for.
+    Sgd(Sgd),
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::AdamW(AdamW::default())
+    }
+}
+
+impl From<AdamW> for Optimizer {
+    fn from(config: AdamW) -> Self {
+        Self::AdamW(config)
+    }
+}
+
+impl From<Sgd> for Optimizer {
+    fn from(config: Sgd) -> Self {
+        Self::Sgd(config)
+    }
+}
+
+impl Optimizer {
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        match self {
+            Self::AdamW(config) => config.validate(),
+            Self::Sgd(config) => config.validate(),
+        }
+    }
+}
+
+/// A rate, decay or epsilon: finite and not negative.
+fn not_negative(setting: &'static str, value: f64) -> Result<(), Error> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::config(setting, "a finite number, 0 or more", value))
+}
+
+/// The decay rate of a running mean: from 0 to below 1.
+fn below_one(setting: &'static str, value: f64) -> Result<(), Error> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::config(setting, "a number from 0 to below 1", value))
+}

@@ -1,0 +1,53 @@
+//! Stochastic gradient descent.
+
+use super::{below_one, not_negative};
+use crate::error::Error;
+
+/// Stochastic gradient descent with momentum and decoupled weight decay.
+///
+/// With gradient g, for each weight θ:  u ← μ u + g,  θ ← (1 − η λ) θ − η u
+///
+/// (Goodfellow, Bengio, Courville 2016, *Deep Learning*, algorithm 8.2.)
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sgd {
+    /// η, the size of a step: 0 or more.
+    pub learning_rate: f64,
+    /// μ, the share of the last step that goes on: from 0 to below 1.
+    pub momentum: f64,
+    /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
+    pub weight_decay: f64,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { learning_rate: 1e-2, momentum: 0.9, weight_decay: 0.0 }
+    }
+}
+
+/// What one step of [`Sgd`] needs.
+#[derive(Clone, Debug)]
+pub struct SgdStep {
+    /// η.
+    pub rate: f64,
+    /// μ.
+    pub momentum: f64,
+    /// 1 − η λ.
+    pub keep: f64,
+}
+
+impl Sgd {
+    /// The step's numbers; the same for every step.
+    pub fn step(&self) -> SgdStep {
+        SgdStep {
+            rate: self.learning_rate,
+            momentum: self.momentum,
+            keep: 1.0 - self.learning_rate * self.weight_decay,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        not_negative("Sgd::learning_rate", self.learning_rate)?;
+        below_one("Sgd::momentum", self.momentum)?;
+        not_negative("Sgd::weight_decay", self.weight_decay)
+    }
+}

@@ -1,0 +1,410 @@
+//! Discrete time (NoProp-DT): T blocks, each with its own weights, each trained on its own noise level.
+
+use dfdx::{
+    nn::{BuildOnDevice, ZeroGrads},
+    prelude::*,
+};
+use rand::RngCore;
+
+use super::{
+    Ask, Variant,
+    objective::{BlockLoss, Target, terminal},
+};
+use crate::{
+    device::{Backend, Real},
+    error::Error,
+    head::{Head, OneHot},
+    nn::{Pair, Signal},
+    noprop::{Block, Infer, NoProp, Train},
+    optim::Optimizer,
+    random::{Purpose, normals, stream},
+    schedule::{NoiseLevels, Schedule},
+    train::{Batch, BlockReport, StepReport, Trained},
+};
+
+/// Discrete time: T blocks û_1 … û_T take noise to the target in T steps (Li, Teh, Pascanu 2025, section 3).
+///
+/// Block t takes z_{t−1} and x and estimates the target, û_t; then
+///
+/// z_t = a_t û_t + b_t z_{t−1} + √c_t ε
+///
+/// with the coefficients of [`NoiseLevels`]. In training z_{t−1} is drawn from
+/// q(z_{t−1} | y) = N(√ᾱ_{t−1} u, (1 − ᾱ_{t−1}) I) directly, so that no block waits for another. The loss is
+///
+/// CE(p̂(y | z_T)) + KL(q(z_0 | y) ‖ N(0, I)) + mean_t (T/2) η (SNR(t) − SNR(t−1)) ‖û_t(z_{t−1}, x) − u‖²,
+///
+/// and to it each block may add the cross-entropy of its own logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DiscreteTime<H = OneHot> {
+    /// T, the number of blocks: at least 1.
+    pub blocks: usize,
+    /// How noise turns into target.
+    pub schedule: Schedule,
+    /// η, the weight of the squared error: 0 or more.
+    pub eta: f64,
+    /// The weight of the cross-entropy on each block's own logits: 0 (the paper) or more.
+    pub cross_entropy: f64,
+    /// How answers are read off.
+    pub sampler: Sampler,
+    /// How blocks step.
+    pub optimizer: Optimizer,
+    /// What the targets are.
+    pub head: H,
+    /// The seed of the initial weights.
+    pub seed: u64,
+}
+
+impl<H: Default> Default for DiscreteTime<H> {
+    /// The paper's T = 10, cosine schedule, η = 0.1 and AdamW, and in addition the cross-entropy on each block's own
+    /// logits with weight 1.
+    fn default() -> Self {
+        Self {
+            blocks: 10,
+            schedule: Schedule::Cosine,
+            eta: 0.1,
+            cross_entropy: 1.0,
+            sampler: Sampler::Deterministic,
+            optimizer: Optimizer::default(),
+            head: H::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// How z goes from noise to target in inference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sampler {
+    /// Without noise: z_0 = 0 and ε = 0, the mean at each step. The same answer for the same row.
+    #[default]
+    Deterministic,
+    /// With noise, as the paper has it: z_0 ~ N(0, I) and ε ~ N(0, I); the answers of several draws are averaged.
+    Stochastic {
+        /// How many draws are averaged: at least 1.
+        draws: usize,
+        /// The seed of the noise; each row has a stream of its own, by its place in the batch.
+        seed: u64,
+    },
+}
+
+impl<H> DiscreteTime<H> {
+    /// The loss of block t, counted from 1.
+    pub fn block_loss(&self, levels: &NoiseLevels, t: usize) -> BlockLoss {
+        BlockLoss {
+            alpha_bar: levels.alpha_bar(t.saturating_sub(1)),
+            denoising: 0.5 * self.blocks as f64 * self.eta * levels.snr_increment(t),
+            cross_entropy: self.cross_entropy,
+        }
+    }
+}
+
+impl<H, const Z: usize, const X: usize, E: Real, D: Backend<E>> Variant<Z, X, E, D>
+    for DiscreteTime<H>
+where
+    H: Head<Z, E>,
+{
+    type Head = H;
+    type Input = Pair<Z, X>;
+
+    fn head(&self) -> &H {
+        &self.head
+    }
+
+    fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn levels(&self) -> Result<NoiseLevels, Error> {
+        for (setting, value) in
+            [("DiscreteTime::eta", self.eta), ("DiscreteTime::cross_entropy", self.cross_entropy)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::config(setting, "a finite number, 0 or more", value));
+            }
+        }
+        if self.eta == 0.0 && (self.cross_entropy == 0.0 || !H::CLASSES) {
+            return Err(Error::config("DiscreteTime::eta", "above 0, or nothing is learned", 0));
+        }
+        if let Sampler::Stochastic { draws: 0, .. } = self.sampler {
+            return Err(Error::config("Sampler::Stochastic::draws", "at least 1", 0));
+        }
+        self.schedule.levels(self.blocks)
+    }
+
+    fn train<M: BuildOnDevice<D, E>>(
+        trainer: &mut NoProp<Self, M, Z, X, E, D>,
+        batches: &[Batch<Self, Z, X, E, D>],
+        seed: u64,
+        threads: usize,
+    ) -> Result<Vec<StepReport>, Error> {
+        let mut reports = Vec::with_capacity(batches.len());
+        // A learned embedding moves after each step, and the next step of every block needs it.
+        let together = if H::LEARNED { 1 } else { batches.len().max(1) };
+        for batches in batches.chunks(together) {
+            let first = reports.len();
+            reports.resize_with(first + batches.len(), StepReport::default);
+            let table = trainer.table.as_vec();
+            let train = trainer.ops.train;
+            let (variant, levels, step) = (&trainer.variant, &trainer.levels, trainer.steps);
+            let results =
+                (trainer.ops.each)(&mut trainer.blocks, threads, &|i, block: &mut Block<_, E, D>| {
+                    let mut trained = Trained::default();
+                    for (k, batch) in batches.iter().enumerate() {
+                        let key = (seed, step + 1 + k as u64);
+                        let (report, gradient) =
+                            block_step(variant, levels, train, i + 1, block, batch, &table, key)?;
+                        trained.reports.push(report);
+                        trained.table_gradient = gradient;
+                    }
+                    Ok(trained)
+                });
+            trainer.steps += batches.len() as u64;
+            let mut gradient = vec![E::zero(); table.len()];
+            let share = E::of(1.0 / trainer.blocks.len() as f64);
+            for result in results {
+                let trained = result?;
+                for (k, report) in trained.reports.into_iter().enumerate() {
+                    reports[first + k].blocks.push(report);
+                }
+                gradient.iter_mut().zip(trained.table_gradient).for_each(|(g, b)| *g += share * b);
+            }
+            if let Some(batch) = batches.last() {
+                let terms = terminal_step(trainer, batch, gradient, seed)?;
+                reports.iter_mut().skip(first).for_each(|report| report.terminal = terms);
+            }
+        }
+        Ok(reports)
+    }
+
+    fn infer<M: BuildOnDevice<D, E>>(
+        trainer: &NoProp<Self, M, Z, X, E, D>,
+        x: &[[E; X]],
+        ask: Ask,
+    ) -> Result<Vec<E>, Error> {
+        /// Rows that go through the blocks together.
+        const TOGETHER: usize = 256;
+        let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
+        let (variant, levels) = (&trainer.variant, &trainer.levels);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = x.len().div_ceil(TOGETHER);
+        let answers = (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
+            let first = job * TOGETHER;
+            let rows = &x[first..x.len().min(first + TOGETHER)];
+            let device = blocks[0].device.clone();
+            let table = on_device(&device, table.clone(), Default::default())?;
+            let walk = Walk::<H, _, Z, X, E, D> { blocks, levels, table, infer };
+            let (draws, seed) = match (ask, variant.sampler) {
+                (Ask::Answer, Sampler::Deterministic) => return walk.answers(rows, None),
+                (Ask::Answer, Sampler::Stochastic { draws, seed }) => (draws, seed),
+                (Ask::Sample(seed), _) => return walk.latents(rows, (seed, first, 0)),
+            };
+            let mut mean = Vec::new();
+            for draw in 0..draws {
+                let answers = walk.answers(rows, Some((seed, first, draw)))?;
+                mean.resize(answers.len(), E::zero());
+                let share = E::of(1.0 / draws as f64);
+                mean.iter_mut().zip(answers).for_each(|(mean, answer)| *mean += share * answer);
+            }
+            Ok(mean)
+        });
+        let answers: Result<Vec<Vec<E>>, Error> = answers.into_iter().collect();
+        Ok(answers?.concat())
+    }
+}
+
+/// A row-major buffer on the device.
+fn on_device<S: Shape, E: Real, D: Backend<E>>(
+    device: &D,
+    values: Vec<E>,
+    shape: S,
+) -> Result<Tensor<S, E, D>, Error> {
+    device.try_tensor_from_vec(values, shape).map_err(Error::device("moving a batch"))
+}
+
+/// The targets of a batch on the device.
+fn on_device_target<'a, H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
+    device: &D,
+    targets: &H::Targets,
+    rows: usize,
+    embedding: &[E],
+    table: &'a Tensor<(H::Out, Const<Z>), E, D>,
+) -> Result<Target<'a, H::Out, Z, E, D>, Error> {
+    let u = on_device(device, H::embed(embedding, targets), (rows, Const::<Z>))?;
+    let one_hot = if H::CLASSES {
+        Some(on_device(device, H::one_hot(targets), (rows, H::Out::default()))?)
+    } else {
+        None
+    };
+    Ok(Target { u, one_hot, table })
+}
+
+/// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.
+#[allow(clippy::too_many_arguments)]
+fn block_step<H, B, const Z: usize, const X: usize, E, D>(
+    variant: &DiscreteTime<H>,
+    levels: &NoiseLevels,
+    train: Train<B, <Pair<Z, X> as Signal<E, D>>::Traced, H::Out, E, D>,
+    t: usize,
+    block: &mut Block<B, E, D>,
+    batch: &Batch<DiscreteTime<H>, Z, X, E, D>,
+    embedding: &[E],
+    (seed, step): (u64, u64),
+) -> Result<(BlockReport, Vec<E>), Error>
+where
+    H: Head<Z, E>,
+    E: Real,
+    D: Backend<E>,
+    B: dfdx::nn::TensorCollection<E, D>,
+{
+    let failed = || Error::device("a training step");
+    let rows = batch.rows();
+    let device =
+        block.device.seeded(stream(seed, Purpose::Layers, t as u64, step).next_u64());
+    let table = on_device(&device, embedding.to_vec(), Default::default())?;
+    let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, embedding, &table)?;
+    let noise = normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
+    let noise = on_device(&device, noise, (rows, Const::<Z>))?;
+    let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
+
+    let mut gradients = block.module.try_alloc_grads().map_err(failed())?;
+    if H::LEARNED {
+        table.try_zero_grads(&mut gradients).map_err(failed())?;
+    }
+    let module = &mut block.module;
+    let loss = variant
+        .block_loss(levels, t)
+        .evaluate::<H, Z, E, D>(&target, noise, gradients, |z| train(module, (z, x)))
+        .map_err(failed())?;
+    let value = loss.denoising + loss.cross_entropy;
+    if !value.is_finite() {
+        return Err(Error::Diverged { block: t, step, loss: value });
+    }
+    let mut gradients = loss.total.try_backward().map_err(failed())?;
+    let table_gradient =
+        if H::LEARNED { gradients.get(&table).as_vec() } else { Vec::new() };
+    block.step(&variant.optimizer, &mut gradients)?;
+    let report = BlockReport {
+        block: t,
+        denoising: loss.denoising,
+        cross_entropy: loss.cross_entropy,
+        correct: H::correct(&loss.output.as_vec(), &batch.targets),
+        rows,
+    };
+    Ok((report, table_gradient))
+}
+
+/// The terms without a block, and the embedding's step if it is learned: `gradient` is the blocks' part.
+fn terminal_step<M, H, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    batch: &Batch<DiscreteTime<H>, Z, X, E, D>,
+    gradient: Vec<E>,
+    seed: u64,
+) -> Result<[f64; 2], Error>
+where
+    M: BuildOnDevice<D, E>,
+    H: Head<Z, E>,
+{
+    let failed = || Error::device("a step of the embedding");
+    let (rows, device) = (batch.rows(), trainer.device.clone());
+    let embedding = trainer.table.as_vec();
+    let noise = normals(&mut stream(seed, Purpose::Noise, 0, trainer.steps), rows * Z);
+    let noise = on_device(&device, noise, (rows, Const::<Z>))?;
+    let table = &trainer.table;
+    let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, &embedding, table)?;
+    let gradients = if H::LEARNED {
+        table.try_alloc_grads().map_err(failed())?
+    } else {
+        Gradients::leaky()
+    };
+    let [cross_entropy, kl] =
+        terminal::<H, Z, E, D>(&trainer.levels, &target, noise, gradients).map_err(failed())?;
+    let terms = [cross_entropy.as_vec()[0].as_f64(), kl.as_vec()[0].as_f64()];
+    if H::LEARNED {
+        // The blocks' gradient joins as that of ⟨gradient, W⟩.
+        let blocks = on_device(&device, gradient, Default::default())?;
+        let linear = trainer.table.retaped::<OwnedTape<E, D>>().try_mul(blocks);
+        let total = linear
+            .and_then(|product| product.try_sum::<(), _>())
+            .and_then(|sum| cross_entropy.try_add(kl)?.try_add(sum))
+            .map_err(failed())?;
+        let mut gradients = total.try_backward().map_err(failed())?;
+        trainer
+            .table_optimizer
+            .update(&trainer.variant.optimizer, &mut trainer.table, &mut gradients)
+            .map_err(failed())?;
+    }
+    Ok(terms)
+}
+
+/// A walk through the blocks, from noise to target.
+struct Walk<'a, H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
+    blocks: &'a [Block<B, E, D>],
+    levels: &'a NoiseLevels,
+    table: Tensor<(H::Out, Const<Z>), E, D>,
+    infer: Infer<B, <Pair<Z, X> as Signal<E, D>>::Plain, H::Out, E, D>,
+}
+
+/// Which noise a walk draws: the seed, the number of its first row, and that of the draw.
+type Noise = (u64, usize, usize);
+
+impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
+    Walk<'_, H, B, Z, X, E, D>
+{
+    /// The answer of the last block that changes z.
+    fn answers(&self, rows: &[[E; X]], noise: Option<Noise>) -> Result<Vec<E>, Error> {
+        let failed = Error::device("inference");
+        let (output, _) = self.walk(rows, noise).map_err(&failed)?;
+        Ok(H::answer(output).map_err(&failed)?.as_vec())
+    }
+
+    /// z_T.
+    fn latents(&self, rows: &[[E; X]], noise: Noise) -> Result<Vec<E>, Error> {
+        let (_, z) = self.walk(rows, Some(noise)).map_err(Error::device("inference"))?;
+        Ok(z.as_vec())
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn walk(
+        &self,
+        rows: &[[E; X]],
+        noise: Option<Noise>,
+    ) -> Result<(Tensor<(usize, H::Out), E, D>, Tensor<(usize, Const<Z>), E, D>), D::Err> {
+        let (device, n) = (self.table.device(), rows.len());
+        let mut streams: Vec<_> = noise
+            .into_iter()
+            .flat_map(|(seed, first, draw)| {
+                (0..n).map(move |row| {
+                    stream(seed, Purpose::Inference, (first + row) as u64, draw as u64)
+                })
+            })
+            .collect();
+        let mut draw = || {
+            let values = streams.iter_mut().flat_map(|rng| normals(rng, Z)).collect();
+            device.try_tensor_from_vec(values, (n, Const::<Z>))
+        };
+        let x = device.try_tensor_from_vec(rows.as_flattened().to_vec(), (n, Const::<X>))?;
+        let mut z = match noise {
+            Some(_) => draw()?,
+            None => device.try_zeros_like(&(n, Const::<Z>))?,
+        };
+        let mut answer = device.try_zeros_like(&(n, H::Out::default()))?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            let (t, levels) = (i + 1, self.levels);
+            if levels.snr_increment(t) == 0.0 {
+                // The schedule stands still here: a = 0, b = 1, c = 0.
+                continue;
+            }
+            answer = (self.infer)(&block.module, (z.clone(), x.clone()))?;
+            let estimate = H::estimate(answer.clone(), &self.table)?;
+            z = z.try_mul(E::of(levels.b(t)))?.try_add(estimate.try_mul(E::of(levels.a(t)))?)?;
+            if noise.is_some() {
+                z = z.try_add(draw()?.try_mul(E::of(levels.c(t).sqrt()))?)?;
+            }
+        }
+        Ok((answer, z))
+    }
+}

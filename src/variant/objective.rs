@@ -1,0 +1,172 @@
+//! The terms of the loss.
+
+use dfdx::prelude::*;
+
+use crate::{
+    device::{Backend, Real},
+    head::Head,
+    schedule::NoiseLevels,
+};
+
+/// The loss of one block on one batch:
+///
+/// w ‖û − u‖² + λ CE(o, y), with z = √ᾱ u + √(1 − ᾱ) ε, o = block(z, x), and û read from o by the head.
+///
+/// The squared error is summed over Z and averaged over the batch; the cross-entropy is averaged over the batch.
+/// For discrete time and block t (Li, Teh, Pascanu 2025, eq. 8): ᾱ = ᾱ_{t−1} and w = (T/2) η (SNR(t) − SNR(t−1)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockLoss {
+    /// ᾱ, the share of the target's variance in z: from 0 to 1.
+    pub alpha_bar: f64,
+    /// w, the weight of the squared error.
+    pub denoising: f64,
+    /// λ, the weight of the cross-entropy on the block's own logits; nothing for heads without classes.
+    pub cross_entropy: f64,
+}
+
+/// A loss, ready to go backward, and what it is made of.
+pub struct Loss<O: ConstDim, E: Real, D: Backend<E>> {
+    /// The sum of the terms.
+    pub total: Tensor<(), E, D, OwnedTape<E, D>>,
+    /// The value of w ‖û − u‖².
+    pub denoising: f64,
+    /// The value of λ CE.
+    pub cross_entropy: f64,
+    /// The block's output o, `[batch, Out]`.
+    pub output: Tensor<(usize, O), E, D>,
+}
+
+/// The targets of one batch, on the device.
+pub struct Target<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
+    /// u, `[batch, Z]`; not read where the embedding is learned, since it then follows from the next two.
+    pub u: Tensor<(usize, Const<Z>), E, D>,
+    /// Unit vectors of the classes, `[batch, C]`; `None` for heads without classes.
+    pub one_hot: Option<Tensor<(usize, O), E, D>>,
+    /// The embedding W, `[C, Z]`.
+    pub table: &'a Tensor<(O, Const<Z>), E, D>,
+}
+
+impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D> {
+    /// u with the tape that leads back to W where the embedding is learned, and with an empty one elsewhere.
+    fn traced<H: Head<Z, E, Out = O>>(
+        &self,
+        gradients: Gradients<E, D>,
+    ) -> Result<Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>, D::Err> {
+        match &self.one_hot {
+            Some(one_hot) if H::LEARNED => one_hot
+                .clone()
+                .traced(gradients)
+                .try_matmul(self.table.retaped::<OwnedTape<E, D>>()),
+            _ => Ok(self.u.clone().traced(gradients)),
+        }
+    }
+}
+
+impl BlockLoss {
+    /// Runs `forward`, the block with its input x, on the noised target, and weighs what comes out.
+    ///
+    /// Gradients are collected in `gradients`. Where the head's embedding is learned, they include the one with
+    /// respect to `target.table`.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn evaluate<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
+        &self,
+        target: &Target<'_, H::Out, Z, E, D>,
+        noise: Tensor<(usize, Const<Z>), E, D>,
+        gradients: Gradients<E, D>,
+        forward: impl FnOnce(
+            Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>,
+        )
+            -> Result<Tensor<(usize, H::Out), E, D, OwnedTape<E, D>>, D::Err>,
+    ) -> Result<Loss<H::Out, E, D>, D::Err> {
+        let rows = noise.shape().0 as f64;
+        let (u, tape) = target.traced::<H>(gradients)?.split_tape();
+        let z = noised::<H, Z, E, D>(u.clone().put_tape(tape), noise, self.alpha_bar)?;
+        let (output, tape) = forward(z)?.split_tape();
+        let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
+        let error = if H::LEARNED {
+            estimate.try_sub(u.retaped::<OwnedTape<E, D>>())?
+        } else {
+            estimate.try_sub(u)?
+        };
+        let denoising = error.try_square()?.try_sum()?.try_mul(E::of(self.denoising / rows))?;
+        let mut terms = [denoising.as_vec()[0].as_f64(), 0.0];
+        let mut total = denoising;
+        if let (Some(one_hot), true) = (&target.one_hot, self.cross_entropy != 0.0) {
+            let logits = output.retaped::<OwnedTape<E, D>>();
+            let term = cross_entropy(logits, one_hot.clone())?.try_mul(E::of(self.cross_entropy))?;
+            terms[1] = term.as_vec()[0].as_f64();
+            total = total.try_add(term)?;
+        }
+        let [denoising, cross_entropy] = terms;
+        Ok(Loss { total, denoising, cross_entropy, output })
+    }
+}
+
+/// √ᾱ u + √(1 − ᾱ) ε, with the tape of u.
+fn noised<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
+    u: Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>,
+    noise: Tensor<(usize, Const<Z>), E, D>,
+    alpha_bar: f64,
+) -> Result<Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>, D::Err> {
+    let noise = noise.try_mul(E::of((1.0 - alpha_bar).sqrt()))?;
+    let share = E::of(alpha_bar.sqrt());
+    if H::LEARNED {
+        return u.try_mul(share)?.try_add(noise);
+    }
+    // Nothing leads back to u, so the sum need not be recorded.
+    let (u, tape) = u.split_tape();
+    Ok(u.try_mul(share)?.try_add(noise)?.put_tape(tape))
+}
+
+/// −mean Σ_c p_c log softmax(o)_c, averaged over the batch.
+fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>, T: Tape<E, D>>(
+    logits: Tensor<(usize, O), E, D, T>,
+    targets: Tensor<(usize, O), E, D>,
+) -> Result<Tensor<(), E, D, T>, D::Err> {
+    let rows = targets.shape().0 as f64;
+    let picked = logits.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
+    picked.try_sum()?.try_mul(E::of(-1.0 / rows))
+}
+
+/// The terms of the loss that no block has a part in, with the tape of u and W:
+/// CE(p̂(y | z_T)) with z_T ~ q(z_T | y), and KL(q(z_0 | y) ‖ N(0, I)), both averaged over the batch.
+///
+/// p̂ is the exact posterior of the class given z_T under q and equal priors,
+/// p̂(c | z) ∝ exp(−‖z − √ᾱ_T u_c‖² / 2(1 − ᾱ_T)). The paper trains a linear layer for it; this is the one that
+/// such a layer tends to, and it needs no training.
+pub(super) fn terminal<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
+    levels: &NoiseLevels,
+    target: &Target<'_, H::Out, Z, E, D>,
+    noise: Tensor<(usize, Const<Z>), E, D>,
+    gradients: Gradients<E, D>,
+) -> Result<[Tensor<(), E, D, OwnedTape<E, D>>; 2], D::Err> {
+    let rows = noise.shape().0 as f64;
+    let (u, tape) = target.traced::<H>(gradients)?.split_tape();
+    let alpha_bar = levels.alpha_bar(0);
+    let kl = u
+        .retaped::<OwnedTape<E, D>>()
+        .try_square()?
+        .try_sum::<(), _>()?
+        .try_mul(E::of(0.5 * alpha_bar / rows))?
+        .try_add(E::of(levels.kl(0.0, Z)))?;
+    let Some(one_hot) = &target.one_hot else {
+        // Numbers have no p̂ to be judged by.
+        let nothing = kl.with_empty_tape().try_mul(E::zero())?;
+        let (kl, kl_tape) = kl.split_tape();
+        return Ok([nothing, kl.put_tape(kl_tape.merge(tape))]);
+    };
+    let alpha_bar = levels.alpha_bar(levels.blocks());
+    let z = noised::<H, Z, E, D>(u.put_tape(tape), noise, alpha_bar)?;
+    let shape = *one_hot.shape();
+    let table = target.table.retaped::<OwnedTape<E, D>>();
+    let norms = table.with_empty_tape().try_square()?.try_sum::<(H::Out,), Axis<1>>()?;
+    let norms = norms.try_mul(E::of(0.5 * alpha_bar))?.try_broadcast_like(&shape)?;
+    let products = z.try_matmul(table.try_permute::<(Const<Z>, H::Out), _>()?)?;
+    let logits = products
+        .try_mul(E::of(alpha_bar.sqrt()))?
+        .try_sub(norms)?
+        .try_mul(E::of(1.0 / (1.0 - alpha_bar)))?;
+    Ok([cross_entropy(logits, one_hot.clone())?, kl])
+}
