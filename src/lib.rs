@@ -13,6 +13,7 @@ pub mod optim;
 pub mod prelude;
 mod random;
 pub mod schedule;
+pub mod solver;
 pub mod train;
 pub mod variant;
 

@@ -8,7 +8,7 @@ use rand::RngCore;
 
 use crate::{
     data::Dataset,
-    device::{Backend, Execute, Real},
+    device::{Backend, Execute, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::{HasClasses, Head, SuitsHead},
     nn::{Signal, Takes},
@@ -34,7 +34,7 @@ use crate::{
 ///
 /// // The inputs are 64 wide, but the block takes 784.
 /// type Block = ConditionalResNetDt<10, 784>;
-/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&Cpu::default(), DiscreteTime::default());
+/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default());
 /// ```
 ///
 /// Everything is random by seeds: the same seeds give the same weights, bit for bit, on any number of threads.
@@ -53,14 +53,7 @@ where
     pub(crate) device: D,
     pub(crate) steps: u64,
     pub(crate) epochs: u64,
-    pub(crate) ops: Ops<
-        M::Built,
-        <V::Input as Signal<E, D>>::Plain,
-        <V::Input as Signal<E, D>>::Traced,
-        Out<V, Z, X, E, D>,
-        E,
-        D,
-    >,
+    pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
 }
 
 /// The width of a block's output, as a type.
@@ -110,10 +103,10 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
 
 /// A block's output in inference.
 pub(crate) type Infer<B, Plain, O, E, D> =
-    fn(&B, Plain) -> Result<Tensor<(usize, O), E, D>, <D as HasErr>::Err>;
+    fn(&B, Plain) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
 /// A block's output in training.
 pub(crate) type Train<B, Traced, O, E, D> =
-    fn(&mut B, Traced) -> Result<Tensor<(usize, O), E, D, OwnedTape<E, D>>, <D as HasErr>::Err>;
+    fn(&mut B, Traced) -> Result<TracedRows<O, E, D>, <D as HasErr>::Err>;
 type Each<B, E, D> = fn(
     &mut [Block<B, E, D>],
     usize,
@@ -134,6 +127,15 @@ pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
 }
+
+type OpsOf<V, B, const Z: usize, const X: usize, E, D> = Ops<
+    B,
+    <<V as Variant<Z, X, E, D>>::Input as Signal<E, D>>::Plain,
+    <<V as Variant<Z, X, E, D>>::Input as Signal<E, D>>::Traced,
+    Out<V, Z, X, E, D>,
+    E,
+    D,
+>;
 
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
@@ -233,10 +235,7 @@ where
     ///
     /// # Errors
     /// [`Error::Device`] where memory does not suffice.
-    pub fn predict_proba(
-        &self,
-        rows: &[[E; X]],
-    ) -> Result<Vec<<V::Head as Head<Z, E>>::Row>, Error>
+    pub fn predict_proba(&self, rows: &[[E; X]]) -> Result<Vec<<V::Head as Head<Z, E>>::Row>, Error>
     where
         V::Head: HasClasses,
     {
@@ -283,7 +282,7 @@ where
     /// use rand::SeedableRng;
     ///
     /// type Block = ConditionalResNetDt<32, 16>;
-    /// let dev = Cpu::default();
+    /// let dev = AutoDevice::default();
     /// let mut model = NoProp::<DiscreteTime<Regression>, Block, 32, 16>::new(&dev, DiscreteTime::default())?;
     /// let z: Tensor<(usize, Const<32>), f32, _> = dev.sample_normal_like(&(8, Const));
     /// let x: Tensor<(usize, Const<16>), f32, _> = dev.sample_normal_like(&(8, Const));
@@ -299,10 +298,8 @@ where
     pub fn train_step(
         &mut self,
         t: usize,
-        (z, x): (Tensor<(usize, Const<Z>), E, D>, Tensor<(usize, Const<X>), E, D>),
-        loss: impl FnOnce(
-            Tensor<(usize, H::Out), E, D, OwnedTape<E, D>>,
-        ) -> Result<Tensor<(), E, D, OwnedTape<E, D>>, D::Err>,
+        (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        loss: impl FnOnce(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
         rng: &mut impl RngCore,
     ) -> Result<f64, Error> {
         use dfdx::nn::ZeroGrads;

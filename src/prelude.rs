@@ -1,10 +1,19 @@
 //! What a program needs, in one line: `use dfdx_noprop::prelude::*;`.
+//!
+//! Beside this crate's types it has what one needs of dfdx to declare layers and to work with tensors.
 
-pub use dfdx::prelude::{
-    AutoDevice, Const, Cpu, CpuError, HasErr, ReLU, Residual, SampleTensor, Tape, Tensor,
-    TensorFrom, TensorFromVec, ZerosTensor,
+pub use dfdx::{
+    nn::{BuildOnDevice, Module, ModuleMut, NonMutableModule, builders::*},
+    shapes::{Axis, Const, ConstDim, Dim, Dtype, HasShape, Rank0, Rank1, Rank2, Shape},
+    tensor::{
+        AsArray, AutoDevice, Cpu, CpuError, HasErr, NoneTape, OwnedTape, PutTape, SampleTensor,
+        SplitTape, Storage, Tape, Tensor, TensorFrom, TensorFromVec, Trace, ZerosTensor,
+    },
+    tensor_ops::{
+        Backward, BroadcastTo, Device, MeanTo, PermuteTo, ReshapeTo, SumTo, TryAdd, TryDiv,
+        TryMatMul, TryMul, TrySub,
+    },
 };
-pub use dfdx::tensor_ops::{BroadcastTo, MeanTo, SumTo, TryAdd, TryMatMul, TryMul, TrySub};
 
 pub use crate::{
     Error, Fit, NoProp,

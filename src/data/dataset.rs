@@ -17,16 +17,16 @@ use crate::{device::Real, error::Error};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset<const X: usize, T, E = f32> {
-    inputs: Vec<E>,
-    targets: T,
+    pub(super) inputs: Vec<E>,
+    pub(super) targets: T,
 }
 
 impl<const X: usize, T: Targets, E: Real> Dataset<X, T, E> {
     /// Row-major inputs, `[rows, X]`, and as many targets.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the two disagree on the number of rows, if the inputs are not whole rows of `X`, or
-    /// if one of them is not finite.
+    /// [`Error::Argument`] if the two disagree on the number of rows, if the inputs are not whole
+    /// rows of `X`, or if one of them is not finite.
     pub fn new(inputs: Vec<E>, targets: T) -> Result<Self, Error> {
         check_rows::<X, E>("Dataset::new", &inputs)?;
         let rows = inputs.len() / X;
@@ -61,7 +61,7 @@ impl<const X: usize, T: Targets, E: Real> Dataset<X, T, E> {
 
     /// The inputs of one row; empty past the end.
     pub fn input(&self, row: usize) -> &[E] {
-        self.inputs.get(row * X..(row + 1) * X).unwrap_or_default()
+        row_of::<X, E>(&self.inputs, row)
     }
 
     /// The targets.
@@ -71,10 +71,7 @@ impl<const X: usize, T: Targets, E: Real> Dataset<X, T, E> {
 
     /// The given rows, in the order given. Rows past the end are left out.
     pub fn select(&self, rows: &[usize]) -> Self {
-        Self {
-            inputs: select_rows::<X, E>(&self.inputs, rows),
-            targets: self.targets.select(rows),
-        }
+        Self { inputs: select_rows::<X, E>(&self.inputs, rows), targets: self.targets.select(rows) }
     }
 
     /// The inputs in another precision; the targets as they are.
@@ -110,7 +107,13 @@ pub(crate) fn check_rows<const N: usize, E: Real>(
 pub(crate) fn select_rows<const N: usize, E: Copy>(values: &[E], rows: &[usize]) -> Vec<E> {
     let mut out = Vec::with_capacity(rows.len() * N);
     for &row in rows {
-        out.extend_from_slice(values.get(row * N..(row + 1) * N).unwrap_or_default());
+        out.extend_from_slice(row_of::<N, E>(values, row));
     }
     out
+}
+
+/// One row; empty past the end, even where `row * N` is past the largest `usize`.
+fn row_of<const N: usize, E>(values: &[E], row: usize) -> &[E] {
+    let start = row.saturating_mul(N);
+    values.get(start..start.saturating_add(N)).unwrap_or_default()
 }

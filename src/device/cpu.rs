@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use super::{Backend, Real, plain_dense};
+use super::{Backend, Real, Rows, plain_dense};
 use crate::{
     kernel,
     optim::{AdamWStep, SgdStep},
@@ -17,11 +17,11 @@ where
     }
 
     fn dense<const I: usize, const O: usize, T: Tape<E, Self>>(
-        x: Tensor<(usize, Const<I>), E, Self, T>,
+        x: Rows<Const<I>, E, Self, T>,
         weight: &Tensor<Rank2<O, I>, E, Self>,
         bias: &Tensor<Rank1<O>, E, Self>,
         input_gradient: bool,
-    ) -> Result<Tensor<(usize, Const<O>), E, Self, T>, CpuError> {
+    ) -> Result<Rows<Const<O>, E, Self, T>, CpuError> {
         if !kernel::contiguous(&x) {
             return plain_dense(x, weight, bias);
         }

@@ -13,6 +13,15 @@ use dfdx::prelude::*;
 
 use crate::optim::{AdamWStep, SgdStep};
 
+/// A batch of rows, `[batch, N]`, with `N` such as `Const<10>`.
+pub type Rows<N, E, D, T = NoneTape> = Tensor<(usize, N), E, D, T>;
+
+/// A batch of rows that carries the tape, in training.
+pub type TracedRows<N, E, D> = Rows<N, E, D, OwnedTape<E, D>>;
+
+/// A number that carries the tape: a loss.
+pub type TracedScalar<E, D> = Tensor<(), E, D, OwnedTape<E, D>>;
+
 /// A device that trains blocks: the processor ([`Cpu`]) or, with the feature `cuda`, a GPU.
 ///
 /// The methods have a plain version in dfdx's own operations; a device with a faster one overrides it, and the
@@ -29,11 +38,11 @@ pub trait Backend<E: Real>: Device<E> {
     /// # Errors
     /// The device's own, for lack of memory.
     fn dense<const I: usize, const O: usize, T: Tape<E, Self>>(
-        x: Tensor<(usize, Const<I>), E, Self, T>,
+        x: Rows<Const<I>, E, Self, T>,
         weight: &Tensor<Rank2<O, I>, E, Self>,
         bias: &Tensor<Rank1<O>, E, Self>,
         input_gradient: bool,
-    ) -> Result<Tensor<(usize, Const<O>), E, Self, T>, Self::Err> {
+    ) -> Result<Rows<Const<O>, E, Self, T>, Self::Err> {
         let _ = input_gradient;
         plain_dense(x, weight, bias)
     }
@@ -68,10 +77,10 @@ pub trait Backend<E: Real>: Device<E> {
 
 /// The dense layer in dfdx's own operations.
 pub(crate) fn plain_dense<const I: usize, const O: usize, E: Real, D: Device<E>, T: Tape<E, D>>(
-    x: Tensor<(usize, Const<I>), E, D, T>,
+    x: Rows<Const<I>, E, D, T>,
     weight: &Tensor<Rank2<O, I>, E, D>,
     bias: &Tensor<Rank1<O>, E, D>,
-) -> Result<Tensor<(usize, Const<O>), E, D, T>, D::Err> {
+) -> Result<Rows<Const<O>, E, D, T>, D::Err> {
     let shape = (x.shape().0, Const::<O>);
     x.try_matmul(weight.retaped::<T>().try_permute()?)?
         .try_add(bias.retaped::<T>().try_broadcast_like(&shape)?)

@@ -6,7 +6,7 @@ use num_traits::Float;
 use super::Classification;
 use crate::{
     data::{Labels, Targets},
-    device::{Backend, Real},
+    device::{Backend, Real, Rows},
 };
 
 pub(super) fn embed<const C: usize, const Z: usize, E: Real>(
@@ -27,10 +27,10 @@ pub(super) fn one_hot<const C: usize, E: Real>(labels: &Labels<C>) -> Vec<E> {
 
 /// softmax(o) W.
 pub(super) fn estimate<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
-    output: Tensor<(usize, C), E, D, T>,
+    output: Rows<C, E, D, T>,
     table: &Tensor<(C, Const<Z>), E, D>,
     learned: bool,
-) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err> {
+) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
     let probabilities = output.try_softmax::<Axis<1>>()?;
     if learned {
         // The embedding gets a gradient under its own name.
@@ -94,8 +94,8 @@ macro_rules! class_methods {
         }
 
         fn answer<D: Backend<E>>(
-            output: Tensor<(usize, Const<$c>), E, D>,
-        ) -> Result<Tensor<(usize, Const<$c>), E, D>, D::Err> {
+            output: Rows<Const<$c>, E, D>,
+        ) -> Result<Rows<Const<$c>, E, D>, D::Err> {
             output.try_softmax::<Axis<1>>()
         }
 

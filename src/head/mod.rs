@@ -17,7 +17,7 @@ use dfdx::prelude::*;
 
 use crate::{
     data::Targets,
-    device::{Backend, Real},
+    device::{Backend, Real, Rows, TracedRows},
     error::Error,
     nn::{Signal, Width},
 };
@@ -59,17 +59,17 @@ pub trait Head<const Z: usize, E: Real>: Clone + std::fmt::Debug + Send + Sync +
     /// # Errors
     /// The device's own.
     fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Tensor<(usize, Self::Out), E, D, T>,
+        output: Rows<Self::Out, E, D, T>,
         table: &Tensor<(Self::Out, Const<Z>), E, D>,
-    ) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err>;
+    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err>;
 
     /// The model's answer, `[batch, Out]`, from a block's output: probabilities, or the numbers as they are.
     ///
     /// # Errors
     /// The device's own.
     fn answer<D: Backend<E>>(
-        output: Tensor<(usize, Self::Out), E, D>,
-    ) -> Result<Tensor<(usize, Self::Out), E, D>, D::Err>;
+        output: Rows<Self::Out, E, D>,
+    ) -> Result<Rows<Self::Out, E, D>, D::Err>;
 
     /// Answers as rows.
     fn rows(answers: &[E]) -> Vec<Self::Row>;
@@ -102,33 +102,53 @@ pub trait SuitsHead<H: Head<Z, E>, const Z: usize, E: Real = f32, D: Backend<E> 
     Signal<E, D>
 {
     /// The output as the head sees it, in inference.
-    fn plain(output: Self::Plain) -> Tensor<(usize, H::Out), E, D>;
+    fn plain(output: Self::Plain) -> Rows<H::Out, E, D>;
 
     /// The output as the head sees it, in training.
-    fn traced(output: Self::Traced) -> Tensor<(usize, H::Out), E, D, OwnedTape<E, D>>;
+    fn traced(output: Self::Traced) -> TracedRows<H::Out, E, D>;
 }
 
-macro_rules! suits {
-    ($(<$(const $n:ident),*> $width:ident => $head:ty;)*) => {$(
-        impl<$(const $n: usize,)* E: Real, D: Backend<E>> SuitsHead<$head, Z, E, D>
-            for Width<$width>
-        {
-            fn plain(output: Self::Plain) -> Tensor<(usize, Const<$width>), E, D> {
-                output
-            }
+// By hand and not by a macro, so that the compiler's messages point here.
+impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<OneHot, Z, E, D> for Width<Z> {
+    fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
+        output
+    }
 
-            fn traced(
-                output: Self::Traced,
-            ) -> Tensor<(usize, Const<$width>), E, D, OwnedTape<E, D>> {
-                output
-            }
-        }
-    )*};
+    fn traced(output: Self::Traced) -> TracedRows<Const<Z>, E, D> {
+        output
+    }
 }
 
-suits! {
-    <const Z> Z => OneHot;
-    <const Z> Z => Regression;
-    <const C, const Z> C => Learned<C>;
-    <const C, const Z> C => Prototypes<C, Z>;
+impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Regression, Z, E, D> for Width<Z> {
+    fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
+        output
+    }
+
+    fn traced(output: Self::Traced) -> TracedRows<Const<Z>, E, D> {
+        output
+    }
+}
+
+impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Learned<C>, Z, E, D>
+    for Width<C>
+{
+    fn plain(output: Self::Plain) -> Rows<Const<C>, E, D> {
+        output
+    }
+
+    fn traced(output: Self::Traced) -> TracedRows<Const<C>, E, D> {
+        output
+    }
+}
+
+impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Prototypes<C, Z>, Z, E, D>
+    for Width<C>
+{
+    fn plain(output: Self::Plain) -> Rows<Const<C>, E, D> {
+        output
+    }
+
+    fn traced(output: Self::Traced) -> TracedRows<Const<C>, E, D> {
+        output
+    }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     data::Labels,
-    device::{Backend, Real},
+    device::{Backend, Real, Rows},
     error::Error,
 };
 
@@ -30,9 +30,9 @@ impl<const Z: usize, E: Real> Head<Z, E> for OneHot {
     }
 
     fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Tensor<(usize, Const<Z>), E, D, T>,
+        output: Rows<Const<Z>, E, D, T>,
         _table: &Tensor<(Const<Z>, Const<Z>), E, D>,
-    ) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err> {
+    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
         output.try_softmax::<Axis<1>>()
     }
 }

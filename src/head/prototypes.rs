@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     data::{Dataset, Labels},
-    device::{Backend, Real},
+    device::{Backend, Real, Rows},
     error::Error,
 };
 
@@ -92,9 +92,9 @@ impl<const C: usize, const W: usize, const Z: usize, E: Real> Head<Z, E> for Pro
     }
 
     fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Tensor<(usize, Const<C>), E, D, T>,
+        output: Rows<Const<C>, E, D, T>,
         table: &Tensor<(Const<C>, Const<Z>), E, D>,
-    ) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err> {
+    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
         classes::estimate(output, table, false)
     }
 }

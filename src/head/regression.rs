@@ -5,7 +5,7 @@ use dfdx::prelude::*;
 use super::{Errors, Head};
 use crate::{
     data::{Targets, Values},
-    device::{Backend, Real},
+    device::{Backend, Real, Rows},
     error::Error,
 };
 
@@ -38,15 +38,13 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
     }
 
     fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Tensor<(usize, Const<Z>), E, D, T>,
+        output: Rows<Const<Z>, E, D, T>,
         _table: &Tensor<(Const<Z>, Const<Z>), E, D>,
-    ) -> Result<Tensor<(usize, Const<Z>), E, D, T>, D::Err> {
+    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
         Ok(output)
     }
 
-    fn answer<D: Backend<E>>(
-        output: Tensor<(usize, Const<Z>), E, D>,
-    ) -> Result<Tensor<(usize, Const<Z>), E, D>, D::Err> {
+    fn answer<D: Backend<E>>(output: Rows<Const<Z>, E, D>) -> Result<Rows<Const<Z>, E, D>, D::Err> {
         Ok(output)
     }
 
@@ -76,7 +74,7 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
         Errors {
             rows,
             mean_squared_error: error / truth.len() as f64,
-            r_squared: 1.0 - error / spread,
+            r_squared: if spread > 0.0 { 1.0 - error / spread } else { f64::NAN },
         }
     }
 }

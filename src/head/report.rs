@@ -20,6 +20,7 @@ pub struct Errors {
     pub rows: usize,
     /// mean ‖û − u‖² / Z: the mean over rows and columns, in the squared unit of the targets.
     pub mean_squared_error: f64,
-    /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as the mean.
+    /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as the
+    /// mean, NaN says that the targets are all the same.
     pub r_squared: f64,
 }

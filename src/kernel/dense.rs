@@ -6,16 +6,15 @@ use super::{
     product::{Matrix, add_product},
     view::{elements, elements_mut},
 };
-use crate::device::Real;
+use crate::device::{Real, Rows};
 
 /// For contiguous tensors: y = x Wᵀ + b; back: ∂W += ∂yᵀ x, ∂b += Σ ∂y, and ∂x += ∂y W where it is asked for.
 pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
-    x: Tensor<(usize, Const<I>), E, Cpu, T>,
+    x: Rows<Const<I>, E, Cpu, T>,
     weight: &Tensor<Rank2<O, I>, E, Cpu>,
     bias: &Tensor<Rank1<O>, E, Cpu>,
     input_gradient: bool,
-) -> Result<Tensor<(usize, Const<O>), E, Cpu, T>, CpuError>
-{
+) -> Result<Rows<Const<O>, E, Cpu, T>, CpuError> {
     let rows = x.shape().0;
     let mut y = x.device().try_zeros_like(&(rows, Const::<O>))?;
     let (Some(x_data), Some(w_data), Some(b_data), Some(y_data)) =

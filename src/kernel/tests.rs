@@ -1,0 +1,207 @@
+//! Each fast operation against the plain one in dfdx's own operations, and against dfdx's own layers.
+
+use dfdx::prelude::*;
+
+use crate::{
+    device::{Backend, Real, plain_adamw, plain_dense, plain_sgd},
+    optim::{AdamW, Optimizer, OptimizerState, Sgd},
+};
+
+/// The largest difference, relative to the largest number.
+fn difference<E: Real>(a: &[E], b: &[E]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let scale = b.iter().fold(1e-30, |m: f64, v| m.max(v.as_f64().abs()));
+    a.iter().zip(b).fold(0.0, |m: f64, (a, b)| m.max((a.as_f64() - b.as_f64()).abs() / scale))
+}
+
+/// y, ∂W, ∂b and ∂x of mean(y²).
+fn dense_both_ways<const I: usize, const O: usize, E: Real>(rows: usize, fast: bool) -> [Vec<E>; 4]
+where
+    Cpu: Backend<E>,
+{
+    let dev = Cpu::seed_from_u64(rows as u64);
+    let draw = || Uniform::new(E::of(-1.0), E::of(1.0));
+    let x: Tensor<(usize, Const<I>), E, _> = dev.try_sample_like(&(rows, Const), draw()).unwrap();
+    let w: Tensor<Rank2<O, I>, E, _> = dev.try_sample(draw()).unwrap();
+    let b: Tensor<Rank1<O>, E, _> = dev.try_sample(draw()).unwrap();
+    let y = if fast {
+        Cpu::dense(x.leaky_trace(), &w, &b, true)
+    } else {
+        plain_dense(x.leaky_trace(), &w, &b)
+    };
+    let y = y.unwrap();
+    let out = y.as_vec();
+    let g = y.square().mean().backward();
+    [out, g.get(&w).as_vec(), g.get(&b).as_vec(), g.get(&x).as_vec()]
+}
+
+use rand_distr::Uniform;
+
+fn check_dense<const I: usize, const O: usize>() {
+    for rows in [1, 2, 7, 128] {
+        for (fast, plain) in
+            dense_both_ways::<I, O, f64>(rows, true)
+                .iter()
+                .zip(dense_both_ways::<I, O, f64>(rows, false))
+        {
+            assert!(difference(fast, &plain) < 1e-13, "f64, {rows} rows, {I} to {O}");
+        }
+        for (fast, plain) in
+            dense_both_ways::<I, O, f32>(rows, true)
+                .iter()
+                .zip(dense_both_ways::<I, O, f32>(rows, false))
+        {
+            assert!(difference(fast, &plain) < 1e-5, "f32, {rows} rows, {I} to {O}");
+        }
+    }
+}
+
+#[test]
+fn dense_is_the_plain_one() {
+    check_dense::<1, 1>();
+    check_dense::<3, 5>();
+    check_dense::<10, 64>();
+    check_dense::<65, 10>();
+}
+
+#[test]
+fn dense_computes_no_input_gradient_unless_asked() {
+    let dev = Cpu::default();
+    let x: Tensor<(usize, Const<3>), f32, _> = dev.sample_normal_like(&(4, Const));
+    let w: Tensor<Rank2<2, 3>, f32, _> = dev.sample_normal();
+    let b: Tensor<Rank1<2>, f32, _> = dev.sample_normal();
+    for asked in [true, false] {
+        let y = Cpu::dense(x.leaky_trace(), &w, &b, asked).unwrap();
+        let mut g = y.square().mean().backward();
+        g.get_or_alloc_mut(&x).unwrap();
+        assert_eq!(g.get(&x).as_vec().iter().any(|g| *g != 0.0), asked);
+        assert!(g.get(&w).as_vec().iter().all(|g| *g != 0.0));
+    }
+}
+
+#[test]
+fn dense_takes_what_is_not_contiguous() {
+    let dev = Cpu::default();
+    let w: Tensor<Rank2<2, 3>, f32, _> = dev.sample_normal();
+    let b: Tensor<Rank1<2>, f32, _> = dev.sample_normal();
+    let row: Tensor<Rank1<3>, f32, _> = dev.sample_normal();
+    let broadcast = row.clone().broadcast_like::<(usize, Const<3>), Axis<0>>(&(4, Const));
+    assert!(!super::contiguous(&broadcast));
+    let same: Tensor<(usize, Const<3>), f32, _> = dev.tensor_from_vec(
+        [row.as_vec(), row.as_vec(), row.as_vec(), row.as_vec()].concat(),
+        (4, Const),
+    );
+    assert!(super::contiguous(&same));
+    let run = |x| Cpu::dense::<3, 2, NoneTape>(x, &w, &b, true).unwrap().as_vec();
+    assert!(difference(&run(broadcast), &run(same)) < 1e-6);
+    let permuted: Tensor<Rank2<3, 2>, f32, _> = w.clone().permute();
+    assert!(!super::contiguous(&permuted));
+}
+
+#[test]
+fn dense_takes_an_empty_batch() {
+    let dev = Cpu::default();
+    let x: Tensor<(usize, Const<3>), f32, _> = dev.zeros_like(&(0, Const));
+    let w: Tensor<Rank2<2, 3>, f32, _> = dev.sample_normal();
+    let b: Tensor<Rank1<2>, f32, _> = dev.sample_normal();
+    assert_eq!(Cpu::dense(x, &w, &b, true).unwrap().shape().0, 0);
+}
+
+#[test]
+fn a_layer_is_the_linear_layer_of_dfdx() {
+    use dfdx::nn::{DeviceBuildExt, Module};
+    let dev = Cpu::default();
+    let linear = dev.build_module::<Linear<6, 5>, f64>();
+    let mut dense = dev.build_module::<crate::nn::Dense<6, 5>, f64>();
+    (dense.weight, dense.bias) = (linear.weight.clone(), linear.bias.clone());
+    let x: Tensor<(usize, Const<6>), f64, _> = dev.sample_normal_like(&(3, Const));
+    let (a, b) = (dense.forward(x.leaky_trace()), linear.forward(x.leaky_trace()));
+    assert!(difference(&a.as_vec(), &b.as_vec()) < 1e-14);
+    let (a, b) = (a.exp().mean().backward(), b.exp().mean().backward());
+    assert!(difference(&a.get(&dense.weight).as_vec(), &b.get(&linear.weight).as_vec()) < 1e-13);
+    assert!(difference(&a.get(&x).as_vec(), &b.get(&x).as_vec()) < 1e-13);
+}
+
+/// Weights after 20 steps on a quadratic bowl.
+fn descend(mut step: impl FnMut(&mut Tensor<Rank1<5>, f64, Cpu>, Gradients<f64, Cpu>)) -> Vec<f64> {
+    let dev = Cpu::default();
+    let mut w: Tensor<Rank1<5>, f64, _> = dev.tensor([1.0, -2.0, 3.0, 0.5, -0.1]);
+    let curvature: Tensor<Rank1<5>, f64, _> = dev.tensor([1.0, 10.0, 0.1, 3.0, 2.0]);
+    for _ in 0..20 {
+        let loss = (w.leaky_trace().square() * curvature.clone()).sum();
+        step(&mut w, loss.backward());
+    }
+    w.as_vec()
+}
+
+fn ours(optimizer: Optimizer) -> Vec<f64> {
+    let mut state = OptimizerState::default();
+    descend(|w, mut g| state.update(&optimizer, w, &mut g).unwrap())
+}
+
+#[test]
+fn adamw_is_that_of_dfdx_and_the_plain_one() {
+    use dfdx::optim::{Adam, AdamConfig, Optimizer as _, WeightDecay};
+    let config = AdamW { learning_rate: 0.05, weight_decay: 0.1, ..AdamW::default() };
+    let start: Tensor<Rank1<5>, f64, Cpu> = Cpu::default().zeros();
+    let mut theirs = Adam::new(
+        &start,
+        AdamConfig {
+            lr: config.learning_rate,
+            betas: [config.beta1, config.beta2],
+            eps: config.epsilon,
+            weight_decay: Some(WeightDecay::Decoupled(config.weight_decay)),
+        },
+    );
+    let expected = descend(|w, g| theirs.update(w, &g).unwrap());
+    assert!(difference(&ours(config.clone().into()), &expected) < 1e-12);
+
+    let dev = Cpu::default();
+    let zeros = || dev.zeros_like(&(5,));
+    let (mut m, mut v, mut k): (Tensor<(usize,), f64, _>, _, _) = (zeros(), zeros(), 0);
+    let plain = descend(|w, mut g| {
+        k += 1;
+        plain_adamw(w, &mut g, &mut m, &mut v, &config.step(k)).unwrap();
+    });
+    assert!(difference(&ours(config.into()), &plain) < 1e-12);
+}
+
+#[test]
+fn sgd_is_that_of_dfdx_and_the_plain_one() {
+    use dfdx::optim::{Momentum, Optimizer as _, SgdConfig, WeightDecay};
+    let config = Sgd { learning_rate: 0.01, momentum: 0.8, weight_decay: 0.1 };
+    let start: Tensor<Rank1<5>, f64, Cpu> = Cpu::default().zeros();
+    let mut theirs = dfdx::optim::Sgd::new(
+        &start,
+        SgdConfig {
+            lr: config.learning_rate,
+            momentum: Some(Momentum::Classic(config.momentum)),
+            weight_decay: Some(WeightDecay::Decoupled(config.weight_decay)),
+        },
+    );
+    let expected = descend(|w, g| theirs.update(w, &g).unwrap());
+    assert!(difference(&ours(config.clone().into()), &expected) < 1e-12);
+
+    let mut velocity: Tensor<(usize,), f64, _> = Cpu::default().zeros_like(&(5,));
+    let plain = descend(|w, mut g| plain_sgd(w, &mut g, &mut velocity, &config.step()).unwrap());
+    assert!(difference(&ours(config.into()), &plain) < 1e-12);
+}
+
+#[test]
+fn what_took_no_part_stays_as_it_is() {
+    let dev = Cpu::default();
+    for optimizer in [
+        Optimizer::from(AdamW { weight_decay: 0.5, ..AdamW::default() }),
+        Optimizer::from(Sgd { weight_decay: 0.5, ..Sgd::default() }),
+    ] {
+        let mut pair: (Tensor<Rank1<2>, f64, Cpu>, Tensor<Rank1<3>, f64, Cpu>) =
+            (dev.ones(), dev.ones());
+        let mut state = OptimizerState::default();
+        let mut g = pair.0.leaky_trace().square().sum().backward();
+        state.update(&optimizer, &mut pair, &mut g).unwrap();
+        assert!(pair.0.as_vec().iter().all(|w| *w < 1.0));
+        assert_eq!(pair.1.as_vec(), [1.0; 3]);
+        assert_eq!(state.steps(), 1);
+        assert_eq!(state.first_moments().len(), 2);
+    }
+}

@@ -39,10 +39,7 @@ where
         visitor: &mut V,
     ) -> Result<Option<Self::To<V::E2, V::D2>>, V::Err> {
         visitor.visit_fields(
-            (
-                Self::module("z", |s| &s.z, |s| &mut s.z),
-                Self::module("x", |s| &s.x, |s| &mut s.x),
-            ),
+            (Self::module("z", |s| &s.z, |s| &mut s.z), Self::module("x", |s| &s.x, |s| &mut s.x)),
             |(z, x)| Condition { z, x },
         )
     }

@@ -13,26 +13,33 @@ use crate::device::{Backend, Real};
 /// `In::Traced` (implement `NonMutableModule` to get the second from the first).
 ///
 /// ```
-/// use dfdx_noprop::{nn::{Custom, Pair, Width}, prelude::*};
-/// use dfdx::nn::{Module, NonMutableModule, ZeroSizedModule};
+/// use dfdx::nn::ZeroSizedModule;
+/// use dfdx_noprop::{device::Rows, prelude::*};
 ///
 /// /// û = z + the mean of x: no weights, but a module.
 /// #[derive(Clone, Debug, Default)]
 /// struct Shift;
+///
+/// type Z<T> = Rows<Const<2>, f32, AutoDevice, T>;
+/// type X = Rows<Const<3>, f32, AutoDevice>;
+///
 /// impl ZeroSizedModule for Shift {}
 /// impl NonMutableModule for Shift {}
-/// impl<T: Tape<f32, Cpu>> Module<(Tensor<(usize, Const<2>), f32, Cpu, T>, Tensor<(usize, Const<3>), f32, Cpu>)> for Shift {
-///     type Output = Tensor<(usize, Const<2>), f32, Cpu, T>;
-///     type Error = CpuError;
-///     fn try_forward(&self, (z, x): (Tensor<(usize, Const<2>), f32, Cpu, T>, Tensor<(usize, Const<3>), f32, Cpu>)) -> Result<Self::Output, CpuError> {
+/// impl<T: Tape<f32, AutoDevice>> Module<(Z<T>, X)> for Shift {
+///     type Output = Z<T>;
+///     type Error = <AutoDevice as HasErr>::Err;
+///
+///     fn try_forward(&self, (z, x): (Z<T>, X)) -> Result<Z<T>, Self::Error> {
 ///         let shape = *z.shape();
 ///         z.try_add(x.try_mean::<(usize,), _>()?.try_broadcast_like(&shape)?)
 ///     }
 /// }
 ///
 /// type Block = Custom<Shift, Pair<2, 3>, Width<2>>;
-/// let model = NoProp::<DiscreteTime<Regression>, Block, 2, 3>::new(&Cpu::default(), DiscreteTime::default())?;
-/// let u: [[f32; 2]; 1] = model.predict(&[[1.0, 2.0, 3.0]])?.try_into().unwrap();
+/// type Model = NoProp<DiscreteTime<Regression>, Block, 2, 3>;
+///
+/// let model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// assert_eq!(model.predict(&[[1.0, 2.0, 3.0]])?.len(), 1);
 /// # Ok::<(), dfdx_noprop::Error>(())
 /// ```
 pub struct Custom<M, In, Out>(PhantomData<(M, In, Out)>);

@@ -1,15 +1,13 @@
 //! The dense (fully connected) layer.
 
 use dfdx::{
-    nn::{
-        BuildOnDevice, Module, ModuleVisitor, NonMutableModule, TensorCollection, TensorOptions,
-    },
+    nn::{BuildOnDevice, Module, ModuleVisitor, NonMutableModule, TensorCollection, TensorOptions},
     prelude::*,
 };
 use rand_distr::Uniform;
 
 use super::{Kind, Signal, Takes, Width};
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// y = x Wᵀ + b: a dense layer from `I` to `O`, with weights W: `[O, I]` and bias b: `[O]`.
 ///
@@ -71,15 +69,12 @@ impl<const I: usize, const O: usize, E: Dtype, D: Storage<E>> NonMutableModule
 }
 
 impl<const I: usize, const O: usize, E: Real, D: Backend<E>, T: Tape<E, D>>
-    Module<Tensor<(usize, Const<I>), E, D, T>> for BuiltDense<I, O, E, D>
+    Module<Rows<Const<I>, E, D, T>> for BuiltDense<I, O, E, D>
 {
-    type Output = Tensor<(usize, Const<O>), E, D, T>;
+    type Output = Rows<Const<O>, E, D, T>;
     type Error = D::Err;
 
-    fn try_forward(
-        &self,
-        input: Tensor<(usize, Const<I>), E, D, T>,
-    ) -> Result<Self::Output, D::Err> {
+    fn try_forward(&self, input: Rows<Const<I>, E, D, T>) -> Result<Self::Output, D::Err> {
         D::dense(input, &self.weight, &self.bias, true)
     }
 }
@@ -92,15 +87,15 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
 
     fn infer(
         built: &Self::Built,
-        input: Tensor<(usize, Const<I>), E, D>,
-    ) -> Result<Tensor<(usize, Const<O>), E, D>, D::Err> {
+        input: Rows<Const<I>, E, D>,
+    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
         built.try_forward(input)
     }
 
     fn train(
         built: &mut Self::Built,
-        input: Tensor<(usize, Const<I>), E, D, K::Tape<E, D>>,
-    ) -> Result<Tensor<(usize, Const<O>), E, D, OwnedTape<E, D>>, D::Err> {
+        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
+    ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
         let (input, tape) = input.split_tape();
         D::dense(input.put_tape(K::tape(tape)), &built.weight, &built.bias, K::GRADIENT)
     }

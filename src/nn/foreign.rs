@@ -6,7 +6,7 @@ use dfdx::{
 };
 
 use super::{Kind, Signal, Takes, Width};
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// One line for each layer: the width that it takes, and the one that it gives.
 macro_rules! takes {
@@ -19,15 +19,15 @@ macro_rules! takes {
 
             fn infer(
                 built: &Self::Built,
-                input: Tensor<(usize, Const<$in>), E, D>,
-            ) -> Result<Tensor<(usize, Const<$out>), E, D>, D::Err> {
+                input: Rows<Const<$in>, E, D>,
+            ) -> Result<Rows<Const<$out>, E, D>, D::Err> {
                 built.try_forward(input)
             }
 
             fn train(
                 built: &mut Self::Built,
-                input: Tensor<(usize, Const<$in>), E, D, K::Tape<E, D>>,
-            ) -> Result<Tensor<(usize, Const<$out>), E, D, OwnedTape<E, D>>, D::Err> {
+                input: Rows<Const<$in>, E, D, K::Tape<E, D>>,
+            ) -> Result<TracedRows<Const<$out>, E, D>, D::Err> {
                 let (input, tape) = input.split_tape();
                 built.try_forward_mut(input.put_tape(K::tape(tape)))
             }

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{Signal, Width};
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// A signal that `Layer` can add to `Other`: both are activations of one width.
 #[diagnostic::on_unimplemented(
@@ -29,16 +29,16 @@ pub trait Joins<Other: Signal<E, D>, Layer, E: Real = f32, D: Backend<E> = AutoD
 
 impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D> for Width<N> {
     fn add_plain(
-        other: Tensor<(usize, Const<N>), E, D>,
-        this: Tensor<(usize, Const<N>), E, D>,
-    ) -> Result<Tensor<(usize, Const<N>), E, D>, D::Err> {
+        other: Rows<Const<N>, E, D>,
+        this: Rows<Const<N>, E, D>,
+    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
         other.try_add(this)
     }
 
     fn add_traced(
-        other: Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>,
-        this: Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>,
-    ) -> Result<Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>, D::Err> {
+        other: TracedRows<Const<N>, E, D>,
+        this: TracedRows<Const<N>, E, D>,
+    ) -> Result<TracedRows<Const<N>, E, D>, D::Err> {
         other.try_add(this)
     }
 }

@@ -32,7 +32,7 @@ pub type ConditionalResNetDt<
 /// use dfdx_noprop::prelude::*;
 ///
 /// type Block = dfdx_noprop::conditional_resnet_dt!(10, 64, [64, 128]);
-/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&Cpu::default(), DiscreteTime::default())?;
+/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
 /// # model.predict(&[[0f32; 64]])?;
 /// # Ok::<(), dfdx_noprop::Error>(())
 /// ```

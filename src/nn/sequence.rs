@@ -3,7 +3,7 @@
 use dfdx::{nn::modules::Repeated, prelude::*};
 
 use super::{Joins, Signal, Takes, Width};
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Real, Rows, TracedRows};
 
 macro_rules! tuple {
     ($first:ident 0 $(, $layer:ident $index:tt after $before:ident)*; last $last:ident) => {
@@ -57,16 +57,16 @@ where
 
     fn infer(
         built: &Self::Built,
-        input: Tensor<(usize, Const<N>), E, D>,
-    ) -> Result<Tensor<(usize, Const<N>), E, D>, D::Err> {
+        input: Rows<Const<N>, E, D>,
+    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
         let branch = F::infer(&built.0, input.clone())?;
         <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
     }
 
     fn train(
         built: &mut Self::Built,
-        input: Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>,
-    ) -> Result<Tensor<(usize, Const<N>), E, D, OwnedTape<E, D>>, D::Err> {
+        input: TracedRows<Const<N>, E, D>,
+    ) -> Result<TracedRows<Const<N>, E, D>, D::Err> {
         let skip = input.with_empty_tape();
         let branch = F::train(&mut built.0, input)?;
         <F::Out as Joins<Width<N>, Self, E, D>>::add_traced(skip, branch)

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Real, Rows};
 
 /// The tensors that stand for a signal, in training and in inference.
 pub trait Signal<E: Real, D: Backend<E>>: 'static {
@@ -61,12 +61,11 @@ impl Kind for Input {
 }
 
 impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Signal<E, D> for Width<N, K> {
-    type Traced = Tensor<(usize, Const<N>), E, D, K::Tape<E, D>>;
-    type Plain = Tensor<(usize, Const<N>), E, D>;
+    type Traced = Rows<Const<N>, E, D, K::Tape<E, D>>;
+    type Plain = Rows<Const<N>, E, D>;
 }
 
 impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Pair<Z, X> {
-    type Traced =
-        (Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>, Tensor<(usize, Const<X>), E, D>);
-    type Plain = (Tensor<(usize, Const<Z>), E, D>, Tensor<(usize, Const<X>), E, D>);
+    type Traced = (Rows<Const<Z>, E, D, OwnedTape<E, D>>, Rows<Const<X>, E, D>);
+    type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
 }

@@ -16,10 +16,7 @@ pub struct Batch<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real
 impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>>
     Batch<V, Z, X, E, D>
 {
-    pub(crate) fn gather(
-        data: &Dataset<X, TargetsOf<V, Z, X, E, D>, E>,
-        rows: &[usize],
-    ) -> Self {
+    pub(crate) fn gather(data: &Dataset<X, TargetsOf<V, Z, X, E, D>, E>, rows: &[usize]) -> Self {
         Self {
             x: crate::data::select_rows::<X, E>(data.inputs(), rows),
             targets: data.targets().select(rows),

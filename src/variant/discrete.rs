@@ -11,7 +11,7 @@ use super::{
     objective::{BlockLoss, Target, terminal},
 };
 use crate::{
-    device::{Backend, Real},
+    device::{Backend, Real, Rows},
     error::Error,
     head::{Head, OneHot},
     nn::{Pair, Signal},
@@ -150,18 +150,22 @@ where
             let table = trainer.table.as_vec();
             let train = trainer.ops.train;
             let (variant, levels, step) = (&trainer.variant, &trainer.levels, trainer.steps);
-            let results =
-                (trainer.ops.each)(&mut trainer.blocks, threads, &|i, block: &mut Block<_, E, D>| {
-                    let mut trained = Trained::default();
-                    for (k, batch) in batches.iter().enumerate() {
-                        let key = (seed, step + 1 + k as u64);
-                        let (report, gradient) =
-                            block_step(variant, levels, train, i + 1, block, batch, &table, key)?;
-                        trained.reports.push(report);
-                        trained.table_gradient = gradient;
-                    }
-                    Ok(trained)
-                });
+            let results = (trainer.ops.each)(&mut trainer.blocks, threads, &|i,
+                                                                             block: &mut Block<
+                _,
+                E,
+                D,
+            >| {
+                let mut trained = Trained::default();
+                for (k, batch) in batches.iter().enumerate() {
+                    let key = (seed, step + 1 + k as u64);
+                    let (report, gradient) =
+                        block_step(variant, levels, train, i + 1, block, batch, &table, key)?;
+                    trained.reports.push(report);
+                    trained.table_gradient = gradient;
+                }
+                Ok(trained)
+            });
             trainer.steps += batches.len() as u64;
             let mut gradient = vec![E::zero(); table.len()];
             let share = E::of(1.0 / trainer.blocks.len() as f64);
@@ -262,8 +266,7 @@ where
 {
     let failed = || Error::device("a training step");
     let rows = batch.rows();
-    let device =
-        block.device.seeded(stream(seed, Purpose::Layers, t as u64, step).next_u64());
+    let device = block.device.seeded(stream(seed, Purpose::Layers, t as u64, step).next_u64());
     let table = on_device(&device, embedding.to_vec(), Default::default())?;
     let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, embedding, &table)?;
     let noise = normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
@@ -284,8 +287,7 @@ where
         return Err(Error::Diverged { block: t, step, loss: value });
     }
     let mut gradients = loss.total.try_backward().map_err(failed())?;
-    let table_gradient =
-        if H::LEARNED { gradients.get(&table).as_vec() } else { Vec::new() };
+    let table_gradient = if H::LEARNED { gradients.get(&table).as_vec() } else { Vec::new() };
     block.step(&variant.optimizer, &mut gradients)?;
     let report = BlockReport {
         block: t,
@@ -315,11 +317,8 @@ where
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
     let table = &trainer.table;
     let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, &embedding, table)?;
-    let gradients = if H::LEARNED {
-        table.try_alloc_grads().map_err(failed())?
-    } else {
-        Gradients::leaky()
-    };
+    let gradients =
+        if H::LEARNED { table.try_alloc_grads().map_err(failed())? } else { Gradients::leaky() };
     let [cross_entropy, kl] =
         terminal::<H, Z, E, D>(&trainer.levels, &target, noise, gradients).map_err(failed())?;
     let terms = [cross_entropy.as_vec()[0].as_f64(), kl.as_vec()[0].as_f64()];
@@ -372,7 +371,7 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
         &self,
         rows: &[[E; X]],
         noise: Option<Noise>,
-    ) -> Result<(Tensor<(usize, H::Out), E, D>, Tensor<(usize, Const<Z>), E, D>), D::Err> {
+    ) -> Result<(Rows<H::Out, E, D>, Rows<Const<Z>, E, D>), D::Err> {
         let (device, n) = (self.table.device(), rows.len());
         let mut streams: Vec<_> = noise
             .into_iter()

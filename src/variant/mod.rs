@@ -4,7 +4,7 @@ mod discrete;
 mod objective;
 
 pub use discrete::{DiscreteTime, Sampler};
-pub use objective::{BlockLoss, Loss};
+pub use objective::{BlockLoss, Loss, Target};
 
 use dfdx::nn::BuildOnDevice;
 

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use crate::{
-    device::{Backend, Real},
+    device::{Backend, Real, Rows, TracedRows, TracedScalar},
     head::Head,
     schedule::NoiseLevels,
 };
@@ -27,21 +27,21 @@ pub struct BlockLoss {
 /// A loss, ready to go backward, and what it is made of.
 pub struct Loss<O: ConstDim, E: Real, D: Backend<E>> {
     /// The sum of the terms.
-    pub total: Tensor<(), E, D, OwnedTape<E, D>>,
+    pub total: TracedScalar<E, D>,
     /// The value of w ‖û − u‖².
     pub denoising: f64,
     /// The value of λ CE.
     pub cross_entropy: f64,
     /// The block's output o, `[batch, Out]`.
-    pub output: Tensor<(usize, O), E, D>,
+    pub output: Rows<O, E, D>,
 }
 
 /// The targets of one batch, on the device.
 pub struct Target<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
     /// u, `[batch, Z]`; not read where the embedding is learned, since it then follows from the next two.
-    pub u: Tensor<(usize, Const<Z>), E, D>,
+    pub u: Rows<Const<Z>, E, D>,
     /// Unit vectors of the classes, `[batch, C]`; `None` for heads without classes.
-    pub one_hot: Option<Tensor<(usize, O), E, D>>,
+    pub one_hot: Option<Rows<O, E, D>>,
     /// The embedding W, `[C, Z]`.
     pub table: &'a Tensor<(O, Const<Z>), E, D>,
 }
@@ -51,7 +51,7 @@ impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D>
     fn traced<H: Head<Z, E, Out = O>>(
         &self,
         gradients: Gradients<E, D>,
-    ) -> Result<Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>, D::Err> {
+    ) -> Result<TracedRows<Const<Z>, E, D>, D::Err> {
         match &self.one_hot {
             Some(one_hot) if H::LEARNED => one_hot
                 .clone()
@@ -73,12 +73,9 @@ impl BlockLoss {
     pub fn evaluate<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
         &self,
         target: &Target<'_, H::Out, Z, E, D>,
-        noise: Tensor<(usize, Const<Z>), E, D>,
+        noise: Rows<Const<Z>, E, D>,
         gradients: Gradients<E, D>,
-        forward: impl FnOnce(
-            Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>,
-        )
-            -> Result<Tensor<(usize, H::Out), E, D, OwnedTape<E, D>>, D::Err>,
+        forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
     ) -> Result<Loss<H::Out, E, D>, D::Err> {
         let rows = noise.shape().0 as f64;
         let (u, tape) = target.traced::<H>(gradients)?.split_tape();
@@ -95,7 +92,8 @@ impl BlockLoss {
         let mut total = denoising;
         if let (Some(one_hot), true) = (&target.one_hot, self.cross_entropy != 0.0) {
             let logits = output.retaped::<OwnedTape<E, D>>();
-            let term = cross_entropy(logits, one_hot.clone())?.try_mul(E::of(self.cross_entropy))?;
+            let term =
+                cross_entropy(logits, one_hot.clone())?.try_mul(E::of(self.cross_entropy))?;
             terms[1] = term.as_vec()[0].as_f64();
             total = total.try_add(term)?;
         }
@@ -106,10 +104,10 @@ impl BlockLoss {
 
 /// √ᾱ u + √(1 − ᾱ) ε, with the tape of u.
 fn noised<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
-    u: Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>,
-    noise: Tensor<(usize, Const<Z>), E, D>,
+    u: TracedRows<Const<Z>, E, D>,
+    noise: Rows<Const<Z>, E, D>,
     alpha_bar: f64,
-) -> Result<Tensor<(usize, Const<Z>), E, D, OwnedTape<E, D>>, D::Err> {
+) -> Result<TracedRows<Const<Z>, E, D>, D::Err> {
     let noise = noise.try_mul(E::of((1.0 - alpha_bar).sqrt()))?;
     let share = E::of(alpha_bar.sqrt());
     if H::LEARNED {
@@ -122,8 +120,8 @@ fn noised<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
 
 /// −mean Σ_c p_c log softmax(o)_c, averaged over the batch.
 fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>, T: Tape<E, D>>(
-    logits: Tensor<(usize, O), E, D, T>,
-    targets: Tensor<(usize, O), E, D>,
+    logits: Rows<O, E, D, T>,
+    targets: Rows<O, E, D>,
 ) -> Result<Tensor<(), E, D, T>, D::Err> {
     let rows = targets.shape().0 as f64;
     let picked = logits.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
@@ -139,9 +137,9 @@ fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>, T: Tape<E, D>>(
 pub(super) fn terminal<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     levels: &NoiseLevels,
     target: &Target<'_, H::Out, Z, E, D>,
-    noise: Tensor<(usize, Const<Z>), E, D>,
+    noise: Rows<Const<Z>, E, D>,
     gradients: Gradients<E, D>,
-) -> Result<[Tensor<(), E, D, OwnedTape<E, D>>; 2], D::Err> {
+) -> Result<[TracedScalar<E, D>; 2], D::Err> {
     let rows = noise.shape().0 as f64;
     let (u, tape) = target.traced::<H>(gradients)?.split_tape();
     let alpha_bar = levels.alpha_bar(0);
@@ -169,4 +167,74 @@ pub(super) fn terminal<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
         .try_sub(norms)?
         .try_mul(E::of(1.0 / (1.0 - alpha_bar)))?;
     Ok([cross_entropy(logits, one_hot.clone())?, kl])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{head::Learned, schedule::Schedule};
+
+    /// CE + KL on fixed noise, as a function of the embedding.
+    fn terms(table: &Tensor<(Const<3>, Const<2>), f64, Cpu>) -> (f64, Vec<f64>) {
+        use dfdx::nn::ZeroGrads;
+        let dev = Cpu::seed_from_u64(1);
+        let levels = Schedule::AlphaBar(vec![0.2, 0.5, 0.7]).levels(2).unwrap();
+        let one_hot = vec![0., 1., 0., 0., 0., 1., 1., 0., 0., 0., 1., 0.];
+        let target = Target {
+            u: dev.zeros_like(&(4, Const)),
+            one_hot: Some(dev.tensor_from_vec(one_hot, (4, Const::<3>))),
+            table,
+        };
+        let noise = dev.sample_normal_like(&(4, Const::<2>));
+        let [ce, kl] =
+            terminal::<Learned<3>, 2, f64, Cpu>(&levels, &target, noise, table.alloc_grads())
+                .unwrap();
+        let total = ce.try_add(kl).unwrap();
+        (total.as_vec()[0], total.backward().get(table).as_vec())
+    }
+
+    #[test]
+    fn the_embedding_gets_the_gradient_of_the_terms_without_a_block() {
+        let dev = Cpu::default();
+        let start = vec![0.3, -1.0, 0.8, 0.4, -0.6, 0.1];
+        let at = |values: &[f64]| terms(&dev.tensor_from_vec(values.to_vec(), Default::default()));
+        let exact = at(&start).1;
+        for i in 0..start.len() {
+            let moved = |step: f64| {
+                let mut values = start.clone();
+                values[i] += step;
+                at(&values).0
+            };
+            let estimate = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!((estimate - exact[i]).abs() < 1e-8, "{i}: {} and not {estimate}", exact[i]);
+        }
+    }
+
+    #[test]
+    fn the_terms_without_a_block_are_those_of_their_definitions() {
+        // p̂ by Bayes' rule on the Gaussian densities, KL by its textbook form for Gaussians.
+        let dev = Cpu::seed_from_u64(1);
+        let table: Tensor<(Const<3>, Const<2>), f64, _> =
+            dev.tensor_from_vec(vec![0.3, -1.0, 0.8, 0.4, -0.6, 0.1], Default::default());
+        let rows = table.as_vec();
+        // The noise that `terms` draws.
+        let noise: Tensor<(usize, Const<2>), f64, _> = dev.sample_normal_like(&(4, Const));
+        let noise = noise.as_vec();
+        let mut expected = 0.0;
+        for (n, y) in [1usize, 2, 0, 1].into_iter().enumerate() {
+            let u = |c: usize, k: usize| rows[2 * c + k];
+            let z =
+                |k: usize| -> f64 { 0.7f64.sqrt() * u(y, k) + 0.3f64.sqrt() * noise[2 * n + k] };
+            let density = |c: usize| {
+                let d: f64 = (0..2).map(|k: usize| (z(k) - 0.7f64.sqrt() * u(c, k)).powi(2)).sum();
+                (-d / 0.6).exp()
+            };
+            expected -= (density(y) / (density(0) + density(1) + density(2))).ln() / 4.0;
+            for k in 0..2 {
+                let (mean, variance) = (0.2f64.sqrt() * u(y, k), 0.8f64);
+                expected += 0.5 * (variance + mean * mean - 1.0 - variance.ln()) / 4.0;
+            }
+        }
+        assert!((terms(&table).0 - expected).abs() < 1e-12, "{} {expected}", terms(&table).0);
+    }
 }

@@ -1,0 +1,71 @@
+//! What the examples share: options, progress on stderr, and the result as one JSON object.
+#![allow(dead_code)]
+
+use std::ops::ControlFlow;
+
+use clap::Args;
+use dfdx_noprop::{prelude::*, train::EpochReport};
+use serde_json::{Value, json};
+
+/// What every training example can be told.
+#[derive(Args, Clone, Debug)]
+pub struct Training {
+    /// How often each row is learned from
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// How many rows make a step
+    #[arg(long, default_value_t = 128)]
+    pub batch: usize,
+    /// How many threads train blocks; all of the processor's if not given. The weights do not depend on it
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// The seed of the weights, of the order of the rows, of the noise, and of the split
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The step size of AdamW
+    #[arg(long, default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// The weight decay of AdamW
+    #[arg(long, default_value_t = 1e-3)]
+    pub weight_decay: f64,
+    /// Print the result as one JSON object, as the last line of stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Training {
+    pub fn fit(&self, epochs: usize) -> Fit {
+        Fit {
+            epochs: self.epochs.unwrap_or(epochs),
+            batch_size: self.batch,
+            threads: self.threads,
+            seed: self.seed,
+        }
+    }
+
+    pub fn optimizer(&self) -> Optimizer {
+        AdamW {
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            ..AdamW::default()
+        }
+        .into()
+    }
+}
+
+/// One line for an epoch, on stderr.
+pub fn show(report: &EpochReport, score: &str) -> Result<ControlFlow<()>, Error> {
+    eprintln!(
+        "epoch {:>3}/{}   loss {:8.4}   {score}   {:5.2} s",
+        report.epoch, report.epochs, report.loss, report.seconds
+    );
+    Ok(ControlFlow::Continue(()))
+}
+
+/// The most memory that this process has held, in MB; null where the system does not say.
+pub fn peak_rss_mb() -> Value {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    kilobytes.map_or(Value::Null, |kb| json!((kb / 102.4).round() / 10.0))
+}

@@ -1,0 +1,22 @@
+use dfdx_noprop::prelude::*;
+
+type Block = ConditionalResNetDt<10, 64, 32, 2>;
+
+fn main() -> Result<(), Error> {
+    let dev = AutoDevice::default();
+    let data = Dataset::<64, _>::new(vec![0f32; 128], Labels::<2>::new(vec![0, 1])?)?;
+    let settings = DiscreteTime {
+        blocks: 10,
+        schedule: Schedule::Cosine,
+        eta: 0.1,
+        cross_entropy: 1.0,
+        sampler: Sampler::Deterministic,
+        optimizer: Optimizer::default(),
+        head: Prototypes::<2, 10>::new(&[[0.0; 10], [1.0; 10]])?,
+        seed: 0,
+    };
+    let mut model = NoProp::<DiscreteTime<_>, Block, 10, 64>::new(&dev, settings)?;
+    model.fit(&data, &Fit { epochs: 0, ..Fit::default() })?;
+    println!("{:?}", model.evaluate(&data)?);
+    Ok(())
+}

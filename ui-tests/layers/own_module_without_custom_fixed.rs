@@ -1,0 +1,32 @@
+use dfdx::nn::{Module, NonMutableModule, ZeroSizedModule};
+use dfdx_noprop::prelude::*;
+
+/// û = z + the mean of x.
+#[derive(Clone, Debug, Default)]
+struct Shift;
+impl ZeroSizedModule for Shift {}
+impl NonMutableModule for Shift {}
+
+type Z<T> = Tensor<(usize, Const<2>), f32, Cpu, T>;
+type X = Tensor<(usize, Const<3>), f32, Cpu>;
+
+impl<T: Tape<f32, Cpu>> Module<(Z<T>, X)> for Shift {
+    type Output = Z<T>;
+    type Error = CpuError;
+
+    fn try_forward(&self, (z, x): (Z<T>, X)) -> Result<Z<T>, CpuError> {
+        let shape = *z.shape();
+        z.try_add(x.try_mean::<(usize,), _>()?.try_broadcast_like(&shape)?)
+    }
+}
+
+type Block = Custom<Shift, Pair<2, 3>, Width<2>>;
+
+fn main() -> Result<(), Error> {
+    let dev = AutoDevice::default();
+    let data = Dataset::<3, _>::new(vec![0f32; 3], Labels::<2>::new(vec![0])?)?;
+    let mut model = NoProp::<DiscreteTime, Block, 2, 3>::new(&dev, DiscreteTime::default())?;
+    model.fit(&data, &Fit { epochs: 0, ..Fit::default() })?;
+    println!("{:?}", model.evaluate(&data)?);
+    Ok(())
+}
