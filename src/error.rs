@@ -59,6 +59,19 @@ pub enum Error {
         message: String,
     },
 
+    /// A solver that did not reach the end of its interval.
+    #[error(
+        "{operation}: expected the solver to reach t = {expected}, found that it ended: {found}"
+    )]
+    Integration {
+        /// What was being computed.
+        operation: &'static str,
+        /// The end of the interval.
+        expected: f64,
+        /// How it ended: [`Status`](crate::solver::Status) in words.
+        found: String,
+    },
+
     /// A loss that is no longer a finite number. No weight has been changed by the step that found it.
     #[error(
         "the loss of block {block} became {loss} at step {step}; \

@@ -20,4 +20,4 @@ pub mod variant;
 pub use error::Error;
 pub use noprop::{Block, NoProp};
 pub use train::Fit;
-pub use variant::DiscreteTime;
+pub use variant::{ContinuousTime, DiscreteTime, FlowMatching};

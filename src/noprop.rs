@@ -8,20 +8,20 @@ use rand::RngCore;
 
 use crate::{
     data::Dataset,
-    device::{Backend, Execute, Real, Rows, TracedRows, TracedScalar},
+    device::{Backend, Execute, Real, Rows, TracedRows},
     error::Error,
-    head::{HasClasses, Head, SuitsHead},
+    head::{HasClasses, Head, Reads, SuitsHead},
     nn::{Signal, Takes},
     optim::{Optimizer, OptimizerState},
     random::{Purpose, stream},
-    schedule::NoiseLevels,
     train::Trained,
-    variant::{Ask, DiscreteTime, Variant},
+    variant::{Answers, Ask, Variant},
 };
 
 /// A model that is trained block by block, without a signal through it.
 ///
-/// - `V`, the variant: [`DiscreteTime`], with the head that says what the targets are;
+/// - `V`, the variant: [`DiscreteTime`](crate::DiscreteTime), [`ContinuousTime`](crate::ContinuousTime) or
+///   [`FlowMatching`](crate::FlowMatching), with the head that says what the targets are;
 /// - `M`, the declaration of a block, such as
 ///   [`ConditionalResNetDt<10, 64>`](crate::nn::ConditionalResNetDt);
 /// - `Z`, the width of the latent z, and `X`, that of the input x;
@@ -46,9 +46,9 @@ where
     D: Backend<E>,
 {
     pub(crate) variant: V,
-    pub(crate) levels: NoiseLevels,
+    pub(crate) state: V::State,
     pub(crate) blocks: Vec<Block<M::Built, E, D>>,
-    pub(crate) table: Tensor<(Out<V, Z, X, E, D>, Const<Z>), E, D>,
+    pub(crate) table: Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
     pub(crate) table_optimizer: OptimizerState<E, D>,
     pub(crate) device: D,
     pub(crate) steps: u64,
@@ -58,7 +58,10 @@ where
 
 /// The width of a block's output, as a type.
 pub(crate) type Out<V, const Z: usize, const X: usize, E, D> =
-    <<V as Variant<Z, X, E, D>>::Head as Head<Z, E>>::Out;
+    <<V as Variant<Z, X, E, D>>::Reader as Reads<Z>>::Out;
+/// The number of classes, as a type.
+type HeadOut<V, const Z: usize, const X: usize, E, D> =
+    <<V as Variant<Z, X, E, D>>::Head as Reads<Z>>::Out;
 /// The targets that a variant trains on.
 pub(crate) type TargetsOf<V, const Z: usize, const X: usize, E, D> =
     <<V as Variant<Z, X, E, D>>::Head as Head<Z, E>>::Targets;
@@ -116,8 +119,8 @@ type Map<B, E, D> = fn(
     &[Block<B, E, D>],
     usize,
     usize,
-    &(dyn Fn(&[Block<B, E, D>], usize) -> Result<Vec<E>, Error> + Sync),
-) -> Vec<Result<Vec<E>, Error>>;
+    &(dyn Fn(&[Block<B, E, D>], usize) -> Result<Answers<E>, Error> + Sync),
+) -> Vec<Result<Answers<E>, Error>>;
 
 /// What the compiler proved of the model in `new`, kept as functions: the other methods then need no bounds on the
 /// model, and a model that does not fit is reported once.
@@ -151,11 +154,11 @@ where
     pub fn new(device: &D, variant: V) -> Result<Self, Error>
     where
         M: Takes<V::Input, E, D>,
-        M::Then<M::Out>: SuitsHead<V::Head, Z, E, D>,
+        M::Then<M::Out>: SuitsHead<V::Reader, Z, E, D>,
         D: Execute<Block<M::Built, E, D>>,
     {
         variant.optimizer().validate()?;
-        let levels = variant.levels()?;
+        let state = variant.start(device)?;
         let failed = || Error::device("building the model");
         let table = variant.head().table(variant.seed())?;
         let table = device.try_tensor_from_vec(table, Default::default()).map_err(failed())?;
@@ -166,9 +169,9 @@ where
             Ok(Block { module, optimizer: OptimizerState::default(), device })
         };
         Ok(Self {
-            blocks: (1..=levels.blocks()).map(block).collect::<Result<_, Error>>()?,
+            blocks: (1..=variant.blocks()).map(block).collect::<Result<_, Error>>()?,
             variant,
-            levels,
+            state,
             table,
             table_optimizer: OptimizerState::default(),
             device: device.clone(),
@@ -186,11 +189,6 @@ where
     /// The variant's settings.
     pub fn variant(&self) -> &V {
         &self.variant
-    }
-
-    /// The noise levels that the blocks work at.
-    pub fn levels(&self) -> &NoiseLevels {
-        &self.levels
     }
 
     /// The blocks, from noise to target.
@@ -223,37 +221,43 @@ where
     /// For classes this is the most probable one by [`predict_proba`](Self::predict_proba).
     ///
     /// # Errors
-    /// [`Error::Device`] where memory does not suffice.
+    /// [`Error::Argument`] for an input that is not finite, [`Error::Integration`] for a solver that does not get to
+    /// its end, [`Error::Config`] for one that cannot work, [`Error::Device`] where memory does not suffice.
     pub fn predict(
         &self,
         rows: &[[E; X]],
     ) -> Result<Vec<<V::Head as Head<Z, E>>::Prediction>, Error> {
-        Ok(V::Head::predictions(&V::infer(self, rows, Ask::Answer)?))
+        check_finite("NoProp::predict", rows)?;
+        Ok(V::Head::predictions(&V::infer(self, rows, Ask::Answer)?.values))
     }
 
-    /// The probability of each class for each row, as the last block sees it: softmax of its logits.
+    /// The probability of each class for each row, as the last block (or call of the network) sees it: softmax of its
+    /// logits.
     ///
     /// # Errors
-    /// [`Error::Device`] where memory does not suffice.
+    /// Those of [`predict`](Self::predict).
     pub fn predict_proba(&self, rows: &[[E; X]]) -> Result<Vec<<V::Head as Head<Z, E>>::Row>, Error>
     where
         V::Head: HasClasses,
     {
-        Ok(V::Head::rows(&V::infer(self, rows, Ask::Answer)?))
+        check_finite("NoProp::predict_proba", rows)?;
+        Ok(V::Head::rows(&V::infer(self, rows, Ask::Answer)?.values))
     }
 
-    /// A draw of the final latent z_T for each row, from noise that depends on `seed` and the row's place.
+    /// A draw of the final latent z_T for each row, from noise that depends on `seed` and the row's place: a sample of
+    /// the target's distribution given x.
     ///
     /// # Errors
-    /// [`Error::Device`] where memory does not suffice.
+    /// Those of [`predict`](Self::predict).
     pub fn sample(&self, rows: &[[E; X]], seed: u64) -> Result<Vec<[E; Z]>, Error> {
-        Ok(V::infer(self, rows, Ask::Sample(seed))?.as_chunks().0.to_vec())
+        check_finite("NoProp::sample", rows)?;
+        Ok(V::infer(self, rows, Ask::Sample(seed))?.values.as_chunks().0.to_vec())
     }
 
     /// Predictions against the truth, over all rows: accuracy for classes, mean squared error for numbers.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are no rows; [`Error::Device`] where memory does not suffice.
+    /// [`Error::Argument`] if there are no rows, and those of [`predict`](Self::predict).
     pub fn evaluate(
         &self,
         data: &Dataset<X, TargetsOf<V, Z, X, E, D>, E>,
@@ -261,72 +265,16 @@ where
         if data.rows() == 0 {
             return Err(Error::argument("NoProp::evaluate", "at least one row", 0));
         }
-        Ok(V::Head::evaluate(&V::infer(self, data.samples(), Ask::Answer)?, data.targets()))
+        let answers = V::infer(self, data.samples(), Ask::Answer)?;
+        let calls = answers.calls as f64 / data.rows() as f64;
+        Ok(V::Head::evaluate(&answers.values, data.targets(), calls))
     }
 }
 
-impl<H, M, const Z: usize, const X: usize, E, D> NoProp<DiscreteTime<H>, M, Z, X, E, D>
-where
-    H: Head<Z, E>,
-    M: BuildOnDevice<D, E>,
-    E: Real,
-    D: Backend<E>,
-{
-    /// One step of block `t` (from 1 to T) on a loss of your own; the other blocks are not touched.
-    ///
-    /// `loss` gets the block's output for (z, x), `[batch, Out]`, and returns a scalar. `rng` feeds what the layers
-    /// draw: dropout. The answer is the value of the loss before the step.
-    ///
-    /// ```
-    /// use dfdx_noprop::prelude::*;
-    /// use rand::SeedableRng;
-    ///
-    /// type Block = ConditionalResNetDt<32, 16>;
-    /// let dev = AutoDevice::default();
-    /// let mut model = NoProp::<DiscreteTime<Regression>, Block, 32, 16>::new(&dev, DiscreteTime::default())?;
-    /// let z: Tensor<(usize, Const<32>), f32, _> = dev.sample_normal_like(&(8, Const));
-    /// let x: Tensor<(usize, Const<16>), f32, _> = dev.sample_normal_like(&(8, Const));
-    /// let mut rng = rand::rngs::StdRng::seed_from_u64(0);
-    /// let loss = model.train_step(1, (z, x), |output| output.try_square()?.try_mean(), &mut rng)?;
-    /// assert!(loss > 0.0);
-    /// # Ok::<(), dfdx_noprop::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if there is no block `t`, or z and x have different numbers of rows or none;
-    /// [`Error::Diverged`] if the loss is not finite (the block is left as it was); [`Error::Device`].
-    pub fn train_step(
-        &mut self,
-        t: usize,
-        (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
-        loss: impl FnOnce(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
-        rng: &mut impl RngCore,
-    ) -> Result<f64, Error> {
-        use dfdx::nn::ZeroGrads;
-        let (operation, rows) = ("NoProp::train_step", z.shape().0);
-        if rows == 0 || rows != x.shape().0 {
-            let found = format!("{rows} and {}", x.shape().0);
-            return Err(Error::argument(operation, "as many rows of z as of x, at least 1", found));
-        }
-        let (train, step) = (self.ops.train, self.steps + 1);
-        let count = self.blocks.len();
-        let Some(block) = t.checked_sub(1).and_then(|i| self.blocks.get_mut(i)) else {
-            return Err(Error::argument(operation, format!("a block from 1 to {count}"), t));
-        };
-        let failed = || Error::device(operation);
-        // A device of its own for what the layers draw; the data stays where it is on a GPU.
-        let device = block.device.seeded(rng.next_u64());
-        let z = z.try_to_device(&device).map_err(failed())?;
-        let x = x.try_to_device(&device).map_err(failed())?;
-        let gradients = block.module.try_alloc_grads().map_err(failed())?;
-        let output = train(&mut block.module, (z.traced(gradients), x)).map_err(failed())?;
-        let total = loss(output).map_err(failed())?;
-        let value = total.as_vec()[0].as_f64();
-        if !value.is_finite() {
-            return Err(Error::Diverged { block: t, step, loss: value });
-        }
-        let mut gradients = total.try_backward().map_err(failed())?;
-        block.step(&self.variant.optimizer, &mut gradients)?;
-        Ok(value)
-    }
+/// A ReLU makes 0 of a NaN, so that one would go unnoticed.
+fn check_finite<E: Real, const X: usize>(
+    operation: &'static str,
+    rows: &[[E; X]],
+) -> Result<(), Error> {
+    crate::data::check_rows::<X, E>(operation, rows.as_flattened())
 }

@@ -18,9 +18,16 @@ pub use dfdx::{
 pub use crate::{
     Error, Fit, NoProp,
     data::{self, Dataset, Labels, Values},
-    head::{Learned, OneHot, Prototypes, Regression},
-    nn::{Condition, ConditionalResNetDt, Custom, Dense, Pair, Width},
+    head::{Learned, OneHot, Prototypes, Regression, Velocity},
+    nn::{
+        Condition, ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm, Custom, Dense,
+        Pair, TimeEmbedding, Timed, TimedCondition, Width,
+    },
     optim::{AdamW, Optimizer, Sgd},
-    schedule::Schedule,
-    variant::{DiscreteTime, Sampler},
+    schedule::{GammaSchedule, MonotoneNetwork, Path, Schedule},
+    solver::{Method, Save, Solver, Steps},
+    variant::{
+        ContinuousTime, DiscreteTime, Estimate, EstimateWeighting, FlowMatching, Inference,
+        Sampler, TimeSampling, Weighting,
+    },
 };

@@ -29,14 +29,21 @@ pub(super) fn one_hot<const C: usize, E: Real>(labels: &Labels<C>) -> Vec<E> {
 pub(super) fn estimate<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
     output: Rows<C, E, D, T>,
     table: &Tensor<(C, Const<Z>), E, D>,
-    learned: bool,
 ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-    let probabilities = output.try_softmax::<Axis<1>>()?;
-    if learned {
-        // The embedding gets a gradient under its own name.
-        return probabilities.try_matmul(table.retaped::<T>());
-    }
-    probabilities.try_matmul(table.clone())
+    output.try_softmax::<Axis<1>>()?.try_matmul(table.retaped::<T>())
+}
+
+/// κ (z · u_c − ‖u_c‖² / 2).
+pub(super) fn read<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
+    latent: Rows<Const<Z>, E, D, T>,
+    table: &Tensor<(C, Const<Z>), E, D>,
+    sharpness: f64,
+) -> Result<Rows<C, E, D, T>, D::Err> {
+    let shape = (latent.shape().0, C::default());
+    let norms = table.retaped::<T>().try_square()?.try_sum::<(C,), Axis<1>>()?;
+    let norms = norms.try_mul(E::of(0.5))?.try_broadcast_like::<_, Axis<0>>(&shape)?;
+    let products = latent.try_matmul(table.retaped::<T>().try_permute()?)?;
+    products.try_sub(norms)?.try_mul(E::of(sharpness))
 }
 
 /// The class with the largest number in each row; the first of equals.
@@ -56,6 +63,7 @@ pub(super) fn correct<const C: usize, E: Real>(output: &[E], labels: &Labels<C>)
 pub(super) fn evaluate<const C: usize, E: Real>(
     probabilities: &[E],
     labels: &Labels<C>,
+    calls: f64,
 ) -> Classification {
     let rows = labels.len();
     let of = |sum: f64| if rows == 0 { f64::NAN } else { sum / rows as f64 };
@@ -72,13 +80,13 @@ pub(super) fn evaluate<const C: usize, E: Real>(
         correct,
         accuracy: of(correct as f64),
         negative_log_likelihood: -of(likelihood),
+        network_calls: calls,
     }
 }
 
 /// The methods of [`Head`](super::Head) in which heads with classes do not differ.
 macro_rules! class_methods {
     ($c:ident) => {
-        type Out = Const<$c>;
         type Targets = Labels<$c>;
         type Row = [E; $c];
         type Prediction = u32;
@@ -91,6 +99,14 @@ macro_rules! class_methods {
 
         fn one_hot(targets: &Labels<$c>) -> Vec<E> {
             classes::one_hot(targets)
+        }
+
+        fn read<D: Backend<E>, T: Tape<E, D>>(
+            latent: Rows<Const<Z>, E, D, T>,
+            table: &Tensor<(Const<$c>, Const<Z>), E, D>,
+            sharpness: f64,
+        ) -> Result<Rows<Const<$c>, E, D, T>, D::Err> {
+            classes::read(latent, table, sharpness)
         }
 
         fn answer<D: Backend<E>>(
@@ -111,8 +127,8 @@ macro_rules! class_methods {
             classes::correct(output, targets)
         }
 
-        fn evaluate(answers: &[E], targets: &Labels<$c>) -> Classification {
-            classes::evaluate(answers, targets)
+        fn evaluate(answers: &[E], targets: &Labels<$c>, calls: f64) -> Classification {
+            classes::evaluate(answers, targets, calls)
         }
     };
 }

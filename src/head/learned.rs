@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
-    Classification, HasClasses, Head,
+    Classification, HasClasses, Head, Reads,
     classes::{self, class_methods},
 };
 use crate::{
@@ -21,6 +21,10 @@ use crate::{
 pub struct Learned<const C: usize> {
     /// The standard deviation of the initial embedding: above 0.
     pub scale: f64,
+}
+
+impl<const C: usize, const Z: usize> Reads<Z> for Learned<C> {
+    type Out = Const<C>;
 }
 
 impl<const C: usize> Default for Learned<C> {
@@ -48,6 +52,6 @@ impl<const C: usize, const Z: usize, E: Real> Head<Z, E> for Learned<C> {
         output: Rows<Const<C>, E, D, T>,
         table: &Tensor<(Const<C>, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-        classes::estimate(output, table, true)
+        classes::estimate(output, table)
     }
 }

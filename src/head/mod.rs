@@ -6,12 +6,14 @@ mod one_hot;
 mod prototypes;
 mod regression;
 mod report;
+mod velocity;
 
 pub use learned::Learned;
 pub use one_hot::OneHot;
 pub use prototypes::Prototypes;
 pub use regression::Regression;
 pub use report::{Classification, Errors};
+pub use velocity::Velocity;
 
 use dfdx::prelude::*;
 
@@ -26,9 +28,9 @@ use crate::{
 ///
 /// The block's output o is `Out` wide. For classes it holds logits, and û = softmax(o) W with the embedding W:
 /// `[C, Z]`; for real-valued targets û = o.
-pub trait Head<const Z: usize, E: Real>: Clone + std::fmt::Debug + Send + Sync + 'static {
-    /// The width of a block's output: `Const<C>` for classes, `Const<Z>` for numbers.
-    type Out: ConstDim;
+pub trait Head<const Z: usize, E: Real>:
+    Reads<Z> + Clone + std::fmt::Debug + Send + Sync + 'static
+{
     /// The targets of a data set for this head.
     type Targets: Targets;
     /// One row of the model's answer: `[E; C]` probabilities, or `[E; Z]` numbers.
@@ -63,6 +65,17 @@ pub trait Head<const Z: usize, E: Real>: Clone + std::fmt::Debug + Send + Sync +
         table: &Tensor<(Self::Out, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D, T>, D::Err>;
 
+    /// The answer of a latent, `[batch, Out]`, before [`answer`](Self::answer): for classes the logits
+    /// κ (z · u_c − ‖u_c‖² / 2), which are −κ ‖z − u_c‖² / 2 but for what all classes share; for numbers z itself.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn read<D: Backend<E>, T: Tape<E, D>>(
+        latent: Rows<Const<Z>, E, D, T>,
+        table: &Tensor<(Self::Out, Const<Z>), E, D>,
+        sharpness: f64,
+    ) -> Result<Rows<Self::Out, E, D, T>, D::Err>;
+
     /// The model's answer, `[batch, Out]`, from a block's output: probabilities, or the numbers as they are.
     ///
     /// # Errors
@@ -80,8 +93,15 @@ pub trait Head<const Z: usize, E: Real>: Clone + std::fmt::Debug + Send + Sync +
     /// How many rows of a block's output have their largest number at the right class; 0 for numbers.
     fn correct(output: &[E], targets: &Self::Targets) -> usize;
 
-    /// Answers against the truth.
-    fn evaluate(answers: &[E], targets: &Self::Targets) -> Self::Evaluation;
+    /// Answers against the truth; `calls` is how often the network was called for a row.
+    fn evaluate(answers: &[E], targets: &Self::Targets, calls: f64) -> Self::Evaluation;
+}
+
+/// How wide a block's output is for its reader: a head, or a predictor such as
+/// [`Velocity`](Velocity).
+pub trait Reads<const Z: usize> {
+    /// `Const<C>` for logits, `Const<Z>` for an estimate of the target or a velocity.
+    type Out: ConstDim;
 }
 
 /// A head whose targets are classes.
@@ -96,9 +116,9 @@ pub trait HasClasses {}
 #[diagnostic::on_unimplemented(
     message = "the last layer gives a `{Self}`, which the head `{H}` on a latent of width {Z} does not take",
     label = "a `{Self}` arrives at `{H}`",
-    note = "`OneHot` (as many classes as the latent is wide) and `Regression` take `Width<Z>`; `Learned<C>` and `Prototypes<C, Z>` take `Width<C>`"
+    note = "`OneHot` (as many classes as the latent is wide), `Regression` and `Velocity` take `Width<Z>`; `Learned<C>` and `Prototypes<C, Z>` take `Width<C>`"
 )]
-pub trait SuitsHead<H: Head<Z, E>, const Z: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
+pub trait SuitsHead<H: Reads<Z>, const Z: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
     Signal<E, D>
 {
     /// The output as the head sees it, in inference.
@@ -149,6 +169,16 @@ impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Prototype
     }
 
     fn traced(output: Self::Traced) -> TracedRows<Const<C>, E, D> {
+        output
+    }
+}
+
+impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Velocity, Z, E, D> for Width<Z> {
+    fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
+        output
+    }
+
+    fn traced(output: Self::Traced) -> TracedRows<Const<Z>, E, D> {
         output
     }
 }

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
-    Classification, HasClasses, Head,
+    Classification, HasClasses, Head, Reads,
     classes::{self, class_methods},
 };
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
 pub struct OneHot;
 
 impl HasClasses for OneHot {}
+
+impl<const Z: usize> Reads<Z> for OneHot {
+    type Out = Const<Z>;
+}
 
 impl<const Z: usize, E: Real> Head<Z, E> for OneHot {
     class_methods!(Z);

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
-    Classification, HasClasses, Head,
+    Classification, HasClasses, Head, Reads,
     classes::{self, class_methods},
 };
 use crate::{
@@ -80,6 +80,10 @@ fn medoid<'a, E: Real>(members: &[&'a [E]]) -> Option<&'a [E]> {
     members.get(best).copied()
 }
 
+impl<const C: usize, const W: usize, const Z: usize> Reads<Z> for Prototypes<C, W> {
+    type Out = Const<C>;
+}
+
 impl<const C: usize, const Z: usize> HasClasses for Prototypes<C, Z> {}
 
 impl<const C: usize, const W: usize, const Z: usize, E: Real> Head<Z, E> for Prototypes<C, W> {
@@ -95,6 +99,6 @@ impl<const C: usize, const W: usize, const Z: usize, E: Real> Head<Z, E> for Pro
         output: Rows<Const<C>, E, D, T>,
         table: &Tensor<(Const<C>, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-        classes::estimate(output, table, false)
+        classes::estimate(output, table)
     }
 }

@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use super::{Errors, Head};
+use super::{Errors, Head, Reads};
 use crate::{
     data::{Targets, Values},
     device::{Backend, Real, Rows},
@@ -16,8 +16,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Regression;
 
-impl<const Z: usize, E: Real> Head<Z, E> for Regression {
+impl<const Z: usize> Reads<Z> for Regression {
     type Out = Const<Z>;
+}
+
+impl<const Z: usize, E: Real> Head<Z, E> for Regression {
     type Targets = Values<Z, E>;
     type Row = [E; Z];
     type Prediction = [E; Z];
@@ -44,6 +47,14 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
         Ok(output)
     }
 
+    fn read<D: Backend<E>, T: Tape<E, D>>(
+        latent: Rows<Const<Z>, E, D, T>,
+        _table: &Tensor<(Const<Z>, Const<Z>), E, D>,
+        _sharpness: f64,
+    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
+        Ok(latent)
+    }
+
     fn answer<D: Backend<E>>(output: Rows<Const<Z>, E, D>) -> Result<Rows<Const<Z>, E, D>, D::Err> {
         Ok(output)
     }
@@ -60,7 +71,7 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
         0
     }
 
-    fn evaluate(answers: &[E], targets: &Values<Z, E>) -> Errors {
+    fn evaluate(answers: &[E], targets: &Values<Z, E>, calls: f64) -> Errors {
         let (rows, truth) = (targets.len(), targets.as_slice());
         let mut mean = [0.0; Z];
         for row in truth.chunks_exact(Z.max(1)) {
@@ -75,6 +86,7 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
             rows,
             mean_squared_error: error / truth.len() as f64,
             r_squared: if spread > 0.0 { 1.0 - error / spread } else { f64::NAN },
+            network_calls: calls,
         }
     }
 }

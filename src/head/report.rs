@@ -11,6 +11,8 @@ pub struct Classification {
     pub accuracy: f64,
     /// −mean ln p(y), in nats: 0 is perfect, ln C is chance.
     pub negative_log_likelihood: f64,
+    /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
+    pub network_calls: f64,
 }
 
 /// Predicted numbers against the true ones.
@@ -23,4 +25,6 @@ pub struct Errors {
     /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as the
     /// mean, NaN says that the targets are all the same.
     pub r_squared: f64,
+    /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
+    pub network_calls: f64,
 }

@@ -9,11 +9,15 @@ mod resnet;
 mod sequence;
 mod signal;
 mod takes;
+mod time;
+mod timed_condition;
 
 pub use condition::Condition;
 pub use custom::Custom;
 pub use dense::{BuiltDense, Dense};
 pub use joins::Joins;
-pub use resnet::ConditionalResNetDt;
-pub use signal::{Activation, Input, Kind, Pair, Signal, Width};
+pub use resnet::{ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm};
+pub use signal::{Activation, Input, Kind, Pair, Signal, Time, Timed, Width};
 pub use takes::Takes;
+pub use time::{Even, TimeEmbedding};
+pub use timed_condition::TimedCondition;

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::device::{Backend, Real, Rows};
+use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// The tensors that stand for a signal, in training and in inference.
 pub trait Signal<E: Real, D: Backend<E>>: 'static {
@@ -24,6 +24,16 @@ pub struct Width<const N: usize, K = Activation>(PhantomData<K>);
 ///
 /// [`DiscreteTime`]: crate::DiscreteTime
 pub struct Pair<const Z: usize, const X: usize>(());
+
+/// The latent z of width `Z`, the input x of width `X`, and the time t of each row: what a network of
+/// [`ContinuousTime`] or [`FlowMatching`] takes.
+///
+/// [`ContinuousTime`]: crate::ContinuousTime
+/// [`FlowMatching`]: crate::FlowMatching
+pub struct Timed<const Z: usize, const X: usize>(());
+
+/// The time t of each row, `[batch]`, from 0 (noise) to 1 (target).
+pub struct Time(());
 
 /// Whether a signal carries a tape.
 pub trait Kind: 'static {
@@ -65,7 +75,17 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Signal<E, D> for Width<N, 
     type Plain = Rows<Const<N>, E, D>;
 }
 
+impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Timed<Z, X> {
+    type Traced = (TracedRows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
+    type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
+}
+
+impl<E: Real, D: Backend<E>> Signal<E, D> for Time {
+    type Traced = Tensor<(usize,), E, D>;
+    type Plain = Tensor<(usize,), E, D>;
+}
+
 impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Pair<Z, X> {
-    type Traced = (Rows<Const<Z>, E, D, OwnedTape<E, D>>, Rows<Const<X>, E, D>);
+    type Traced = (TracedRows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
     type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
 }

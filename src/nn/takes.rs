@@ -16,7 +16,7 @@ use crate::device::{Backend, Real};
 #[diagnostic::on_unimplemented(
     message = "the layer `{Self}` does not take a `{In}`",
     label = "a `{In}` arrives at `{Self}`",
-    note = "`Width<N>` are N activations, `Width<N, Input>` is the input x, `Pair<Z, X>` the latent z and the input x"
+    note = "`Width<N>` are N activations, `Width<N, Input>` is the input x, `Pair<Z, X>` are the latent z and the input x, `Timed<Z, X>` these two and the time t"
 )]
 pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     BuildOnDevice<D, E>

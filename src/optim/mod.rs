@@ -39,6 +39,14 @@ impl From<Sgd> for Optimizer {
 }
 
 impl Optimizer {
+    /// The same without weight decay: for an embedding or a schedule, which have no reason to shrink.
+    pub(crate) fn without_decay(&self) -> Self {
+        match self {
+            Self::AdamW(config) => AdamW { weight_decay: 0.0, ..config.clone() }.into(),
+            Self::Sgd(config) => Sgd { weight_decay: 0.0, ..config.clone() }.into(),
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Error> {
         match self {
             Self::AdamW(config) => config.validate(),

@@ -7,11 +7,12 @@ use dfdx::{
 use rand::RngCore;
 
 use super::{
-    Ask, Variant,
-    objective::{BlockLoss, Target, terminal},
+    Answers, Ask, TOGETHER, Variant,
+    objective::{BlockLoss, constant, terminal, value},
+    step::{check_rows, check_weight, on_device, on_device_target, own_loss},
 };
 use crate::{
-    device::{Backend, Real, Rows},
+    device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::{Head, OneHot},
     nn::{Pair, Signal},
@@ -104,7 +105,9 @@ where
     H: Head<Z, E>,
 {
     type Head = H;
+    type Reader = H;
     type Input = Pair<Z, X>;
+    type State = NoiseLevels;
 
     fn head(&self) -> &H {
         &self.head
@@ -118,14 +121,13 @@ where
         self.seed
     }
 
-    fn levels(&self) -> Result<NoiseLevels, Error> {
-        for (setting, value) in
-            [("DiscreteTime::eta", self.eta), ("DiscreteTime::cross_entropy", self.cross_entropy)]
-        {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::config(setting, "a finite number, 0 or more", value));
-            }
-        }
+    fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    fn start(&self, _device: &D) -> Result<NoiseLevels, Error> {
+        check_weight("DiscreteTime::eta", self.eta)?;
+        check_weight("DiscreteTime::cross_entropy", self.cross_entropy)?;
         if self.eta == 0.0 && (self.cross_entropy == 0.0 || !H::CLASSES) {
             return Err(Error::config("DiscreteTime::eta", "above 0, or nothing is learned", 0));
         }
@@ -149,7 +151,7 @@ where
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
             let train = trainer.ops.train;
-            let (variant, levels, step) = (&trainer.variant, &trainer.levels, trainer.steps);
+            let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
             let results = (trainer.ops.each)(&mut trainer.blocks, threads, &|i,
                                                                              block: &mut Block<
                 _,
@@ -188,11 +190,9 @@ where
         trainer: &NoProp<Self, M, Z, X, E, D>,
         x: &[[E; X]],
         ask: Ask,
-    ) -> Result<Vec<E>, Error> {
-        /// Rows that go through the blocks together.
-        const TOGETHER: usize = 256;
+    ) -> Result<Answers<E>, Error> {
         let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
-        let (variant, levels) = (&trainer.variant, &trainer.levels);
+        let (variant, levels) = (&trainer.variant, &trainer.state);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = x.len().div_ceil(TOGETHER);
         let answers = (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
@@ -206,44 +206,10 @@ where
                 (Ask::Answer, Sampler::Stochastic { draws, seed }) => (draws, seed),
                 (Ask::Sample(seed), _) => return walk.latents(rows, (seed, first, 0)),
             };
-            let mut mean = Vec::new();
-            for draw in 0..draws {
-                let answers = walk.answers(rows, Some((seed, first, draw)))?;
-                mean.resize(answers.len(), E::zero());
-                let share = E::of(1.0 / draws as f64);
-                mean.iter_mut().zip(answers).for_each(|(mean, answer)| *mean += share * answer);
-            }
-            Ok(mean)
+            Answers::mean((0..draws).map(|draw| walk.answers(rows, Some((seed, first, draw)))))
         });
-        let answers: Result<Vec<Vec<E>>, Error> = answers.into_iter().collect();
-        Ok(answers?.concat())
+        Answers::collect(answers)
     }
-}
-
-/// A row-major buffer on the device.
-fn on_device<S: Shape, E: Real, D: Backend<E>>(
-    device: &D,
-    values: Vec<E>,
-    shape: S,
-) -> Result<Tensor<S, E, D>, Error> {
-    device.try_tensor_from_vec(values, shape).map_err(Error::device("moving a batch"))
-}
-
-/// The targets of a batch on the device.
-fn on_device_target<'a, H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
-    device: &D,
-    targets: &H::Targets,
-    rows: usize,
-    embedding: &[E],
-    table: &'a Tensor<(H::Out, Const<Z>), E, D>,
-) -> Result<Target<'a, H::Out, Z, E, D>, Error> {
-    let u = on_device(device, H::embed(embedding, targets), (rows, Const::<Z>))?;
-    let one_hot = if H::CLASSES {
-        Some(on_device(device, H::one_hot(targets), (rows, H::Out::default()))?)
-    } else {
-        None
-    };
-    Ok(Target { u, one_hot, table })
 }
 
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.
@@ -319,9 +285,12 @@ where
     let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, &embedding, table)?;
     let gradients =
         if H::LEARNED { table.try_alloc_grads().map_err(failed())? } else { Gradients::leaky() };
+    let levels = &trainer.state;
+    let alpha_bar = constant(&device, levels.alpha_bar(0)).map_err(failed())?;
+    let snr = constant(&device, levels.snr(levels.blocks())).map_err(failed())?;
     let [cross_entropy, kl] =
-        terminal::<H, Z, E, D>(&trainer.levels, &target, noise, gradients).map_err(failed())?;
-    let terms = [cross_entropy.as_vec()[0].as_f64(), kl.as_vec()[0].as_f64()];
+        terminal::<H, Z, E, D>([alpha_bar, snr], &target, noise, gradients).map_err(failed())?;
+    let terms = [value(&cross_entropy), value(&kl)];
     if H::LEARNED {
         // The blocks' gradient joins as that of ⟨gradient, W⟩.
         let blocks = on_device(&device, gradient, Default::default())?;
@@ -333,7 +302,7 @@ where
         let mut gradients = total.try_backward().map_err(failed())?;
         trainer
             .table_optimizer
-            .update(&trainer.variant.optimizer, &mut trainer.table, &mut gradients)
+            .update(&trainer.variant.optimizer.without_decay(), &mut trainer.table, &mut gradients)
             .map_err(failed())?;
     }
     Ok(terms)
@@ -354,16 +323,22 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
     Walk<'_, H, B, Z, X, E, D>
 {
     /// The answer of the last block that changes z.
-    fn answers(&self, rows: &[[E; X]], noise: Option<Noise>) -> Result<Vec<E>, Error> {
+    fn answers(&self, rows: &[[E; X]], noise: Option<Noise>) -> Result<Answers<E>, Error> {
         let failed = Error::device("inference");
         let (output, _) = self.walk(rows, noise).map_err(&failed)?;
-        Ok(H::answer(output).map_err(&failed)?.as_vec())
+        Ok(self.counted(rows, H::answer(output).map_err(&failed)?.as_vec()))
     }
 
     /// z_T.
-    fn latents(&self, rows: &[[E; X]], noise: Noise) -> Result<Vec<E>, Error> {
+    fn latents(&self, rows: &[[E; X]], noise: Noise) -> Result<Answers<E>, Error> {
         let (_, z) = self.walk(rows, Some(noise)).map_err(Error::device("inference"))?;
-        Ok(z.as_vec())
+        Ok(self.counted(rows, z.as_vec()))
+    }
+
+    fn counted(&self, rows: &[[E; X]], values: Vec<E>) -> Answers<E> {
+        let moves = |t: &usize| self.levels.snr_increment(*t) != 0.0;
+        let calls = (1..=self.levels.blocks()).filter(moves).count() * rows.len();
+        Answers { values, calls }
     }
 
     #[allow(clippy::type_complexity)]
@@ -405,5 +380,63 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
             }
         }
         Ok((answer, z))
+    }
+}
+
+impl<H, M, const Z: usize, const X: usize, E, D> NoProp<DiscreteTime<H>, M, Z, X, E, D>
+where
+    H: Head<Z, E>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    /// The noise levels that the blocks work at.
+    pub fn levels(&self) -> &NoiseLevels {
+        &self.state
+    }
+
+    /// One step of block `t` (from 1 to T) on a loss of your own; the other blocks are not touched.
+    ///
+    /// `loss` gets the block's output for (z, x), `[batch, Out]`, and returns a scalar. `rng` feeds what the layers
+    /// draw: dropout. The answer is the value of the loss before the step.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    /// use rand::SeedableRng;
+    ///
+    /// type Block = ConditionalResNetDt<32, 16>;
+    /// let dev = AutoDevice::default();
+    /// let mut model = NoProp::<DiscreteTime<Regression>, Block, 32, 16>::new(&dev, DiscreteTime::default())?;
+    /// let z: Tensor<(usize, Const<32>), f32, _> = dev.sample_normal_like(&(8, Const));
+    /// let x: Tensor<(usize, Const<16>), f32, _> = dev.sample_normal_like(&(8, Const));
+    /// let mut rng = rand::rngs::StdRng::seed_from_u64(0);
+    /// let loss = model.train_step(1, (z, x), |output| output.try_square()?.try_mean(), &mut rng)?;
+    /// assert!(loss > 0.0);
+    /// # Ok::<(), dfdx_noprop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no block `t`, or z and x have different numbers of rows or none;
+    /// [`Error::Diverged`] if the loss is not finite (the block is left as it was); [`Error::Device`].
+    pub fn train_step(
+        &mut self,
+        t: usize,
+        (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        loss: impl FnOnce(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
+        rng: &mut impl RngCore,
+    ) -> Result<f64, Error> {
+        let operation = "NoProp::train_step";
+        check_rows(operation, &[z.shape().0, x.shape().0])?;
+        let (train, step, count) = (self.ops.train, self.steps + 1, self.blocks.len());
+        let Some(block) = t.checked_sub(1).and_then(|i| self.blocks.get_mut(i)) else {
+            return Err(Error::argument(operation, format!("a block from 1 to {count}"), t));
+        };
+        let failed = || Error::device(operation);
+        // A device of its own for what the layers draw; the data stays where it is on a GPU.
+        let device = block.device.seeded(rng.next_u64());
+        let z = z.try_to_device(&device).map_err(failed())?;
+        let x = x.try_to_device(&device).map_err(failed())?;
+        let forward = |module: &mut M::Built, gradients| train(module, (z.traced(gradients), x));
+        own_loss(operation, block, &self.variant.optimizer, (t, step), forward, loss)
     }
 }

@@ -1,21 +1,27 @@
 //! The mathematics of NoProp, one file for each variant.
 
+mod continuous;
 mod discrete;
+mod flow;
+mod network;
 mod objective;
+mod step;
 
+pub use continuous::{ContinuousTime, Inference, Weighting};
 pub use discrete::{DiscreteTime, Sampler};
+pub use flow::{Estimate, EstimateWeighting, FlowMatching, Predictor};
+pub use network::{TimeSampling, TimedRows};
 pub use objective::{BlockLoss, Loss, Target};
 
-use dfdx::nn::BuildOnDevice;
+use dfdx::{nn::BuildOnDevice, prelude::Gradients};
 
 use crate::{
     device::{Backend, Real},
     error::Error,
-    head::Head,
+    head::{Head, Reads},
     nn::Signal,
     noprop::NoProp,
     optim::Optimizer,
-    schedule::NoiseLevels,
     train::{Batch, StepReport},
 };
 
@@ -27,8 +33,12 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
 {
     /// What the targets are.
     type Head: Head<Z, E>;
+    /// What reads a block's output: the head, or a predictor.
+    type Reader: Reads<Z>;
     /// What a block takes.
     type Input: Signal<E, D>;
+    /// What is worked out once, or trained beside the blocks: noise levels, a learned schedule.
+    type State: State<E, D>;
 
     /// The head's settings.
     fn head(&self) -> &Self::Head;
@@ -39,11 +49,11 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     /// The seed of the initial weights.
     fn seed(&self) -> u64;
 
-    /// The noise levels, and so the number of blocks.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a setting that is out of range.
-    fn levels(&self) -> Result<NoiseLevels, Error>;
+    /// How many blocks there are: T in discrete time, 1 elsewhere.
+    fn blocks(&self) -> usize;
+
+    #[doc(hidden)]
+    fn start(&self, device: &D) -> Result<Self::State, Error>;
 
     #[doc(hidden)]
     fn train<M: BuildOnDevice<D, E>>(
@@ -58,8 +68,31 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
         trainer: &NoProp<Self, M, Z, X, E, D>,
         x: &[[E; X]],
         ask: Ask,
-    ) -> Result<Vec<E>, Error>;
+    ) -> Result<Answers<E>, Error>;
 }
+
+/// What is trained beside the blocks, if anything is.
+#[doc(hidden)]
+pub trait State<E: Real, D: Backend<E>> {
+    /// Makes room for gradients.
+    fn register(&self, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
+        let _ = gradients;
+        Ok(())
+    }
+
+    /// One step.
+    fn step(
+        &mut self,
+        optimizer: &Optimizer,
+        gradients: &mut Gradients<E, D>,
+    ) -> Result<(), D::Err> {
+        let _ = (optimizer, gradients);
+        Ok(())
+    }
+}
+
+impl<E: Real, D: Backend<E>> State<E, D> for () {}
+impl<E: Real, D: Backend<E>> State<E, D> for crate::schedule::NoiseLevels {}
 
 /// What inference is asked for.
 #[doc(hidden)]
@@ -67,11 +100,55 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
 pub enum Ask {
     /// The answer, `[rows, Out]`.
     Answer,
-    /// A draw of z_T, `[rows, Z]`, with this seed.
+    /// A draw of the final latent, `[rows, Z]`, with this seed.
     Sample(u64),
 }
+
+/// What inference answers.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default)]
+pub struct Answers<E> {
+    /// Row-major.
+    pub values: Vec<E>,
+    /// How often a network was called for a row, summed over the rows.
+    pub calls: usize,
+}
+
+impl<E> Answers<E> {
+    /// The mean of several draws for the same rows.
+    fn mean(draws: impl ExactSizeIterator<Item = Result<Self, Error>>) -> Result<Self, Error>
+    where
+        E: Real,
+    {
+        let share = E::of(1.0 / draws.len().max(1) as f64);
+        let mut mean = Self { values: Vec::new(), calls: 0 };
+        for draw in draws {
+            let draw = draw?;
+            mean.values.resize(draw.values.len(), E::zero());
+            mean.calls += draw.calls;
+            mean.values.iter_mut().zip(draw.values).for_each(|(mean, v)| *mean += share * v);
+        }
+        Ok(mean)
+    }
+
+    /// The parts of an answer, put together.
+    fn collect(parts: Vec<Result<Self, Error>>) -> Result<Self, Error> {
+        let mut all = Self { values: Vec::new(), calls: 0 };
+        for part in parts {
+            let part = part?;
+            all.values.extend(part.values);
+            all.calls += part.calls;
+        }
+        Ok(all)
+    }
+}
+
+/// Rows that go through inference together.
+const TOGETHER: usize = 256;
 
 mod sealed {
     pub trait Sealed {}
     impl<H> Sealed for super::DiscreteTime<H> {}
+    impl<H> Sealed for super::ContinuousTime<H> {}
+    impl<H, P> Sealed for super::FlowMatching<H, P> {}
 }

@@ -1,40 +1,12 @@
-//! The terms of the loss.
+//! The terms of the losses.
 
 use dfdx::prelude::*;
 
 use crate::{
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     head::Head,
-    schedule::NoiseLevels,
+    schedule::TracedColumn,
 };
-
-/// The loss of one block on one batch:
-///
-/// w ‖û − u‖² + λ CE(o, y), with z = √ᾱ u + √(1 − ᾱ) ε, o = block(z, x), and û read from o by the head.
-///
-/// The squared error is summed over Z and averaged over the batch; the cross-entropy is averaged over the batch.
-/// For discrete time and block t (Li, Teh, Pascanu 2025, eq. 8): ᾱ = ᾱ_{t−1} and w = (T/2) η (SNR(t) − SNR(t−1)).
-#[derive(Clone, Debug, PartialEq)]
-pub struct BlockLoss {
-    /// ᾱ, the share of the target's variance in z: from 0 to 1.
-    pub alpha_bar: f64,
-    /// w, the weight of the squared error.
-    pub denoising: f64,
-    /// λ, the weight of the cross-entropy on the block's own logits; nothing for heads without classes.
-    pub cross_entropy: f64,
-}
-
-/// A loss, ready to go backward, and what it is made of.
-pub struct Loss<O: ConstDim, E: Real, D: Backend<E>> {
-    /// The sum of the terms.
-    pub total: TracedScalar<E, D>,
-    /// The value of w ‖û − u‖².
-    pub denoising: f64,
-    /// The value of λ CE.
-    pub cross_entropy: f64,
-    /// The block's output o, `[batch, Out]`.
-    pub output: Rows<O, E, D>,
-}
 
 /// The targets of one batch, on the device.
 pub struct Target<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
@@ -48,7 +20,7 @@ pub struct Target<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
 
 impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D> {
     /// u with the tape that leads back to W where the embedding is learned, and with an empty one elsewhere.
-    fn traced<H: Head<Z, E, Out = O>>(
+    pub(super) fn traced<H: Head<Z, E, Out = O>>(
         &self,
         gradients: Gradients<E, D>,
     ) -> Result<TracedRows<Const<Z>, E, D>, D::Err> {
@@ -60,6 +32,34 @@ impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D>
             _ => Ok(self.u.clone().traced(gradients)),
         }
     }
+}
+
+/// A loss, ready to go backward, and what it is made of.
+pub struct Loss<O, E: Real, D: Backend<E>> {
+    /// The sum of the terms.
+    pub total: TracedScalar<E, D>,
+    /// The value of the weighted squared error.
+    pub denoising: f64,
+    /// The value of the weighted cross-entropy.
+    pub cross_entropy: f64,
+    /// The output o, `[batch, Out]`: of the block, or of the head where a velocity is predicted.
+    pub output: O,
+}
+
+/// The loss of one block on one batch, all rows at one noise level:
+///
+/// w ‖û − u‖² + λ CE(o, y), with z = √ᾱ u + √(1 − ᾱ) ε, o = block(z, x), and û read from o by the head.
+///
+/// The squared error is summed over Z and averaged over the batch; the cross-entropy is averaged over the batch.
+/// For discrete time and block t (Li, Teh, Pascanu 2025, eq. 8): ᾱ = ᾱ_{t−1} and w = (T/2) η (SNR(t) − SNR(t−1)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockLoss {
+    /// ᾱ, the share of the target's variance in z: from 0 to 1.
+    pub alpha_bar: f64,
+    /// w, the weight of the squared error.
+    pub denoising: f64,
+    /// λ, the weight of the cross-entropy on the block's own logits; nothing for heads without classes.
+    pub cross_entropy: f64,
 }
 
 impl BlockLoss {
@@ -76,53 +76,84 @@ impl BlockLoss {
         noise: Rows<Const<Z>, E, D>,
         gradients: Gradients<E, D>,
         forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
-    ) -> Result<Loss<H::Out, E, D>, D::Err> {
-        let rows = noise.shape().0 as f64;
+    ) -> Result<Loss<Rows<H::Out, E, D>, E, D>, D::Err> {
+        let rows = noise.shape().0;
         let (u, tape) = target.traced::<H>(gradients)?.split_tape();
-        let z = noised::<H, Z, E, D>(u.clone().put_tape(tape), noise, self.alpha_bar)?;
+        let noise = noise.try_mul(E::of((1.0 - self.alpha_bar).sqrt()))?;
+        let share = E::of(self.alpha_bar.sqrt());
+        let z = if H::LEARNED {
+            u.clone().put_tape(tape).try_mul(share)?.try_add(noise)?
+        } else {
+            // Nothing leads back to u, so the sum need not be recorded.
+            u.clone().try_mul(share)?.try_add(noise)?.put_tape(tape)
+        };
         let (output, tape) = forward(z)?.split_tape();
         let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
-        let error = if H::LEARNED {
-            estimate.try_sub(u.retaped::<OwnedTape<E, D>>())?
-        } else {
-            estimate.try_sub(u)?
-        };
-        let denoising = error.try_square()?.try_sum()?.try_mul(E::of(self.denoising / rows))?;
-        let mut terms = [denoising.as_vec()[0].as_f64(), 0.0];
-        let mut total = denoising;
-        if let (Some(one_hot), true) = (&target.one_hot, self.cross_entropy != 0.0) {
-            let logits = output.retaped::<OwnedTape<E, D>>();
-            let term =
-                cross_entropy(logits, one_hot.clone())?.try_mul(E::of(self.cross_entropy))?;
-            terms[1] = term.as_vec()[0].as_f64();
-            total = total.try_add(term)?;
-        }
-        let [denoising, cross_entropy] = terms;
-        Ok(Loss { total, denoising, cross_entropy, output })
+        let weight = constant(u.device(), self.denoising)?.try_broadcast_like(&(rows,))?;
+        let error = squared_error(estimate, u, weight)?;
+        weigh::<H, Z, E, D>(
+            error,
+            output.clone().put_tape(OwnedTape::default()),
+            target,
+            self.cross_entropy,
+        )
+        .map(|(total, [denoising, cross_entropy])| Loss {
+            total,
+            denoising,
+            cross_entropy,
+            output,
+        })
     }
 }
 
-/// √ᾱ u + √(1 − ᾱ) ε, with the tape of u.
-fn noised<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
-    u: TracedRows<Const<Z>, E, D>,
-    noise: Rows<Const<Z>, E, D>,
-    alpha_bar: f64,
-) -> Result<TracedRows<Const<Z>, E, D>, D::Err> {
-    let noise = noise.try_mul(E::of((1.0 - alpha_bar).sqrt()))?;
-    let share = E::of(alpha_bar.sqrt());
-    if H::LEARNED {
-        return u.try_mul(share)?.try_add(noise);
+/// A constant as a loss: with an empty tape.
+pub(super) fn constant<E: Real, D: Backend<E>>(
+    device: &D,
+    value: f64,
+) -> Result<TracedScalar<E, D>, D::Err> {
+    Ok(device.try_tensor_from_vec(vec![E::of(value)], ())?.put_tape(OwnedTape::default()))
+}
+
+/// Σ w ‖a − b‖² over the rows, divided by their number; b keeps its name on the tape.
+pub(super) fn squared_error<const Z: usize, E: Real, D: Backend<E>>(
+    a: TracedRows<Const<Z>, E, D>,
+    b: Rows<Const<Z>, E, D>,
+    weight: TracedColumn<E, D>,
+) -> Result<TracedScalar<E, D>, D::Err> {
+    let rows = a.shape().0 as f64;
+    let error = a.try_sub(b.retaped::<OwnedTape<E, D>>())?.try_square()?;
+    let error = error.try_sum::<(usize,), Axis<1>>()?.try_mul(weight)?;
+    error.try_sum()?.try_mul(E::of(1.0 / rows))
+}
+
+/// The squared error plus λ times the cross-entropy of the logits, and the value of each.
+pub(super) fn weigh<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
+    error: TracedScalar<E, D>,
+    logits: TracedRows<H::Out, E, D>,
+    target: &Target<'_, H::Out, Z, E, D>,
+    weight: f64,
+) -> Result<(TracedScalar<E, D>, [f64; 2]), D::Err> {
+    let denoising = value(&error);
+    match &target.one_hot {
+        Some(one_hot) if weight != 0.0 => {
+            let term = cross_entropy(logits, one_hot.clone())?.try_mul(E::of(weight))?;
+            let terms = [denoising, value(&term)];
+            Ok((error.try_add(term)?, terms))
+        }
+        _ => Ok((error, [denoising, 0.0])),
     }
-    // Nothing leads back to u, so the sum need not be recorded.
-    let (u, tape) = u.split_tape();
-    Ok(u.try_mul(share)?.try_add(noise)?.put_tape(tape))
+}
+
+/// The value of a loss.
+pub(super) fn value<E: Real, D: Backend<E>>(loss: &TracedScalar<E, D>) -> f64 {
+    loss.as_vec().first().map_or(f64::NAN, |value| value.as_f64())
 }
 
 /// −mean Σ_c p_c log softmax(o)_c, averaged over the batch.
-fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>, T: Tape<E, D>>(
-    logits: Rows<O, E, D, T>,
+fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>>(
+    logits: TracedRows<O, E, D>,
     targets: Rows<O, E, D>,
-) -> Result<Tensor<(), E, D, T>, D::Err> {
+) -> Result<TracedScalar<E, D>, D::Err> {
     let rows = targets.shape().0 as f64;
     let picked = logits.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
     picked.try_sum()?.try_mul(E::of(-1.0 / rows))
@@ -131,42 +162,36 @@ fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>, T: Tape<E, D>>(
 /// The terms of the loss that no block has a part in, with the tape of u and W:
 /// CE(p̂(y | z_T)) with z_T ~ q(z_T | y), and KL(q(z_0 | y) ‖ N(0, I)), both averaged over the batch.
 ///
-/// p̂ is the exact posterior of the class given z_T under q and equal priors,
-/// p̂(c | z) ∝ exp(−‖z − √ᾱ_T u_c‖² / 2(1 − ᾱ_T)). The paper trains a linear layer for it; this is the one that
-/// such a layer tends to, and it needs no training.
+/// `ends` are ᾱ at the noise's end and the SNR at the target's. p̂ is the exact posterior of the class given z_T
+/// under q and equal priors, p̂(c | z) ∝ exp(−‖z − √ᾱ_T u_c‖² / 2(1 − ᾱ_T)). The paper trains a linear layer for it;
+/// this is the one that such a layer tends to, and it needs no training.
 pub(super) fn terminal<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
-    levels: &NoiseLevels,
+    ends: [TracedScalar<E, D>; 2],
     target: &Target<'_, H::Out, Z, E, D>,
     noise: Rows<Const<Z>, E, D>,
     gradients: Gradients<E, D>,
 ) -> Result<[TracedScalar<E, D>; 2], D::Err> {
-    let rows = noise.shape().0 as f64;
+    let ([alpha_bar, snr], shape) = (ends, *noise.shape());
+    let (width, rows) = (Z as f64, shape.0 as f64);
     let (u, tape) = target.traced::<H>(gradients)?.split_tape();
-    let alpha_bar = levels.alpha_bar(0);
-    let kl = u
-        .retaped::<OwnedTape<E, D>>()
-        .try_square()?
-        .try_sum::<(), _>()?
-        .try_mul(E::of(0.5 * alpha_bar / rows))?
-        .try_add(E::of(levels.kl(0.0, Z)))?;
+    // ½ (ᾱ (‖u‖² − Z) − Z ln(1 − ᾱ))
+    let norm = u.retaped::<OwnedTape<E, D>>().try_square()?.try_sum::<(), _>()?;
+    let excess = norm.try_mul(E::of(1.0 / rows))?.try_sub(E::of(width))?;
+    let logarithm = alpha_bar.with_empty_tape().try_negate()?.try_add(E::one())?.try_ln()?;
+    let kl = excess.try_mul(alpha_bar)?.try_sub(logarithm.try_mul(E::of(width))?)?;
+    let kl = kl.try_mul(E::of(0.5))?;
     let Some(one_hot) = &target.one_hot else {
         // Numbers have no p̂ to be judged by.
-        let nothing = kl.with_empty_tape().try_mul(E::zero())?;
+        let nothing = constant(u.device(), 0.0)?;
         let (kl, kl_tape) = kl.split_tape();
         return Ok([nothing, kl.put_tape(kl_tape.merge(tape))]);
     };
-    let alpha_bar = levels.alpha_bar(levels.blocks());
-    let z = noised::<H, Z, E, D>(u.put_tape(tape), noise, alpha_bar)?;
-    let shape = *one_hot.shape();
-    let table = target.table.retaped::<OwnedTape<E, D>>();
-    let norms = table.with_empty_tape().try_square()?.try_sum::<(H::Out,), Axis<1>>()?;
-    let norms = norms.try_mul(E::of(0.5 * alpha_bar))?.try_broadcast_like(&shape)?;
-    let products = z.try_matmul(table.try_permute::<(Const<Z>, H::Out), _>()?)?;
-    let logits = products
-        .try_mul(E::of(alpha_bar.sqrt()))?
-        .try_sub(norms)?
-        .try_mul(E::of(1.0 / (1.0 - alpha_bar)))?;
-    Ok([cross_entropy(logits, one_hot.clone())?, kl])
+    // z_T / √ᾱ_T = u + ε / √SNR, and the logits are SNR (z_T / √ᾱ_T · u_c − ‖u_c‖² / 2).
+    let spread = snr.with_empty_tape().try_sqrt()?.try_recip()?.try_broadcast_like(&shape)?;
+    let z = u.put_tape(tape).try_add(spread.try_mul(noise)?)?;
+    let logits = H::read(z, target.table, 1.0)?;
+    let snr = snr.try_broadcast_like(logits.shape())?;
+    Ok([cross_entropy(logits.try_mul(snr)?, one_hot.clone())?, kl])
 }
 
 #[cfg(test)]
@@ -186,9 +211,9 @@ mod tests {
             table,
         };
         let noise = dev.sample_normal_like(&(4, Const::<2>));
+        let ends = [levels.alpha_bar(0), levels.snr(2)].map(|end| constant(&dev, end).unwrap());
         let [ce, kl] =
-            terminal::<Learned<3>, 2, f64, Cpu>(&levels, &target, noise, table.alloc_grads())
-                .unwrap();
+            terminal::<Learned<3>, 2, f64, Cpu>(ends, &target, noise, table.alloc_grads()).unwrap();
         let total = ce.try_add(kl).unwrap();
         (total.as_vec()[0], total.backward().get(table).as_vec())
     }

@@ -1,0 +1,24 @@
+//! A network that predicts a velocity.
+
+use dfdx::prelude::Const;
+
+use super::Reads;
+
+/// In flow matching: the network gives the velocity v itself, `Z` wide, whatever the targets are.
+///
+/// The class is read from the latent by κ (z · u_c − ‖u_c‖² / 2): see [`Head::read`](super::Head::read).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Velocity {
+    /// κ, how sharply a class is read from a latent: above 0. For one-hot embeddings softmax(κ z) up to a constant.
+    pub sharpness: f64,
+}
+
+impl Default for Velocity {
+    fn default() -> Self {
+        Self { sharpness: 5.0 }
+    }
+}
+
+impl<const Z: usize> Reads<Z> for Velocity {
+    type Out = Const<Z>;
+}

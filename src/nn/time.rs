@@ -1,0 +1,81 @@
+//! Time as features.
+
+use dfdx::{nn::ZeroSizedModule, prelude::*};
+
+use super::{Input, Signal, Takes, Time, Width};
+use crate::device::{Backend, Real, Rows};
+
+/// The sinusoidal embedding of t, `DIM` wide: [sin(t f_k), cos(t f_k)] with
+/// f_k = 10000^(−k / (DIM/2 − 1)), k = 0 … DIM/2 − 1.
+///
+/// (Vaswani et al. 2017, *Attention is all you need*, section 3.5, with sines and cosines side by side.)
+///
+/// `DIM` is even, from 2 to 1,024: an odd one does not compile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeEmbedding<const DIM: usize>;
+
+impl<const DIM: usize> ZeroSizedModule for TimeEmbedding<DIM> {}
+
+impl<const DIM: usize> TimeEmbedding<DIM> {
+    /// `[batch, DIM]` for the times `[batch]`.
+    ///
+    /// # Errors
+    /// The device's own.
+    pub fn embed<E: Real, D: Device<E>>(
+        times: Tensor<(usize,), E, D>,
+    ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
+        let half = DIM / 2;
+        let spread = half.saturating_sub(1).max(1) as f64;
+        let frequency = |k: usize| E::of(10_000f64.powf(-((k % half.max(1)) as f64) / spread));
+        // cos x = sin(x + π/2): one table of frequencies, one of phases.
+        let phase = |k: usize| E::of(if k < half { 0.0 } else { std::f64::consts::FRAC_PI_2 });
+        let (device, shape) = (times.device().clone(), (times.shape().0, Const::<DIM>));
+        let row = |value: &dyn Fn(usize) -> E| {
+            let row = device.try_tensor_from_vec((0..DIM).map(value).collect(), (Const::<DIM>,))?;
+            row.try_broadcast_like::<_, Axis<0>>(&shape)
+        };
+        let (frequencies, phases) = (row(&frequency)?, row(&phase)?);
+        let times = times.try_broadcast_like::<_, Axis<1>>(&shape)?;
+        times.try_mul(frequencies)?.try_add(phases)?.try_sin()
+    }
+}
+
+impl<const DIM: usize, E: Real, D: Backend<E>> Takes<Time, E, D> for TimeEmbedding<DIM>
+where
+    Width<DIM>: Even,
+{
+    type Out = Width<DIM, Input>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn infer(
+        _: &Self::Built,
+        times: Tensor<(usize,), E, D>,
+    ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
+        Self::embed(times)
+    }
+
+    fn train(
+        _: &mut Self::Built,
+        times: Tensor<(usize,), E, D>,
+    ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
+        Self::embed(times)
+    }
+}
+
+/// An even width: half sines, half cosines.
+#[diagnostic::on_unimplemented(
+    message = "a `TimeEmbedding` cannot make a `{Self}`: half of it are sines, half cosines",
+    label = "an odd width",
+    note = "take an even width, from 2 to 1024"
+)]
+pub trait Even {}
+
+/// The compiler cannot divide the width of a type by two, so every even one is named.
+macro_rules! even {
+    ($($hundreds:literal)*) => {$(
+        even!(@one $hundreds: 0 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 34 36 38 40 42 44 46 48 50 52 54 56 58 60 62);
+    )*};
+    (@one $base:literal: $($n:literal)*) => {$( impl Even for Width<{ $base + $n + 2 }> {} )*};
+}
+
+even!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960);

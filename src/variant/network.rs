@@ -1,0 +1,428 @@
+//! What the variants with one network on (z, x, t) share: a step, and the way from noise to target.
+
+use dfdx::{
+    nn::{BuildOnDevice, ZeroGrads},
+    prelude::*,
+};
+use rand::{Rng, RngCore};
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Answers, Ask, Inference, State, TOGETHER, Variant,
+    objective::{Loss, Target, value},
+    step::{check_rows, on_device, on_device_target, own_loss},
+};
+use crate::{
+    device::{Backend, Real, Rows, TracedRows, TracedScalar},
+    error::Error,
+    head::{Head, Reads},
+    nn::{Signal, Timed},
+    noprop::{Infer, NoProp, Out},
+    random::{Purpose, normals, stream},
+    solver::{EulerMaruyama, Save, Solution, Solver, State as _},
+    train::{Batch, BlockReport, StepReport},
+};
+
+/// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeSampling {
+    /// Each row on its own.
+    Uniform,
+    /// In pairs t and 1 − t.
+    Antithetic,
+    /// Evenly spread, with one random shift for the batch: t_i = (i + s) / n (Kingma et al. 2021, *Variational
+    /// diffusion models*, appendix I.1). The least variance.
+    #[default]
+    LowDiscrepancy,
+}
+
+impl TimeSampling {
+    /// One time for each of `rows` rows.
+    pub fn draw(self, rows: usize, rng: &mut impl Rng) -> Vec<f64> {
+        // Never 0 itself, so that 1 − t is never 0 either.
+        let mut uniform = || rng.sample(rand::distributions::Open01);
+        match self {
+            Self::Uniform => (0..rows).map(|_| uniform()).collect(),
+            Self::Antithetic => {
+                let mut times = Vec::with_capacity(rows + 1);
+                while times.len() < rows {
+                    let t: f64 = uniform();
+                    times.extend([t, 1.0 - t]);
+                }
+                times.truncate(rows);
+                times
+            }
+            Self::LowDiscrepancy => {
+                let shift: f64 = uniform();
+                (0..rows).map(|i| (i as f64 + shift) / rows as f64).collect()
+            }
+        }
+    }
+}
+
+/// A batch with all that is drawn for it.
+pub(super) struct Draw<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
+    pub(super) target: Target<'a, O, Z, E, D>,
+    /// ε (or z_0, in flow matching), `[batch, Z]`.
+    pub(super) noise: Rows<Const<Z>, E, D>,
+    /// The noise of z at t = 1, for the terms without a network.
+    pub(super) end_noise: Rows<Const<Z>, E, D>,
+    /// t, `[batch]`, on the host and on the device.
+    pub(super) host_times: Vec<f64>,
+    pub(super) times: Tensor<(usize,), E, D>,
+    pub(super) gradients: Gradients<E, D>,
+}
+
+/// A loss, with the terms that the network has no part in: they are in the total too.
+pub(super) struct NetworkLoss<O, E: Real, D: Backend<E>> {
+    pub(super) loss: Loss<O, E, D>,
+    pub(super) terminal: [f64; 2],
+}
+
+/// The width of the head's answers, as a type.
+type HeadOut<V, const Z: usize, const X: usize, E, D> =
+    <<V as Variant<Z, X, E, D>>::Head as Reads<Z>>::Out;
+
+/// A variant with one network.
+pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
+    Variant<Z, X, E, D, Input = Timed<Z, X>>
+{
+    /// What the drift needs of the state, on the host.
+    type Curve: Send + Sync;
+
+    /// Where integration ends: 1, or just before where the drift is singular there.
+    const END: f64;
+
+    fn curve(&self, state: &Self::State) -> Self::Curve;
+
+    fn times(&self) -> TimeSampling;
+
+    fn inference(&self) -> Inference;
+
+    /// The loss; `forward` takes z with its tape to the network's output.
+    fn loss(
+        &self,
+        state: &Self::State,
+        draw: Draw<'_, HeadOut<Self, Z, X, E, D>, Z, E, D>,
+        forward: impl FnOnce(
+            TracedRows<Const<Z>, E, D>,
+        ) -> Result<TracedRows<Out<Self, Z, X, E, D>, E, D>, D::Err>,
+    ) -> Result<NetworkLoss<Rows<HeadOut<Self, Z, X, E, D>, E, D>, E, D>, D::Err>;
+
+    /// dz/dt, from the network's output at (z, x, t).
+    fn drift(
+        &self,
+        curve: &Self::Curve,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+        output: Rows<Out<Self, Z, X, E, D>, E, D>,
+        table: &Tensor<(HeadOut<Self, Z, X, E, D>, Const<Z>), E, D>,
+    ) -> Result<Rows<Const<Z>, E, D>, D::Err>;
+
+    /// The drift of the SDE, if there is one.
+    fn sde_drift(
+        &self,
+        curve: &Self::Curve,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+        output: Rows<Out<Self, Z, X, E, D>, E, D>,
+        table: &Tensor<(HeadOut<Self, Z, X, E, D>, Const<Z>), E, D>,
+    ) -> Result<Rows<Const<Z>, E, D>, D::Err>;
+
+    /// √c at time t.
+    fn diffusion(&self, curve: &Self::Curve, t: f64) -> f64;
+
+    /// The latent at t = 1 and the answer before [`Head::answer`], from z where integration ended; `output` calls the
+    /// network once more, for those who need it.
+    #[allow(clippy::type_complexity)]
+    fn finish(
+        &self,
+        z: Rows<Const<Z>, E, D>,
+        table: &Tensor<(HeadOut<Self, Z, X, E, D>, Const<Z>), E, D>,
+        output: impl FnOnce(&Rows<Const<Z>, E, D>) -> Result<Rows<Out<Self, Z, X, E, D>, E, D>, Error>,
+    ) -> Result<(Rows<Const<Z>, E, D>, Rows<HeadOut<Self, Z, X, E, D>, E, D>), Error>;
+}
+
+/// Steps of the one network, one batch after the other.
+pub(super) fn train<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batches: &[Batch<V, Z, X, E, D>],
+    seed: u64,
+) -> Result<Vec<StepReport>, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    batches.iter().map(|batch| step(trainer, batch, seed)).collect()
+}
+
+fn step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batch: &Batch<V, Z, X, E, D>,
+    seed: u64,
+) -> Result<StepReport, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let failed = || Error::device("a training step");
+    let step = trainer.steps + 1;
+    let (rows, embedding) = (batch.rows(), trainer.table.as_vec());
+    let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
+    let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
+    let device = block.device.seeded(stream(seed, Purpose::Layers, 1, step).next_u64());
+    let mut rng = stream(seed, Purpose::Noise, 1, step);
+    let host_times = variant.times().draw(rows, &mut rng);
+    let times = host_times.iter().map(|&t| E::of(t)).collect();
+    let times = on_device(&device, times, (rows,))?;
+    let mut noise = || on_device(&device, normals(&mut rng, rows * Z), (rows, Const::<Z>));
+    let (noise, end_noise) = (noise()?, noise()?);
+    let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
+
+    let mut gradients = block.module.try_alloc_grads().map_err(failed())?;
+    state.register(&mut gradients).map_err(failed())?;
+    if V::Head::LEARNED {
+        table.try_zero_grads(&mut gradients).map_err(failed())?;
+    }
+    let target =
+        on_device_target::<V::Head, Z, E, D>(&device, &batch.targets, rows, &embedding, table)?;
+    let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
+    let (train, module) = (ops.train, &mut block.module);
+    let NetworkLoss { loss, terminal } =
+        variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
+    let total = value(&loss.total);
+    if !total.is_finite() {
+        return Err(Error::Diverged { block: 1, step, loss: total });
+    }
+    let mut gradients = loss.total.try_backward().map_err(failed())?;
+    let optimizer = variant.optimizer();
+    block.step(optimizer, &mut gradients)?;
+    let beside = optimizer.without_decay();
+    if V::Head::LEARNED {
+        table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
+    }
+    state.step(&beside, &mut gradients).map_err(failed())?;
+    trainer.steps = step;
+    let report = BlockReport {
+        block: 1,
+        denoising: loss.denoising,
+        cross_entropy: loss.cross_entropy,
+        correct: V::Head::correct(&loss.output.as_vec(), &batch.targets),
+        rows,
+    };
+    Ok(StepReport { blocks: vec![report], terminal })
+}
+
+/// z, x and t, with as many rows each.
+pub type TimedRows<const Z: usize, const X: usize, E, D> =
+    (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
+
+/// One step of the network on a loss of the user's own.
+pub(super) fn custom_step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    (z, x, t): TimedRows<Z, X, E, D>,
+    loss: impl FnOnce(TracedRows<Out<V, Z, X, E, D>, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
+    rng: &mut impl RngCore,
+) -> Result<f64, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let operation = "NoProp::train_step";
+    check_rows(operation, &[z.shape().0, x.shape().0, t.shape().0])?;
+    let NoProp { variant, blocks, ops, steps, .. } = trainer;
+    let Some(block) = blocks.first_mut() else {
+        return Err(Error::argument(operation, "a model with a network", "none"));
+    };
+    let failed = || Error::device(operation);
+    // A device of its own for what the layers draw; the data stays where it is on a GPU.
+    let device = block.device.seeded(rng.next_u64());
+    let z = z.try_to_device(&device).map_err(failed())?;
+    let x = x.try_to_device(&device).map_err(failed())?;
+    let t = t.try_to_device(&device).map_err(failed())?;
+    let forward =
+        |module: &mut M::Built, gradients| (ops.train)(module, (z.traced(gradients), x, t));
+    own_loss(operation, block, variant.optimizer(), (1, *steps + 1), forward, loss)
+}
+
+/// The answer of each row, some rows at a time and in parallel.
+pub(super) fn infer<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<V, M, Z, X, E, D>,
+    x: &[[E; X]],
+    ask: Ask,
+) -> Result<Answers<E>, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
+    let (variant, curve) = (&trainer.variant, &trainer.variant.curve(&trainer.state));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = x.len().div_ceil(TOGETHER);
+    let answers = (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
+        let first = job * TOGETHER;
+        let rows = &x[first..x.len().min(first + TOGETHER)];
+        let device = blocks[0].device.clone();
+        let x = on_device(&device, rows.as_flattened().to_vec(), (rows.len(), Const::<X>))?;
+        let table = on_device(&device, table.clone(), Default::default())?;
+        let module = &blocks[0].module;
+        let field = Field { variant, curve, module, infer, table: &table, x };
+        match (ask, variant.inference()) {
+            (Ask::Answer, Inference::Sde { draws, seed, .. }) => Answers::mean(
+                (0..draws)
+                    .map(|draw| field.run(Some((seed, first, draw))).and_then(|end| end.answers())),
+            ),
+            (Ask::Answer, _) => field.run(None)?.answers(),
+            (Ask::Sample(seed), _) => {
+                let End { z, calls, .. } = field.run(Some((seed, first, 0)))?;
+                Ok(Answers { values: z.as_vec(), calls: calls * rows.len() })
+            }
+        }
+    });
+    Answers::collect(answers)
+}
+
+/// dz/dt from `t0` to `t1`, with everything that the solver keeps.
+pub(super) fn trajectory<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<V, M, Z, X, E, D>,
+    solver: &Solver,
+    (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+    (t0, t1): (f64, f64),
+) -> Result<Solution<Rows<Const<Z>, E, D>>, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let operation = "NoProp::integrate_trajectory";
+    check_rows(operation, &[z.shape().0, x.shape().0])?;
+    if !x.is_finite()? {
+        return Err(Error::argument(operation, "an x that is finite", "NaN or infinity"));
+    }
+    let curve = trainer.variant.curve(&trainer.state);
+    let Some(block) = trainer.blocks.first() else {
+        return Err(Error::argument(operation, "a model with a network", "none"));
+    };
+    let field = Field {
+        variant: &trainer.variant,
+        curve: &curve,
+        module: &block.module,
+        infer: trainer.ops.infer,
+        table: &trainer.table,
+        x,
+    };
+    solver.integrate(|t, z| field.drift(t, z), z, t0, t1)
+}
+
+/// The network as a vector field on z, for some rows of x.
+struct Field<'a, V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
+where
+    V: Network<Z, X, E, D>,
+{
+    variant: &'a V,
+    curve: &'a V::Curve,
+    module: &'a B,
+    infer: Infer<B, <Timed<Z, X> as Signal<E, D>>::Plain, Out<V, Z, X, E, D>, E, D>,
+    table: &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
+    x: Rows<Const<X>, E, D>,
+}
+
+/// Where a run ended.
+struct End<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
+    z: Rows<Const<Z>, E, D>,
+    output: Rows<HeadOut<V, Z, X, E, D>, E, D>,
+    /// For each row.
+    calls: usize,
+}
+
+impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>>
+    End<V, Z, X, E, D>
+{
+    fn answers(self) -> Result<Answers<E>, Error> {
+        let calls = self.calls * self.z.shape().0;
+        let answer = V::Head::answer(self.output).map_err(Error::device("inference"))?;
+        Ok(Answers { values: answer.as_vec(), calls })
+    }
+}
+
+impl<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>> Field<'_, V, B, Z, X, E, D>
+where
+    V: Network<Z, X, E, D>,
+{
+    fn output(
+        &self,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+    ) -> Result<Rows<Out<V, Z, X, E, D>, E, D>, Error> {
+        let rows = z.shape().0;
+        let times = on_device(z.device(), vec![E::of(t); rows], (rows,))?;
+        (self.infer)(self.module, (z.clone(), self.x.clone(), times))
+            .map_err(Error::device("inference"))
+    }
+
+    fn drift(&self, t: f64, z: &Rows<Const<Z>, E, D>) -> Result<Rows<Const<Z>, E, D>, Error> {
+        let output = self.output(t, z)?;
+        let drift = self.variant.drift(self.curve, t, z, output, self.table);
+        drift.map_err(Error::device("inference"))
+    }
+
+    fn sde_drift(&self, t: f64, z: &Rows<Const<Z>, E, D>) -> Result<Rows<Const<Z>, E, D>, Error> {
+        let output = self.output(t, z)?;
+        let drift = self.variant.sde_drift(self.curve, t, z, output, self.table);
+        drift.map_err(Error::device("inference"))
+    }
+
+    /// From noise to target: from z_0 = 0 where `noise` is `None`, and from a draw with a seed, the number of the first
+    /// row, and that of the draw elsewhere.
+    fn run(&self, noise: Option<(u64, usize, usize)>) -> Result<End<V, Z, X, E, D>, Error> {
+        let (device, rows) = (self.table.device(), self.x.shape().0);
+        let mut streams: Vec<ChaCha8Rng> = noise
+            .into_iter()
+            .flat_map(|(seed, first, draw)| {
+                (0..rows).map(move |row| {
+                    stream(seed, Purpose::Inference, (first + row) as u64, draw as u64)
+                })
+            })
+            .collect();
+        let mut draw = || {
+            let values = streams.iter_mut().flat_map(|rng| normals(rng, Z)).collect();
+            on_device(device, values, (rows, Const::<Z>))
+        };
+        let z = match noise {
+            Some(_) => draw()?,
+            None => on_device(device, vec![E::zero(); rows * Z], (rows, Const::<Z>))?,
+        };
+        let solution = match self.variant.inference() {
+            Inference::Ode(solver) => Solver { save: Save::End, ..solver }.integrate(
+                |t, z| self.drift(t, z),
+                z,
+                0.0,
+                V::END,
+            )?,
+            Inference::Sde { steps, .. } => EulerMaruyama { steps, save: Save::End }.integrate(
+                |t, z| self.sde_drift(t, z),
+                |t| self.variant.diffusion(self.curve, t),
+                |_| draw(),
+                z,
+                0.0,
+                V::END,
+            )?,
+        };
+        let (status, mut calls) = (solution.status.clone(), solution.calls);
+        let z = match solution.into_last() {
+            Some(z) if status.is_done() => z,
+            _ => {
+                return Err(Error::Integration {
+                    operation: "inference",
+                    expected: V::END,
+                    found: status.to_string(),
+                });
+            }
+        };
+        let (z, output) = self.variant.finish(z, self.table, |z| {
+            calls += 1;
+            self.output(V::END, z)
+        })?;
+        Ok(End { z, output, calls })
+    }
+}
