@@ -11,7 +11,7 @@ use crate::{
     device::{Backend, Execute, Real, Rows, TracedRows},
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
-    nn::{Signal, Takes},
+    nn::{Denoises, Signal},
     optim::{Optimizer, OptimizerState},
     random::{Purpose, stream},
     train::Trained,
@@ -153,8 +153,8 @@ where
     /// [`Error::Config`] for a setting that is out of range; [`Error::Device`] where memory does not suffice.
     pub fn new(device: &D, variant: V) -> Result<Self, Error>
     where
-        M: Takes<V::Input, E, D>,
-        M::Then<M::Out>: SuitsHead<V::Reader, Z, E, D>,
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
         D: Execute<Block<M::Built, E, D>>,
     {
         variant.optimizer().validate()?;
@@ -178,8 +178,8 @@ where
             steps: 0,
             epochs: 0,
             ops: Ops {
-                infer: |block, input| Ok(<M::Then<M::Out>>::plain(M::infer(block, input)?)),
-                train: |block, input| Ok(<M::Then<M::Out>>::traced(M::train(block, input)?)),
+                infer: |block, input| Ok(M::Gives::plain(M::denoise(block, input)?)),
+                train: |block, input| Ok(M::Gives::traced(M::denoise_traced(block, input)?)),
                 each: D::each,
                 map: D::map,
             },

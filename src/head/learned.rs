@@ -33,6 +33,7 @@ impl<const C: usize> Default for Learned<C> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const C: usize> HasClasses for Learned<C> {}
 
 impl<const C: usize, const Z: usize, E: Real> Head<Z, E> for Learned<C> {

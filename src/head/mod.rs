@@ -129,6 +129,7 @@ pub trait SuitsHead<H: Reads<Z>, const Z: usize, E: Real = f32, D: Backend<E> = 
 }
 
 // By hand and not by a macro, so that the compiler's messages point here.
+#[diagnostic::do_not_recommend]
 impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<OneHot, Z, E, D> for Width<Z> {
     fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
         output
@@ -139,6 +140,7 @@ impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<OneHot, Z, E, D> for Widt
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Regression, Z, E, D> for Width<Z> {
     fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
         output
@@ -149,6 +151,7 @@ impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Regression, Z, E, D> for 
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Learned<C>, Z, E, D>
     for Width<C>
 {
@@ -161,6 +164,7 @@ impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Learned<C
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Prototypes<C, Z>, Z, E, D>
     for Width<C>
 {
@@ -173,6 +177,7 @@ impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Prototype
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Velocity, Z, E, D> for Width<Z> {
     fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
         output

@@ -16,6 +16,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OneHot;
 
+#[diagnostic::do_not_recommend]
 impl HasClasses for OneHot {}
 
 impl<const Z: usize> Reads<Z> for OneHot {

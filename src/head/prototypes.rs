@@ -84,6 +84,7 @@ impl<const C: usize, const W: usize, const Z: usize> Reads<Z> for Prototypes<C, 
     type Out = Const<C>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<const C: usize, const Z: usize> HasClasses for Prototypes<C, Z> {}
 
 impl<const C: usize, const W: usize, const Z: usize, E: Real> Head<Z, E> for Prototypes<C, W> {

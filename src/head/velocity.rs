@@ -15,7 +15,7 @@ pub struct Velocity {
 
 impl Default for Velocity {
     fn default() -> Self {
-        Self { sharpness: 5.0 }
+        Self { sharpness: 3.0 }
     }
 }
 

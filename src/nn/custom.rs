@@ -2,12 +2,15 @@
 
 use std::marker::PhantomData;
 
-use dfdx::nn::{BuildOnDevice, Module, ModuleMut};
+use dfdx::{
+    nn::{BuildOnDevice, Module, ModuleMut},
+    prelude::*,
+};
 
-use super::{Signal, Takes};
-use crate::device::{Backend, Real};
+use super::{Signal, Takes, Width};
+use crate::device::{Backend, Real, Rows};
 
-/// Any dfdx module as a layer, with the signals that it takes and gives.
+/// Any dfdx module as a layer, with the signals that it takes and gives: `Out` is a `Width<N>`.
 ///
 /// `M` is the module's declaration. What it builds needs dfdx's `Module` on `In::Plain` and `ModuleMut` on
 /// `In::Traced` (implement `NonMutableModule` to get the second from the first).
@@ -50,23 +53,85 @@ impl<M: BuildOnDevice<D, E>, In, Out, E: Real, D: Backend<E>> BuildOnDevice<D, E
     type Built = M::Built;
 }
 
+/// A module that `Layer` may call a layer from `In` to `Out`.
+#[diagnostic::on_unimplemented(
+    message = "the module of `{Layer}` does not take a `{In}` to a `{Out}`",
+    label = "a `{In}` arrives, and a `{Out}` is to come out",
+    note = "`Custom<M, In, Out>` says what the module M takes and gives"
+)]
+pub trait Gives<In: Signal<E, D>, Out: Signal<E, D>, Layer, E: Real = f32, D = AutoDevice>:
+    BuildOnDevice<D, E>
+where
+    D: Backend<E>,
+{
+    /// `S` itself, but known only where the module gives `Out`.
+    type Then<S: Signal<E, D>>: Signal<E, D, Traced = S::Traced, Plain = S::Plain>;
+
+    /// The module's output in inference.
+    ///
+    /// # Errors
+    /// The module's own.
+    fn infer(built: &Self::Built, input: In::Plain) -> Result<Out::Plain, D::Err>;
+
+    /// The module's output in training.
+    ///
+    /// # Errors
+    /// The module's own.
+    fn train(built: &mut Self::Built, input: In::Traced) -> Result<Out::Traced, D::Err>;
+}
+
 #[diagnostic::do_not_recommend]
-impl<M, In, Out, E: Real, D: Backend<E>> Takes<In, E, D> for Custom<M, In, Out>
+impl<M, In, Out, Layer, E: Real, D: Backend<E>> Gives<In, Out, Layer, E, D> for M
 where
     In: Signal<E, D>,
     Out: Signal<E, D>,
     M: BuildOnDevice<D, E>,
-    M::Built: Module<In::Plain, Output = Out::Plain, Error = D::Err>
+    M::Built: Module<In::Plain, Error = D::Err>
         + ModuleMut<In::Traced, Output = Out::Traced, Error = D::Err>,
+    <M::Built as Module<In::Plain>>::Output: IsPlain<Out, E, D>,
 {
-    type Out = Out;
-    type Then<S: Signal<E, D>> = S;
+    type Then<S: Signal<E, D>> =
+        <<M::Built as Module<In::Plain>>::Output as IsPlain<Out, E, D>>::Then<S>;
 
     fn infer(built: &M::Built, input: In::Plain) -> Result<Out::Plain, D::Err> {
-        built.try_forward(input)
+        Ok(built.try_forward(input)?.itself())
     }
 
     fn train(built: &mut M::Built, input: In::Traced) -> Result<Out::Traced, D::Err> {
         built.try_forward_mut(input)
+    }
+}
+
+/// A tensor that is what `Out` is in inference.
+#[doc(hidden)]
+pub trait IsPlain<Out: Signal<E, D>, E: Real, D: Backend<E>> {
+    type Then<S: Signal<E, D>>: Signal<E, D, Traced = S::Traced, Plain = S::Plain>;
+
+    fn itself(self) -> Out::Plain;
+}
+
+#[diagnostic::do_not_recommend]
+impl<const N: usize, E: Real, D: Backend<E>> IsPlain<Width<N>, E, D> for Rows<Const<N>, E, D> {
+    type Then<S: Signal<E, D>> = S;
+
+    fn itself(self) -> Self {
+        self
+    }
+}
+
+impl<M, In: Signal<E, D>, Out: Signal<E, D>, E: Real, D: Backend<E>> Takes<In, E, D>
+    for Custom<M, In, Out>
+where
+    M: Gives<In, Out, Self, E, D>,
+{
+    type Out = Out;
+    type Then<S: Signal<E, D>> = M::Then<S>;
+
+    fn infer(built: &M::Built, input: In::Plain) -> Result<Out::Plain, D::Err> {
+        M::infer(built, input)
+    }
+
+    fn train(built: &mut M::Built, input: In::Traced) -> Result<Out::Traced, D::Err> {
+        M::train(built, input)
     }
 }

@@ -8,26 +8,49 @@ use dfdx::{
 use super::{Kind, Signal, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
-/// One line for each layer: the width that it takes, and the one that it gives.
+// By hand and not by the macro below, so that the compiler's messages show it.
+impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<I, K>, E, D>
+    for Linear<I, O>
+{
+    type Out = Width<O>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn infer(
+        built: &Self::Built,
+        input: Rows<Const<I>, E, D>,
+    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
+        built.try_forward(input)
+    }
+
+    fn train(
+        built: &mut Self::Built,
+        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
+    ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
+        let (input, tape) = input.split_tape();
+        built.try_forward_mut(input.put_tape(K::tape(tape)))
+    }
+}
+
+/// One line for each layer that gives the width that it takes.
 macro_rules! takes {
-    ($(<$(const $n:ident),*> $layer:ty: $in:tt => $out:tt;)*) => {$(
-        impl<$(const $n: usize,)* K: Kind, E: Real, D: Backend<E>> Takes<Width<$in, K>, E, D>
+    ($(<$(const $n:ident),*> $layer:ty: $width:tt;)*) => {$(
+        impl<$(const $n: usize,)* K: Kind, E: Real, D: Backend<E>> Takes<Width<$width, K>, E, D>
             for $layer
         {
-            type Out = Width<$out>;
+            type Out = Width<$width>;
             type Then<S: Signal<E, D>> = S;
 
             fn infer(
                 built: &Self::Built,
-                input: Rows<Const<$in>, E, D>,
-            ) -> Result<Rows<Const<$out>, E, D>, D::Err> {
+                input: Rows<Const<$width>, E, D>,
+            ) -> Result<Rows<Const<$width>, E, D>, D::Err> {
                 built.try_forward(input)
             }
 
             fn train(
                 built: &mut Self::Built,
-                input: Rows<Const<$in>, E, D, K::Tape<E, D>>,
-            ) -> Result<TracedRows<Const<$out>, E, D>, D::Err> {
+                input: Rows<Const<$width>, E, D, K::Tape<E, D>>,
+            ) -> Result<TracedRows<Const<$width>, E, D>, D::Err> {
                 let (input, tape) = input.split_tape();
                 built.try_forward_mut(input.put_tape(K::tape(tape)))
             }
@@ -36,18 +59,17 @@ macro_rules! takes {
 }
 
 takes! {
-    <const I, const O> Linear<I, O>: I => O;
-    <const N> LayerNorm1D<N>: N => N;
-    <const N> BatchNorm1D<N>: N => N;
-    <const N> ReLU: N => N;
-    <const N> FastGeLU: N => N;
-    <const N> AccurateGeLU: N => N;
-    <const N> Sigmoid: N => N;
-    <const N> Tanh: N => N;
-    <const N> Sin: N => N;
-    <const N> Cos: N => N;
-    <const N> Abs: N => N;
-    <const N> Square: N => N;
-    <const N> Dropout: N => N;
-    <const N, const ONE_IN> DropoutOneIn<ONE_IN>: N => N;
+    <const N> LayerNorm1D<N>: N;
+    <const N> BatchNorm1D<N>: N;
+    <const N> ReLU: N;
+    <const N> FastGeLU: N;
+    <const N> AccurateGeLU: N;
+    <const N> Sigmoid: N;
+    <const N> Tanh: N;
+    <const N> Sin: N;
+    <const N> Cos: N;
+    <const N> Abs: N;
+    <const N> Square: N;
+    <const N> Dropout: N;
+    <const N, const ONE_IN> DropoutOneIn<ONE_IN>: N;
 }

@@ -13,11 +13,12 @@ mod time;
 mod timed_condition;
 
 pub use condition::Condition;
-pub use custom::Custom;
+pub use custom::{Custom, Gives};
 pub use dense::{BuiltDense, Dense};
 pub use joins::Joins;
 pub use resnet::{ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm};
+pub use sequence::Repeats;
 pub use signal::{Activation, Input, Kind, Pair, Signal, Time, Timed, Width};
-pub use takes::Takes;
+pub use takes::{Denoises, Takes};
 pub use time::{Even, TimeEmbedding};
 pub use timed_condition::TimedCondition;

@@ -77,16 +77,45 @@ where
 impl<F, In, const N: usize, E: Real, D: Backend<E>> Takes<In, E, D> for Repeated<F, N>
 where
     In: Signal<E, D>,
-    F: Takes<In, E, D, Out = In>,
+    F: Takes<In, E, D>,
+    F::Out: Repeats<In, Self, E, D>,
 {
     type Out = In;
     type Then<S: Signal<E, D>> = F::Then<S>;
 
     fn infer(built: &Self::Built, input: In::Plain) -> Result<In::Plain, D::Err> {
-        built.modules.iter().try_fold(input, |h, layer| F::infer(layer, h))
+        let mut rounds = built.modules.iter();
+        rounds.try_fold(input, |h, layer| Ok(F::Out::plain(F::infer(layer, h)?)))
     }
 
     fn train(built: &mut Self::Built, input: In::Traced) -> Result<In::Traced, D::Err> {
-        built.modules.iter_mut().try_fold(input, |h, layer| F::train(layer, h))
+        let mut rounds = built.modules.iter_mut();
+        rounds.try_fold(input, |h, layer| Ok(F::Out::traced(F::train(layer, h)?)))
+    }
+}
+
+/// A signal that comes out of one round of `Layer` and can go into the next: the same as `In`.
+#[diagnostic::on_unimplemented(
+    message = "the rounds of `{Layer}` do not meet: a `{Self}` comes out where a `{In}` goes in",
+    label = "a `{Self}` arrives where a `{In}` is needed",
+    note = "what is repeated has to give the width that it takes"
+)]
+pub trait Repeats<In: Signal<E, D>, Layer, E: Real = f32, D: Backend<E> = AutoDevice>:
+    Signal<E, D>
+{
+    /// What goes into the next round, in inference.
+    fn plain(this: Self::Plain) -> In::Plain;
+
+    /// What goes into the next round, in training.
+    fn traced(this: Self::Traced) -> In::Traced;
+}
+
+impl<Layer, const N: usize, E: Real, D: Backend<E>> Repeats<Width<N>, Layer, E, D> for Width<N> {
+    fn plain(this: Self::Plain) -> Self::Plain {
+        this
+    }
+
+    fn traced(this: Self::Traced) -> Self::Traced {
+        this
     }
 }

@@ -47,3 +47,49 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         input: In::Traced,
     ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err>;
 }
+
+/// A whole block that takes the signal `In`: every layer that does.
+///
+/// One trait in front of [`Takes`] keeps the compiler's messages short.
+pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
+    BuildOnDevice<D, E>
+{
+    /// What comes out, known only where the block takes `In`: [`Takes::Then`] of [`Takes::Out`].
+    type Gives: Signal<E, D>;
+
+    /// The block's output in inference.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn denoise(
+        built: &Self::Built,
+        input: In::Plain,
+    ) -> Result<<Self::Gives as Signal<E, D>>::Plain, D::Err>;
+
+    /// The block's output in training.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn denoise_traced(
+        built: &mut Self::Built,
+        input: In::Traced,
+    ) -> Result<<Self::Gives as Signal<E, D>>::Traced, D::Err>;
+}
+
+impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, E, D> for M {
+    type Gives = M::Then<M::Out>;
+
+    fn denoise(
+        built: &Self::Built,
+        input: In::Plain,
+    ) -> Result<<M::Out as Signal<E, D>>::Plain, D::Err> {
+        M::infer(built, input)
+    }
+
+    fn denoise_traced(
+        built: &mut Self::Built,
+        input: In::Traced,
+    ) -> Result<<M::Out as Signal<E, D>>::Traced, D::Err> {
+        M::train(built, input)
+    }
+}

@@ -21,9 +21,9 @@ pub struct GammaSchedule {
 }
 
 impl Default for GammaSchedule {
-    /// From 6 to −6 in a straight line: ᾱ from 0.0025 to 0.9975.
+    /// From 6 to −6, slow at both ends: ᾱ from 0.0025 to 0.9975.
     fn default() -> Self {
-        Self { gamma_0: -6.0, gamma_1: 6.0, path: Path::Linear }
+        Self { gamma_0: -6.0, gamma_1: 6.0, path: Path::Cosine }
     }
 }
 
@@ -32,9 +32,9 @@ impl Default for GammaSchedule {
 #[non_exhaustive]
 pub enum Path {
     /// γ̄(t) = t.
-    #[default]
     Linear,
     /// γ̄(t) = (1 − cos π t) / 2: slow at both ends.
+    #[default]
     Cosine,
     /// γ̄(t) = ½ + tanh(3 (t − ½)) / (2 tanh(3/2)): a sigmoid, slow at both ends, brought to 0 and 1.
     Sigmoid,
@@ -247,7 +247,6 @@ impl<E: Real, D: Device<E>> LearnedGamma<E, D> {
     }
 
     /// γ(t) and γ′(t) for each row; the tape of the first leads both back to the schedule's numbers.
-    #[allow(clippy::type_complexity)]
     pub(crate) fn at(
         &self,
         times: &Tensor<(usize,), E, D>,

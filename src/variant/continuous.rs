@@ -55,15 +55,15 @@ pub struct ContinuousTime<H = OneHot> {
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
-    /// γ from 6 to −6 in a straight line, weight 1 and the cross-entropy of the logits with weight 1: what works best
-    /// (see the table in the README). For the paper's loss set `weighting` to [`Weighting::SnrSlope`] and
+    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5: what works best (see
+    /// the table in the README). For the paper's loss set `weighting` to [`Weighting::SnrSlope`] and
     /// `cross_entropy` to 0.
     fn default() -> Self {
         Self {
             schedule: GammaSchedule::default(),
             weighting: Weighting::Uniform,
             eta: 1.0,
-            cross_entropy: 1.0,
+            cross_entropy: 5.0,
             times: TimeSampling::default(),
             inference: Inference::default(),
             optimizer: Optimizer::default(),
@@ -125,7 +125,6 @@ impl<E: Real, D: Backend<E>> Gamma<E, D> {
     }
 
     /// γ and γ′ for each row, on the tape; the tape of the first leads both back.
-    #[allow(clippy::type_complexity)]
     fn at(
         &self,
         host_times: &[f64],

@@ -341,7 +341,6 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
         Answers { values, calls }
     }
 
-    #[allow(clippy::type_complexity)]
     fn walk(
         &self,
         rows: &[[E; X]],

@@ -135,7 +135,6 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
 
     /// The latent at t = 1 and the answer before [`Head::answer`], from z where integration ended; `output` calls the
     /// network once more, for those who need it.
-    #[allow(clippy::type_complexity)]
     fn finish(
         &self,
         z: Rows<Const<Z>, E, D>,
