@@ -407,7 +407,7 @@ where
                 V::END,
             )?,
         };
-        let (status, mut calls) = (solution.status.clone(), solution.calls);
+        let (status, mut calls) = (solution.status, solution.calls);
         let z = match solution.into_last() {
             Some(z) if status.is_done() => z,
             _ => {

@@ -1,4 +1,3 @@
-use dfdx::nn::builders::Linear;
 use dfdx_noprop::prelude::*;
 
 type Block = Linear<64, 10>;

@@ -1,4 +1,3 @@
-use dfdx::nn::builders::Linear;
 use dfdx_noprop::prelude::*;
 
 type Block = (Condition<Linear<10, 10>, Linear<64, 10>>,);

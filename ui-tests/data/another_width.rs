@@ -7,6 +7,6 @@ fn main() -> Result<(), Error> {
     let data = Dataset::<784, _>::new(vec![0f32; 784], Labels::<10>::new(vec![0])?)?;
     let mut model = NoProp::<DiscreteTime, Block, 10, 64>::new(&dev, DiscreteTime::default())?;
     model.fit(&data, &Fit { epochs: 0, ..Fit::default() })?;
-    println!("{:?}", model.evaluate(&data)?);
+    println!("{:?}", model.predict(&[[0f32; 64]])?);
     Ok(())
 }

@@ -8,6 +8,6 @@ fn main() -> Result<(), Error> {
     let mut model =
         NoProp::<DiscreteTime<Regression>, Block, 2, 64>::new(&dev, DiscreteTime::default())?;
     model.fit(&data, &Fit { epochs: 0, ..Fit::default() })?;
-    println!("{:?}", model.evaluate(&data)?);
+    println!("{:?}", model.predict(&[[0f32; 64]])?);
     Ok(())
 }

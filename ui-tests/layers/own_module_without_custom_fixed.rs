@@ -1,5 +1,5 @@
-use dfdx::nn::{Module, NonMutableModule, ZeroSizedModule};
-use dfdx_noprop::prelude::*;
+use dfdx::nn::ZeroSizedModule;
+use dfdx_noprop::{device::Rows, prelude::*};
 
 /// û = z + the mean of x.
 #[derive(Clone, Debug, Default)]
@@ -7,14 +7,14 @@ struct Shift;
 impl ZeroSizedModule for Shift {}
 impl NonMutableModule for Shift {}
 
-type Z<T> = Tensor<(usize, Const<2>), f32, Cpu, T>;
-type X = Tensor<(usize, Const<3>), f32, Cpu>;
+type Z<T> = Rows<Const<2>, f32, AutoDevice, T>;
+type X = Rows<Const<3>, f32, AutoDevice>;
 
-impl<T: Tape<f32, Cpu>> Module<(Z<T>, X)> for Shift {
+impl<T: Tape<f32, AutoDevice>> Module<(Z<T>, X)> for Shift {
     type Output = Z<T>;
-    type Error = CpuError;
+    type Error = <AutoDevice as HasErr>::Err;
 
-    fn try_forward(&self, (z, x): (Z<T>, X)) -> Result<Z<T>, CpuError> {
+    fn try_forward(&self, (z, x): (Z<T>, X)) -> Result<Z<T>, Self::Error> {
         let shape = *z.shape();
         z.try_add(x.try_mean::<(usize,), _>()?.try_broadcast_like(&shape)?)
     }

@@ -1,4 +1,3 @@
-use dfdx::nn::builders::Repeated;
 use dfdx_noprop::prelude::*;
 
 type Block =
