@@ -1,10 +1,52 @@
-//! NoProp on [dfdx]: networks whose blocks learn on their own to denoise the target, with shapes that the compiler
-//! checks.
+//! NoProp on [dfdx]: networks whose blocks each learn on their own to denoise the target, so that no signal crosses from
+//! one to the next, with shapes that the compiler checks.
+//!
+//! ```
+//! use dfdx_noprop::prelude::*;
+//!
+//! type Block = ConditionalResNetDt<10, 64>; // z: 10 classes, x: 8 × 8 pixels
+//!
+//! # fn main() -> Result<(), dfdx_noprop::Error> {
+//! let digits = data::digits()?;
+//! let mut model =
+//!     NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+//! model.fit(&digits.train, &Fit { epochs: 20, ..Fit::default() })?;
+//! println!("{:.1} %", 100.0 * model.evaluate(&digits.test)?.accuracy);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The map
+//!
+//! | to | see |
+//! |---|---|
+//! | train, evaluate, predict, sample | [`NoProp`], [`Fit`] |
+//! | choose the mathematics | [`DiscreteTime`], [`ContinuousTime`], [`FlowMatching`], in [`variant`] |
+//! | say what the targets are | [`head`]: classes (one-hot, learned, prototypes), numbers |
+//! | declare a block | [`nn`]: the conditional ResNets, layers, your own module by [`nn::Custom`] |
+//! | load, split and normalise data | [`data`] |
+//! | choose how noise turns into target | [`schedule`] |
+//! | integrate, with a network or a closure of your own | [`solver`] |
+//! | choose how weights step | [`optim`] |
+//! | read the formulas beside the code | [`guide::mathematics`] |
+//! | understand a message of the compiler | [`guide::shapes`] |
+//!
+//! # Features
+//!
+//! - `cpu` (default): matrix products on the processor.
+//! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
+//! - `cuda`: dfdx's GPU device. It compiles; it has not run on a GPU yet.
+//!
+//! # What is random
+//!
+//! Every random number comes from a seed in [`Fit`] or in the variant's settings, by a stream of its own for each block
+//! and step. The same seeds give the same weights, bit for bit, on any number of threads.
 #![warn(missing_docs)]
 
 pub mod data;
 pub mod device;
 mod error;
+pub mod guide;
 pub mod head;
 mod kernel;
 pub mod nn;

@@ -393,9 +393,16 @@ macro_rules! learns_and_does_not_leak {
 #[test]
 fn continuous_time_learns_and_does_not_leak() {
     let dev = AutoDevice::default();
-    let (_, after) = learns_and_does_not_leak!(Ct::new(&dev, ct()));
+    let (mut model, after) = learns_and_does_not_leak!(Ct::new(&dev, ct()));
     // Ten Heun steps, and the answer.
     assert_eq!(after.network_calls, 21.0);
+    // The same weights, read off in another way.
+    let solver = Solver { method: Method::Euler, steps: Steps::Fixed(5), save: Save::End };
+    model.set_inference(Inference::Ode(solver)).unwrap();
+    let cheaper = model.evaluate(&blobs::<3, 6>(600, 1)).unwrap();
+    assert_eq!(cheaper.network_calls, 6.0);
+    assert!(cheaper.accuracy > 0.96, "{cheaper:?}");
+    assert!(model.set_inference(Inference::Sde { steps: 1, draws: 0, seed: 0 }).is_err());
     let inference = Inference::Sde { steps: 30, draws: 4, seed: 1 };
     let (_, after) = learns_and_does_not_leak!(Ct::new(&dev, ContinuousTime { inference, ..ct() }));
     assert_eq!(after.network_calls, 4.0 * 31.0);

@@ -98,7 +98,7 @@ pub trait Head<const Z: usize, E: Real>:
 }
 
 /// How wide a block's output is for its reader: a head, or a predictor such as
-/// [`Velocity`](Velocity).
+/// [`Velocity`].
 pub trait Reads<const Z: usize> {
     /// `Const<C>` for logits, `Const<Z>` for an estimate of the target or a velocity.
     type Out: ConstDim;

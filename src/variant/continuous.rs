@@ -108,6 +108,20 @@ impl Default for Inference {
     }
 }
 
+impl Inference {
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Sde { steps: 0, .. } => {
+                Err(Error::config("Inference::Sde::steps", "at least 1", 0))
+            }
+            Self::Sde { draws: 0, .. } => {
+                Err(Error::config("Inference::Sde::draws", "at least 1", 0))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A schedule that is trained, with what its optimiser remembers; or one that stays.
 #[doc(hidden)]
 pub struct Gamma<E: Real, D: Backend<E>> {
@@ -189,15 +203,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
         if self.eta == 0.0 && (self.cross_entropy == 0.0 || !H::CLASSES) {
             return Err(Error::config("ContinuousTime::eta", "above 0, or nothing is learned", 0));
         }
-        match self.inference {
-            Inference::Sde { steps: 0, .. } => {
-                return Err(Error::config("Inference::Sde::steps", "at least 1", 0));
-            }
-            Inference::Sde { draws: 0, .. } => {
-                return Err(Error::config("Inference::Sde::draws", "at least 1", 0));
-            }
-            _ => (),
-        }
+        self.inference.check()?;
         let learned = match &self.schedule.path {
             Path::Learned(network) => {
                 let gamma = LearnedGamma::new(device, &self.schedule, network);
@@ -368,6 +374,16 @@ where
         self.state.schedule()
     }
 
+    /// Changes how answers are read off; nothing is trained again.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range; the model is then as it was.
+    pub fn set_inference(&mut self, inference: Inference) -> Result<(), Error> {
+        inference.check()?;
+        self.variant.inference = inference;
+        Ok(())
+    }
+
     /// One step of the network on a loss of your own.
     ///
     /// `loss` gets the network's output for (z, x, t), `[batch, Out]`, and returns a scalar. `rng` feeds what the
@@ -386,7 +402,7 @@ where
     }
 
     /// The probability-flow ODE from `t0` to `t1` (0 is noise, 1 is target; either may be the larger), by the solver of
-    /// [`ContinuousTime::inference`]; for the SDE by that of the default. The end only, unless the solver saves more:
+    /// [`inference`](field@ContinuousTime::inference); for the SDE by the default one. The end only, unless the solver saves more:
     /// with [`Save::Steps`] N steps give N + 1 points.
     ///
     /// # Errors

@@ -88,6 +88,17 @@ pub enum Sampler {
     },
 }
 
+impl Sampler {
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Stochastic { draws: 0, .. } => {
+                Err(Error::config("Sampler::Stochastic::draws", "at least 1", 0))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<H> DiscreteTime<H> {
     /// The loss of block t, counted from 1.
     pub fn block_loss(&self, levels: &NoiseLevels, t: usize) -> BlockLoss {
@@ -131,9 +142,7 @@ where
         if self.eta == 0.0 && (self.cross_entropy == 0.0 || !H::CLASSES) {
             return Err(Error::config("DiscreteTime::eta", "above 0, or nothing is learned", 0));
         }
-        if let Sampler::Stochastic { draws: 0, .. } = self.sampler {
-            return Err(Error::config("Sampler::Stochastic::draws", "at least 1", 0));
-        }
+        self.sampler.check()?;
         self.schedule.levels(self.blocks)
     }
 
@@ -392,6 +401,16 @@ where
     /// The noise levels that the blocks work at.
     pub fn levels(&self) -> &NoiseLevels {
         &self.state
+    }
+
+    /// Changes how answers are read off; nothing is trained again.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range; the model is then as it was.
+    pub fn set_sampler(&mut self, sampler: Sampler) -> Result<(), Error> {
+        sampler.check()?;
+        self.variant.sampler = sampler;
+        Ok(())
     }
 
     /// One step of block `t` (from 1 to T) on a loss of your own; the other blocks are not touched.

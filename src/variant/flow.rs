@@ -400,6 +400,11 @@ where
     E: Real,
     D: Backend<E>,
 {
+    /// Changes what integrates dz/dt = v in inference; nothing is trained again.
+    pub fn set_solver(&mut self, solver: Solver) {
+        self.variant.solver = solver;
+    }
+
     /// One step of the network on the squared error of flow matching, from base samples `z0` to samples `z1` of the
     /// target distribution, given x, at the times t.
     ///
