@@ -20,12 +20,12 @@ impl<T: Tape<f32, AutoDevice>> Module<(Z<T>, X)> for Shift {
     }
 }
 
-type Block = Shift;
+type Block = Custom<Shift, Pair<2, 3>, Width<2>>;
 
 fn main() -> Result<(), Error> {
     let dev = AutoDevice::default();
-    let data = Dataset::<3, _>::new(vec![0f32; 3], Labels::<2>::new(vec![0])?)?;
-    let mut model = NoProp::<DiscreteTime, Block, 2, 3>::new(&dev, DiscreteTime::default())?;
+    let data = Dataset::<4, _>::new(vec![0f32; 4], Labels::<2>::new(vec![0])?)?;
+    let mut model = NoProp::<DiscreteTime, Block, 2, 4>::new(&dev, DiscreteTime::default())?;
     model.fit(&data, &Fit { epochs: 0, ..Fit::default() })?;
     println!("{:?}", model.evaluate(&data)?);
     Ok(())
