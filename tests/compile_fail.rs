@@ -186,7 +186,7 @@ fn names_what_and_where(line: &str) -> bool {
         return quoted.iter().any(|name| is(name, &["Regression"]));
     }
     let (widths, layers): (Vec<&str>, Vec<&str>) =
-        quoted.into_iter().partition(|name| is(name, &["Width", "Pair"]));
+        quoted.into_iter().partition(|name| is(name, &["Width", "Pair", "Timed"]));
     !widths.is_empty() && !layers.is_empty()
 }
 

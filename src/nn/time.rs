@@ -75,9 +75,7 @@ macro_rules! even {
     ($($hundreds:literal)*) => {$(
         even!(@one $hundreds: 0 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 34 36 38 40 42 44 46 48 50 52 54 56 58 60 62);
     )*};
-    (@one $base:literal: $($n:literal)*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl Even for Width<{ $base + $n + 2 }> {} )*};
+    (@one $base:literal: $($n:literal)*) => {$( impl Even for Width<{ $base + $n + 2 }> {} )*};
 }
 
 even!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960);
