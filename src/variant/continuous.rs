@@ -55,8 +55,8 @@ pub struct ContinuousTime<H = OneHot> {
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
-    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5: what works best (see
-    /// the table in the README). For the paper's loss set `weighting` to [`Weighting::SnrSlope`] and
+    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5: what works best
+    /// on MNIST. For the paper's loss set `weighting` to [`Weighting::SnrSlope`] and
     /// `cross_entropy` to 0.
     fn default() -> Self {
         Self {

@@ -50,7 +50,7 @@ pub struct FlowMatching<H = OneHot, P = Velocity> {
 
 impl<H: Default, P: Default> Default for FlowMatching<H, P> {
     /// Ten steps of Heun's method (20 calls of the network), and the cross-entropy with weight 50, beside which
-    /// the squared error keeps the velocity true; see the README for what other weights give.
+    /// the squared error keeps the velocity true.
     fn default() -> Self {
         Self {
             predictor: P::default(),
