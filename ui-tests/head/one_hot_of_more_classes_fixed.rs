@@ -4,7 +4,8 @@ type Block = ConditionalResNetDt<10, 64, 32, 26>;
 
 fn main() -> Result<(), Error> {
     let dev = AutoDevice::default();
-    let model = NoProp::<DiscreteTime<Learned<26>>, Block, 10, 64>::new(&dev, DiscreteTime::default())?;
+    let model =
+        NoProp::<DiscreteTime<Learned<26>>, Block, 10, 64>::new(&dev, DiscreteTime::default())?;
     println!("{:?}", model.predict(&[[0f32; 64]])?);
     Ok(())
 }
