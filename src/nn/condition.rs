@@ -79,8 +79,7 @@ impl<FZ, FX, const Z: usize, const X: usize, E: Real, D: Backend<E>> Takes<Pair<
     for Condition<FZ, FX>
 where
     FZ: Takes<Width<Z>, E, D>,
-    FX: Takes<FZ::Then<Width<X, Input>>, E, D>,
-    FX::Out: Joins<FZ::Out, Self, E, D>,
+    FX: Takes<FZ::Then<Width<X, Input>>, E, D, Out: Joins<FZ::Out, Self, E, D>>,
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<S>>;

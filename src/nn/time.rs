@@ -65,17 +65,23 @@ where
 /// An even width: half sines, half cosines.
 #[diagnostic::on_unimplemented(
     message = "a `TimeEmbedding` cannot make a `{Self}`: half of it are sines, half cosines",
-    label = "an odd width",
-    note = "take an even width, from 2 to 1024"
+    label = "an odd width: take an even one, from 2 to 1024"
 )]
 pub trait Even {}
 
 /// The compiler cannot divide the width of a type by two, so every even one is named.
 macro_rules! even {
-    ($($hundreds:literal)*) => {$(
-        even!(@one $hundreds: 0 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 34 36 38 40 42 44 46 48 50 52 54 56 58 60 62);
+    ($($base:literal)*) => {$(
+        even!(@one $base: 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30 32 34 36 38 40 42 44 46 48 50 52 54 56 58 60 62);
     )*};
-    (@one $base:literal: $($n:literal)*) => {$( impl Even for Width<{ $base + $n + 2 }> {} )*};
+    (@one $base:literal: $($n:literal)*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl Even for Width<{ $base + $n }> {}
+    )*};
 }
 
 even!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960);
+even!(@one 64: 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960);
+
+// The one that a message proposes, in the place of a list of them all.
+impl Even for Width<64> {}

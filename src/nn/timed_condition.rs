@@ -58,10 +58,8 @@ impl<FZ, FX, FT, const Z: usize, const X: usize, E: Real, D: Backend<E>> Takes<T
     for TimedCondition<FZ, FX, FT>
 where
     FZ: Takes<Width<Z>, E, D>,
-    FX: Takes<FZ::Then<Width<X, Input>>, E, D>,
-    FT: Takes<FZ::Then<FX::Then<Time>>, E, D>,
-    FX::Out: Joins<FZ::Out, Self, E, D>,
-    FT::Out: Joins<FZ::Out, Self, E, D>,
+    FX: Takes<FZ::Then<Width<X, Input>>, E, D, Out: Joins<FZ::Out, Self, E, D>>,
+    FT: Takes<FZ::Then<FX::Then<Time>>, E, D, Out: Joins<FZ::Out, Self, E, D>>,
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<FT::Then<S>>>;
