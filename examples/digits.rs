@@ -7,12 +7,11 @@
 mod common;
 
 use clap::Parser;
+use common::learn::{learn_digits, result};
 use dfdx_noprop::prelude::*;
-use serde_json::json;
 
 /// The latent z is one number for each class, the input x has 8 × 8 pixels, the hidden layers are 128 wide.
 type Block = ConditionalResNetDt<10, 64, 128>;
-type Model = NoProp<DiscreteTime, Block, 10, 64>;
 
 /// Trains NoProp (discrete time) on the 1,797 handwritten digits that the crate carries
 #[derive(Parser)]
@@ -30,57 +29,27 @@ struct Options {
     repeats: u64,
 }
 
+const EPOCHS: usize = 40;
+
 fn main() -> Result<(), Error> {
     let options = Options::parse();
-    let mut accuracies = Vec::new();
-    let mut seconds = 0.0;
-    let mut last = None;
-    for seed in (options.training.seed..).take(options.repeats.max(1) as usize) {
-        let raw = data::digits_rows()?.split_stratified(0.2, seed)?;
-        let digits = raw.clone().standardised_overall()?;
-        let variant = DiscreteTime {
-            blocks: options.blocks,
-            optimizer: options.training.optimizer(),
-            sampler: match options.draws {
-                Some(draws) => Sampler::Stochastic { draws, seed },
-                None => Sampler::Deterministic,
-            },
-            seed,
-            ..DiscreteTime::default()
-        };
-        let mut model = Model::new(&AutoDevice::default(), variant)?;
-        let fit = Fit { seed, ..options.training.fit(40) };
-        model.fit_with(&digits.train, &fit, |model, report| {
-            seconds += report.seconds;
-            let accuracy = 100.0 * model.evaluate(&digits.test)?.accuracy;
-            common::show(report, &format!("test accuracy {accuracy:6.2} %"))
-        })?;
-        let accuracy = model.evaluate(&digits.test)?.accuracy;
-        println!("seed {seed}: {:.2} % of {} test digits", 100.0 * accuracy, digits.test.rows());
-        accuracies.push(accuracy);
-        last = Some((model, digits, raw));
-    }
-    let Some((model, digits, raw)) = last else { return Ok(()) };
-    let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-    if accuracies.len() > 1 {
-        println!("mean of {} seeds: {:.2} %", accuracies.len(), 100.0 * mean);
-    }
-    draw(&raw.test, &model.predict(&digits.test.samples()[..6])?);
-    if options.training.json {
-        let result = json!({
-            "variant": "dt",
-            "dataset": "digits",
-            "train_rows": digits.train.rows(),
-            "test_rows": digits.test.rows(),
-            "test_accuracy": mean,
-            "epochs": options.training.fit(40).epochs,
-            "train_seconds": seconds,
-            "parameters": model.parameters(),
-            "threads": options.training.fit(40).thread_count(),
-            "seed": options.training.seed,
-            "peak_rss_mb": common::peak_rss_mb(),
-        });
-        println!("{result}");
+    let training = &options.training;
+    let variant = |seed| DiscreteTime {
+        blocks: options.blocks,
+        optimizer: training.optimizer(),
+        sampler: match options.draws {
+            Some(draws) => Sampler::Stochastic { draws, seed },
+            None => Sampler::Deterministic,
+        },
+        seed,
+        ..DiscreteTime::default()
+    };
+    let (digits, learned, accuracy) =
+        learn_digits::<DiscreteTime, Block>(training, options.repeats, EPOCHS, variant)?;
+    draw(&digits.test, &learned.model.predict(&digits.test.samples()[..6])?);
+    if training.json {
+        let about = ["dt", "digits"];
+        println!("{}", result(about, &digits, &learned, accuracy, (training, EPOCHS)));
     }
     Ok(())
 }
@@ -92,8 +61,11 @@ fn draw(test: &Dataset<64, Labels<10>>, predicted: &[u32]) {
     for row in 0..8 {
         for digit in 0..predicted.len() {
             let pixels = &test.input(digit)[8 * row..8 * row + 8];
-            // 0 to 16 in 9 shades, each twice as wide as it is high in most terminals.
-            let shade = |pixel: &f32| SHADES[(*pixel as usize / 2).min(8)] as char;
+            let largest = test.input(digit).iter().copied().fold(f32::MIN, f32::max);
+            let smallest = test.input(digit).iter().copied().fold(f32::MAX, f32::min);
+            // In 9 shades, each twice as wide as it is high in most terminals.
+            let level = |pixel: f32| 8.99 * (pixel - smallest) / (largest - smallest);
+            let shade = |pixel: &f32| SHADES[(level(*pixel) as usize).min(8)] as char;
             let line: String = pixels.iter().flat_map(|p| [shade(p); 2]).collect();
             print!("{line}  ");
         }

@@ -1,21 +1,38 @@
-//! MNIST or Fashion-MNIST from a folder of idx files.
+//! MNIST or Fashion-MNIST from a folder of idx files, by any variant.
 //!
 //! ```text
 //! cargo run --release --example mnist -- --data path/to/mnist
+//! cargo run --release --example mnist -- --data path/to/mnist --variant ct
 //! ```
 
 mod common;
 
 use std::path::PathBuf;
 
-use clap::Parser;
-use dfdx_noprop::prelude::*;
-use serde_json::json;
+use clap::{Parser, ValueEnum};
+use common::{
+    learn::{Classifies, Learned, learn, result},
+    time::{Continuous, Integrator, Prediction, Solving, continuous, flow},
+};
+use dfdx_noprop::{
+    Block, data::Split, device::Execute, head::SuitsHead, nn::Denoises, prelude::*,
+    variant::Predictor,
+};
 
-type Block = ConditionalResNetDt<10, 784, 256>;
-type Model = NoProp<DiscreteTime, Block, 10, 784>;
+type Discrete = ConditionalResNetDt<10, 784, 256>;
+type Timed = ConditionalResNetCt<10, 784, 256>;
 
-/// Trains NoProp (discrete time) on MNIST or Fashion-MNIST
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Discrete time
+    Dt,
+    /// Continuous time
+    Ct,
+    /// Flow matching
+    Fm,
+}
+
+/// Trains NoProp on MNIST or Fashion-MNIST
 #[derive(Parser)]
 struct Options {
     #[command(flatten)]
@@ -27,56 +44,143 @@ struct Options {
     /// The folder holds Fashion-MNIST: changes nothing but the name in the result
     #[arg(long)]
     fashion: bool,
-    /// T, the number of blocks
+    /// Which mathematics
+    #[arg(long, value_enum, default_value_t = Kind::Dt)]
+    variant: Kind,
+    /// T, the number of blocks (discrete time)
     #[arg(long, default_value_t = 10)]
     blocks: usize,
-    /// The weight of the cross-entropy on each block's own logits; 0 for the paper's loss
-    #[arg(long, default_value_t = 1.0)]
-    cross_entropy: f64,
+    /// The weight of the cross-entropy on a network's own logits; 0 for the squared error alone
+    #[arg(long)]
+    cross_entropy: Option<f64>,
+    #[command(flatten)]
+    solving: Solving,
+    #[command(flatten)]
+    continuous: Continuous,
+    /// What the network estimates (flow matching)
+    #[arg(long, value_enum, default_value_t = Prediction::Velocity)]
+    predictor: Prediction,
+    /// After training, the accuracy for several solvers and numbers of calls (continuous time, flow matching)
+    #[arg(long)]
+    sweep: bool,
     /// Train on this many rows only, the first ones
     #[arg(long)]
     rows: Option<usize>,
 }
 
+type Data = Split<784, Labels<10>>;
+const EPOCHS: usize = 5;
+
 fn main() -> Result<(), Error> {
     let options = Options::parse();
-    let mut mnist = data::mnist(&options.data)?;
+    let mut data = data::mnist(&options.data)?;
     if let Some(rows) = options.rows {
-        let rows: Vec<usize> = (0..rows.min(mnist.train.rows())).collect();
-        mnist.train = mnist.train.select(&rows);
+        let rows: Vec<usize> = (0..rows.min(data.train.rows())).collect();
+        data.train = data.train.select(&rows);
     }
-    let variant = DiscreteTime {
-        blocks: options.blocks,
-        cross_entropy: options.cross_entropy,
-        optimizer: options.training.optimizer(),
-        seed: options.training.seed,
-        ..DiscreteTime::default()
-    };
-    let mut model = Model::new(&AutoDevice::default(), variant)?;
-    let fit = options.training.fit(5);
-    let mut seconds = 0.0;
-    model.fit_with(&mnist.train, &fit, |model, report| {
-        seconds += report.seconds;
-        let accuracy = 100.0 * model.evaluate(&mnist.test)?.accuracy;
-        common::show(report, &format!("test accuracy {accuracy:6.2} %"))
-    })?;
-    let test = model.evaluate(&mnist.test)?;
-    println!("{:.2} % of {} test images", 100.0 * test.accuracy, test.rows);
-    if options.training.json {
-        let result = json!({
-            "variant": "dt",
-            "dataset": if options.fashion { "fashion-mnist" } else { "mnist" },
-            "train_rows": mnist.train.rows(),
-            "test_rows": mnist.test.rows(),
-            "test_accuracy": test.accuracy,
-            "epochs": fit.epochs,
-            "train_seconds": seconds,
-            "parameters": model.parameters(),
-            "threads": fit.thread_count(),
-            "seed": options.training.seed,
-            "peak_rss_mb": common::peak_rss_mb(),
-        });
+    let (training, seed) = (&options.training, options.training.seed);
+    let optimizer = training.optimizer();
+    match (options.variant, options.predictor.estimate()) {
+        (Kind::Dt, _) => {
+            let usual = DiscreteTime::default();
+            let variant = DiscreteTime {
+                blocks: options.blocks,
+                cross_entropy: options.cross_entropy.unwrap_or(usual.cross_entropy),
+                optimizer,
+                seed,
+                ..usual
+            };
+            train::<DiscreteTime, Discrete>(variant, &options, &data)?;
+        }
+        (Kind::Ct, _) => {
+            let how = (&options.continuous, &options.solving);
+            let variant = continuous(how, options.cross_entropy, optimizer, seed);
+            let mut learned = train::<ContinuousTime, Timed>(variant, &options, &data)?;
+            if options.sweep {
+                sweep(&mut learned, &data, |model, solver| {
+                    model.set_inference(Inference::Ode(solver))
+                })?;
+            }
+        }
+        (Kind::Fm, Some(estimate)) => flow_matching(estimate, &options, &data)?,
+        (Kind::Fm, None) => flow_matching(Velocity::default(), &options, &data)?,
+    }
+    Ok(())
+}
+
+fn flow_matching<P>(predictor: P, options: &Options, data: &Data) -> Result<(), Error>
+where
+    P: Predictor<OneHot, 10, f32> + Default,
+    Width<10>: SuitsHead<P::Reader, 10>,
+{
+    let (optimizer, seed) = (options.training.optimizer(), options.training.seed);
+    let variant = flow(predictor, &options.solving, options.cross_entropy, optimizer, seed);
+    let mut learned = train::<FlowMatching<OneHot, P>, Timed>(variant, options, data)?;
+    if options.sweep {
+        sweep(&mut learned, data, |model, solver| {
+            model.set_solver(solver);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn train<V, M>(variant: V, options: &Options, data: &Data) -> Result<Learned<V, M, 784>, Error>
+where
+    V: Classifies<784>,
+    M: Denoises<V::Input>,
+    M::Gives: SuitsHead<V::Reader, 10>,
+    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+{
+    let training = &options.training;
+    let learned = learn::<V, M, 784>(variant, data, &training.fit(EPOCHS))?;
+    let report = &learned.report;
+    println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
+    if training.json {
+        let (variant, solver) = match options.variant {
+            Kind::Dt => ("dt", None),
+            Kind::Ct => ("ct", Some(options.continuous.solver(&options.solving))),
+            Kind::Fm => ("fm", Some(options.solving.solver.name())),
+        };
+        let dataset = if options.fashion { "fashion-mnist" } else { "mnist" };
+        let about = [variant, dataset];
+        let mut result = result(about, data, &learned, report.accuracy, (training, EPOCHS));
+        if let Some(solver) = solver {
+            result["solver"] = solver.into();
+        }
         println!("{result}");
+    }
+    Ok(learned)
+}
+
+/// Accuracy against calls of the network: one training, many ways from noise to target.
+fn sweep<V, M>(
+    learned: &mut Learned<V, M, 784>,
+    data: &Data,
+    set: impl Fn(&mut NoProp<V, M, 10, 784>, Solver) -> Result<(), Error>,
+) -> Result<(), Error>
+where
+    V: Classifies<784>,
+    M: Denoises<V::Input>,
+{
+    let fixed = [
+        (Integrator::Euler, [1, 2, 5, 10, 20, 40]),
+        (Integrator::Heun, [1, 2, 3, 5, 10, 20]),
+        (Integrator::Rk4, [1, 2, 3, 4, 5, 10]),
+    ];
+    let fixed = fixed.into_iter().flat_map(|(method, counts)| {
+        counts.map(|count| (method, Steps::Fixed(count), format!("{count} steps")))
+    });
+    let adaptive = [1e-1, 1e-2, 1e-3, 1e-4].map(|tolerance| {
+        let steps = Steps::adaptive(tolerance, tolerance);
+        (Integrator::Tsitouras, steps, format!("tolerance {tolerance:e}"))
+    });
+    println!("\n| solver | steps | network calls | test accuracy |\n|---|---|---|---|");
+    for (method, steps, how) in fixed.chain(adaptive) {
+        set(&mut learned.model, Solver { method: method.method(), steps, save: Save::End })?;
+        let report = learned.model.evaluate(&data.test)?;
+        let (calls, accuracy) = (report.network_calls, 100.0 * report.accuracy);
+        println!("| {} | {how} | {calls:.0} | {accuracy:.2} % |", method.name());
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! What the examples share: options, progress on stderr, and the result as one JSON object.
 #![allow(dead_code)]
 
+pub mod learn;
+pub mod time;
+
 use std::ops::ControlFlow;
 
 use clap::Args;

@@ -1,0 +1,124 @@
+//! Training any variant on ten classes, and the result as one JSON object.
+
+use dfdx_noprop::{
+    Block,
+    data::Split,
+    device::Execute,
+    head::{Classification, Head, SuitsHead},
+    nn::Denoises,
+    prelude::*,
+    variant::Variant,
+};
+use serde_json::{Value, json};
+
+use super::{Training, peak_rss_mb, show};
+
+/// A variant whose targets are ten classes.
+pub trait Classifies<const X: usize>:
+    Variant<10, X, f32, AutoDevice, Head = Self::Classes>
+{
+    type Classes: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>;
+}
+
+impl<V, const X: usize> Classifies<X> for V
+where
+    V: Variant<10, X, f32, AutoDevice>,
+    V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
+{
+    type Classes = V::Head;
+}
+
+/// A trained model, what it reaches on the test rows, and how long training took, evaluation apart.
+pub struct Learned<V: Classifies<X>, M, const X: usize>
+where
+    M: dfdx::nn::BuildOnDevice<AutoDevice, f32>,
+{
+    pub model: NoProp<V, M, 10, X>,
+    pub report: Classification,
+    pub seconds: f64,
+}
+
+/// Trains on the training rows, with the accuracy on the test rows after each epoch on stderr.
+pub fn learn<V, M, const X: usize>(
+    variant: V,
+    data: &Split<X, Labels<10>>,
+    fit: &Fit,
+) -> Result<Learned<V, M, X>, Error>
+where
+    V: Classifies<X>,
+    M: Denoises<V::Input>,
+    M::Gives: SuitsHead<V::Reader, 10>,
+    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+{
+    let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
+    let mut seconds = 0.0;
+    model.fit_with(&data.train, fit, |model, report| {
+        seconds += report.seconds;
+        let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
+        show(report, &format!("test accuracy {accuracy:6.2} %"))
+    })?;
+    let report = model.evaluate(&data.test)?;
+    Ok(Learned { model, report, seconds })
+}
+
+/// What every classifying example says of its last model, with `accuracy` the mean where there were several.
+pub fn result<V: Classifies<X>, M, const X: usize>(
+    [variant, dataset]: [&str; 2],
+    data: &Split<X, Labels<10>>,
+    learned: &Learned<V, M, X>,
+    accuracy: f64,
+    (training, epochs): (&Training, usize),
+) -> Value
+where
+    M: dfdx::nn::BuildOnDevice<AutoDevice, f32>,
+{
+    let fit = training.fit(epochs);
+    json!({
+        "variant": variant,
+        "dataset": dataset,
+        "train_rows": data.train.rows(),
+        "test_rows": data.test.rows(),
+        "test_accuracy": accuracy,
+        "network_calls": learned.report.network_calls,
+        "epochs": fit.epochs,
+        "train_seconds": learned.seconds,
+        "parameters": learned.model.parameters(),
+        "threads": fit.thread_count(),
+        "seed": training.seed,
+        "peak_rss_mb": peak_rss_mb(),
+    })
+}
+
+/// The digits with seeds from `training.seed` on: the last split and model, and the mean of the accuracies.
+#[allow(clippy::type_complexity)]
+pub fn learn_digits<V, M>(
+    training: &Training,
+    repeats: u64,
+    epochs: usize,
+    variant: impl Fn(u64) -> V,
+) -> Result<(Split<64, Labels<10>>, Learned<V, M, 64>, f64), Error>
+where
+    V: Classifies<64>,
+    M: Denoises<V::Input>,
+    M::Gives: SuitsHead<V::Reader, 10>,
+    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+{
+    let (mut sum, mut seed) = (0.0, training.seed);
+    loop {
+        let digits = data::digits_with_seed(seed)?;
+        let fit = Fit { seed, ..training.fit(epochs) };
+        let learned = learn::<V, M, 64>(variant(seed), &digits, &fit)?;
+        let report = &learned.report;
+        println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+        sum += report.accuracy;
+        seed += 1;
+        let done = seed - training.seed;
+        if done >= repeats {
+            let mean = sum / done as f64;
+            if done > 1 {
+                println!("mean of {done} seeds: {:.2} %", 100.0 * mean);
+            }
+            return Ok((digits, learned, mean));
+        }
+    }
+}
