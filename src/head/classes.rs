@@ -67,21 +67,40 @@ pub(super) fn evaluate<const C: usize, E: Real>(
 ) -> Classification {
     let rows = labels.len();
     let of = |sum: f64| if rows == 0 { f64::NAN } else { sum / rows as f64 };
-    let correct = correct(probabilities, labels);
     // A probability that underflows counts as the smallest number there is, so that one row is not everything.
     let log = |p: E| Float::max(p, E::min_positive_value()).as_f64().ln();
-    let likelihood: f64 = probabilities
-        .chunks_exact(C.max(1))
-        .zip(labels.as_slice())
-        .map(|(row, &y)| log(row[y as usize]))
-        .sum();
+    let mut confusion = vec![vec![0; C]; C];
+    let (mut likelihood, mut correct) = (0.0, 0);
+    let mut bins = [Bin::default(); 15];
+    let predicted = predictions::<C, E>(probabilities);
+    for ((row, &y), &guess) in
+        probabilities.chunks_exact(C.max(1)).zip(labels.as_slice()).zip(&predicted)
+    {
+        likelihood += log(row[y as usize]);
+        confusion[y as usize][guess as usize] += 1;
+        correct += usize::from(y == guess);
+        let confidence = row[guess as usize].as_f64();
+        let bin = &mut bins[((confidence * 15.0) as usize).min(14)];
+        bin.confidence += confidence;
+        bin.correct += f64::from(u8::from(y == guess));
+    }
+    let gaps = bins.iter().map(|bin| (bin.correct - bin.confidence).abs()).sum();
     Classification {
         rows,
         correct,
         accuracy: of(correct as f64),
         negative_log_likelihood: -of(likelihood),
+        calibration_error: of(gaps),
+        confusion,
         network_calls: calls,
     }
+}
+
+/// Rows with about the same confidence, summed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bin {
+    confidence: f64,
+    correct: f64,
 }
 
 /// The methods of [`Head`](super::Head) in which heads with classes do not differ.

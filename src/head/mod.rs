@@ -12,7 +12,7 @@ pub use learned::Learned;
 pub use one_hot::OneHot;
 pub use prototypes::Prototypes;
 pub use regression::Regression;
-pub use report::{Classification, Errors};
+pub use report::{Classification, Errors, Evaluation};
 pub use velocity::Velocity;
 
 use dfdx::prelude::*;
@@ -38,7 +38,7 @@ pub trait Head<const Z: usize, E: Real>:
     /// What `predict` answers for one row: a class, or `[E; Z]` numbers.
     type Prediction: Send;
     /// What `evaluate` answers.
-    type Evaluation;
+    type Evaluation: Into<Evaluation>;
     /// Whether the embedding is trained.
     const LEARNED: bool;
     /// Whether the targets are classes.

@@ -2,6 +2,7 @@
 
 /// Predicted classes against the true ones.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Classification {
     /// How many rows were looked at.
     pub rows: usize,
@@ -11,12 +12,19 @@ pub struct Classification {
     pub accuracy: f64,
     /// −mean ln p(y), in nats: 0 is perfect, ln C is chance.
     pub negative_log_likelihood: f64,
+    /// Σ_b n_b/n |accuracy_b − confidence_b| over 15 equal bins of the largest probability: how far, on average, the
+    /// model's confidence is from the share that it gets right; from 0 to 1 (Guo et al. 2017, *On calibration of modern
+    /// neural networks*, eq. 3).
+    pub calibration_error: f64,
+    /// How often a row of the first class was taken for the second: `confusion[truth][predicted]`.
+    pub confusion: Vec<Vec<usize>>,
     /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
     pub network_calls: f64,
 }
 
 /// Predicted numbers against the true ones.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Errors {
     /// How many rows were looked at.
     pub rows: usize,
@@ -27,4 +35,64 @@ pub struct Errors {
     pub r_squared: f64,
     /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
     pub network_calls: f64,
+}
+
+/// What `evaluate` answers, for those who take either.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(untagged))]
+#[non_exhaustive]
+pub enum Evaluation {
+    /// Of a head with classes.
+    Classes(Classification),
+    /// Of a head with numbers.
+    Numbers(Errors),
+}
+
+impl From<Classification> for Evaluation {
+    fn from(report: Classification) -> Self {
+        Self::Classes(report)
+    }
+}
+
+impl From<Errors> for Evaluation {
+    fn from(report: Errors) -> Self {
+        Self::Numbers(report)
+    }
+}
+
+impl Evaluation {
+    /// From 0 to 1, for classes.
+    pub fn accuracy(&self) -> Option<f64> {
+        match self {
+            Self::Classes(report) => Some(report.accuracy),
+            Self::Numbers(_) => None,
+        }
+    }
+
+    /// The loss on rows that were not learned from: the negative log-likelihood for classes, the mean squared error for
+    /// numbers. Less is better.
+    pub fn loss(&self) -> f64 {
+        match self {
+            Self::Classes(report) => report.negative_log_likelihood,
+            Self::Numbers(report) => report.mean_squared_error,
+        }
+    }
+
+    /// The numbers in it, each with its name.
+    pub fn metrics(&self) -> Vec<(&'static str, f64)> {
+        match self {
+            Self::Classes(report) => vec![
+                ("accuracy", report.accuracy),
+                ("negative_log_likelihood", report.negative_log_likelihood),
+                ("calibration_error", report.calibration_error),
+                ("network_calls", report.network_calls),
+            ],
+            Self::Numbers(report) => vec![
+                ("mean_squared_error", report.mean_squared_error),
+                ("r_squared", report.r_squared),
+                ("network_calls", report.network_calls),
+            ],
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, time::Instant};
 use dfdx::nn::BuildOnDevice;
 use rand::seq::SliceRandom;
 
-use super::{Batch, EpochReport};
+use super::{Batch, EpochReport, report::Means};
 use crate::{
     data::Dataset,
     device::{Backend, Real},
@@ -113,12 +113,14 @@ where
         let mut order: Vec<usize> = (0..data.rows()).collect();
         order.shuffle(&mut stream(fit.seed, Purpose::Order, self.epochs, 0));
         let batches: Vec<&[usize]> = order.chunks(fit.batch_size).collect();
-        let mut steps = Vec::with_capacity(batches.len());
+        let mut means = Means::default();
         for rows in batches.chunks(TOGETHER) {
             let batches: Vec<_> = rows.iter().map(|rows| Batch::gather(data, rows)).collect();
-            steps.extend(V::train(self, &batches, fit.seed, fit.thread_count())?);
+            for step in V::train(self, &batches, fit.seed, fit.thread_count())? {
+                means.add(&step);
+            }
         }
         self.epochs += 1;
-        Ok(EpochReport::new(self.epochs, fit.epochs, start.elapsed().as_secs_f64(), &steps))
+        Ok(means.report(self.epochs, fit.epochs, start.elapsed().as_secs_f64()))
     }
 }

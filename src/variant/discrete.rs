@@ -268,6 +268,7 @@ where
         block: t,
         denoising: loss.denoising,
         cross_entropy: loss.cross_entropy,
+        gradient_norm: 0.0,
         correct: H::correct(&loss.output.as_vec(), &batch.targets),
         rows,
     };

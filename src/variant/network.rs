@@ -207,10 +207,11 @@ where
         block: 1,
         denoising: loss.denoising,
         cross_entropy: loss.cross_entropy,
+        gradient_norm: 0.0,
         correct: V::Head::correct(&loss.output.as_vec(), &batch.targets),
         rows,
     };
-    Ok(StepReport { blocks: vec![report], terminal })
+    Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
 }
 
 /// z, x and t, with as many rows each.

@@ -1,0 +1,51 @@
+//! Who looks on.
+
+use std::ops::ControlFlow;
+
+use super::{EpochReport, Outcome, RunReport, StepReport};
+use crate::error::Error;
+
+/// Something that follows a run: a progress bar, a file of metrics, a plot.
+///
+/// It sees reports only, never the model, so it can be kept in a `Vec<Box<dyn Observer>>` beside any model. The
+/// methods that may end the run return [`ControlFlow::Break`] to do so: the run then ends cleanly, with
+/// [`Ended::Observer`](super::Ended::Observer). An error ends it too, and is returned.
+///
+/// The steps of a span (up to 16, less where a checkpoint is due) are reported together, after the last of them.
+pub trait Observer {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// The observer's own.
+    fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
+        let _ = run;
+        Ok(())
+    }
+
+    /// After a step.
+    ///
+    /// # Errors
+    /// The observer's own.
+    fn step(&mut self, step: &StepReport) -> Result<ControlFlow<()>, Error> {
+        let _ = step;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// After an epoch and its validation.
+    ///
+    /// # Errors
+    /// The observer's own.
+    fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
+        let _ = epoch;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// After the last step, whatever ended the run but an error.
+    ///
+    /// # Errors
+    /// The observer's own.
+    fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        let _ = outcome;
+        Ok(())
+    }
+}
