@@ -72,22 +72,45 @@ pub enum Error {
         found: String,
     },
 
-    /// A loss that is no longer a finite number. No weight has been changed by the step that found it.
+    /// A loss or gradient that is no longer a finite number. The block that found it is as it was before the step; in
+    /// discrete time the other blocks may be some steps further.
     #[error(
-        "the loss of block {block} became {loss} at step {step}; \
-         try a smaller learning rate, normalised inputs, or a smaller eta"
+        "block {block}, step {step}: expected a finite {quantity}, found {found}; \
+         try a smaller learning rate, normalised inputs, clipped gradients, or a smaller eta{}",
+        last(checkpoint)
     )]
     Diverged {
         /// The block, counted from 1.
         block: usize,
         /// The step, counted from 1 over the life of the trainer.
         step: u64,
-        /// The loss: NaN or infinite.
-        loss: f64,
+        /// `loss` or `gradient`.
+        quantity: &'static str,
+        /// The value of the loss, or the norm of the gradient: NaN or infinite.
+        found: f64,
+        /// The last checkpoint before it, if the run has any.
+        checkpoint: Option<PathBuf>,
     },
 }
 
+fn last(checkpoint: &Option<PathBuf>) -> String {
+    let Some(path) = checkpoint else { return String::new() };
+    format!("; the last checkpoint before it is {}", path.display())
+}
+
 impl Error {
+    /// Unless `value` is finite.
+    pub(crate) fn diverged(
+        (block, step): (usize, u64),
+        quantity: &'static str,
+        value: f64,
+    ) -> Result<(), Self> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        Err(Self::Diverged { block, step, quantity, found: value, checkpoint: None })
+    }
+
     pub(crate) fn config(
         setting: &'static str,
         expected: impl Into<String>,

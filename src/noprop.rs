@@ -12,10 +12,10 @@ use crate::{
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
     nn::{Denoises, Signal},
-    optim::{Optimizer, OptimizerState},
+    optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, stream},
-    train::Trained,
-    variant::{Answers, Ask, Variant},
+    train::{AlongPoint, Fit, Position, Trained},
+    variant::{Answers, Ask, State, Variant},
 };
 
 /// A model that is trained block by block, without a signal through it.
@@ -53,6 +53,8 @@ where
     pub(crate) device: D,
     pub(crate) steps: u64,
     pub(crate) epochs: u64,
+    /// Of a run that was stopped and may go on.
+    pub(crate) position: Option<Position>,
     pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
 }
 
@@ -90,16 +92,17 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
         &self.optimizer
     }
 
+    /// The norm of the gradient; where it is not finite the block is as it was.
     pub(crate) fn step(
         &mut self,
-        optimizer: &Optimizer,
+        stepping: &Stepping,
         gradients: &mut Gradients<E, D>,
-    ) -> Result<(), Error>
+    ) -> Result<f64, Error>
     where
         B: TensorCollection<E, D>,
     {
         self.optimizer
-            .update(optimizer, &mut self.module, gradients)
+            .update(stepping, &mut self.module, gradients)
             .map_err(Error::device("a step of the optimiser"))
     }
 }
@@ -129,6 +132,19 @@ pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) train: Train<B, Traced, O, E, D>,
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
+}
+
+impl<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> Clone
+    for Ops<B, Plain, Traced, O, E, D>
+{
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> Copy
+    for Ops<B, Plain, Traced, O, E, D>
+{
 }
 
 type OpsOf<V, B, const Z: usize, const X: usize, E, D> = Ops<
@@ -177,6 +193,7 @@ where
             device: device.clone(),
             steps: 0,
             epochs: 0,
+            position: None,
             ops: Ops {
                 infer: |block, input| Ok(M::Gives::plain(M::denoise(block, input)?)),
                 train: |block, input| Ok(M::Gives::traced(M::denoise_traced(block, input)?)),
@@ -214,6 +231,68 @@ where
     /// How many steps each block has taken in [`fit`](Self::fit).
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// How many epochs were completed in [`fit`](Self::fit).
+    pub fn epochs(&self) -> u64 {
+        self.epochs
+    }
+
+    /// Whether a run was stopped before its end, so that [`fit`](Self::fit) goes on with it.
+    pub fn is_unfinished(&self) -> bool {
+        self.position.is_some()
+    }
+
+    /// Makes the next [`fit`](Self::fit) a run of its own, even if the last was stopped.
+    pub fn forget_run(&mut self) {
+        self.position = None;
+    }
+
+    /// The same model with the moving averages in the place of the weights, of the embedding and of the schedule, as
+    /// [`Fit::average`] kept them; a copy with the weights as they are where nothing was kept.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for a lack of memory.
+    pub fn averaged(&self) -> Result<Self, Error> {
+        let failed = || Error::device("averaging the model");
+        let blocks = self.blocks.iter().map(|block| {
+            let device = block.device.clone();
+            let mut module = M::try_build_on_device(&device)?;
+            copy_module(&block.module, &mut module)?;
+            block.optimizer.put_averages(&mut module)?;
+            Ok(Block { module, optimizer: OptimizerState::default(), device })
+        });
+        let mut model = Self {
+            blocks: blocks.collect::<Result<_, D::Err>>().map_err(failed())?,
+            variant: self.variant.clone(),
+            state: self.state.clone(),
+            table: self.table.clone(),
+            table_optimizer: OptimizerState::default(),
+            device: self.device.clone(),
+            steps: self.steps,
+            epochs: self.epochs,
+            position: None,
+            ops: self.ops,
+        };
+        self.table_optimizer.put_averages(&mut model.table).map_err(failed())?;
+        if let (Some((_, from)), Some((gamma, _))) =
+            (self.state.learned(), model.state.learned_mut())
+        {
+            from.put_averages(gamma).map_err(failed())?;
+        }
+        Ok(model)
+    }
+
+    /// What `look` sees of the model: the averages where they are kept, the weights elsewhere.
+    pub(crate) fn looked_at<T>(
+        &self,
+        fit: &Fit,
+        look: impl FnOnce(&Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match fit.average {
+            Some(_) => look(&self.averaged()?),
+            None => look(self),
+        }
     }
 
     /// One prediction for each row: its class, or its numbers.
@@ -268,6 +347,27 @@ where
         let answers = V::infer(self, data.samples(), Ask::Answer)?;
         let calls = answers.calls as f64 / data.rows() as f64;
         Ok(V::Head::evaluate(&answers.values, data.targets(), calls))
+    }
+
+    /// The answers on the way from noise to target against the truth: after each block in discrete time, at each step of
+    /// the solver elsewhere. Empty for a solver whose steps depend on the rows, and for the SDE.
+    ///
+    /// # Errors
+    /// Those of [`evaluate`](Self::evaluate).
+    pub fn evaluate_along(
+        &self,
+        data: &Dataset<X, TargetsOf<V, Z, X, E, D>, E>,
+    ) -> Result<Vec<AlongPoint>, Error> {
+        if data.rows() == 0 {
+            return Err(Error::argument("NoProp::evaluate_along", "at least one row", 0));
+        }
+        let along = V::along(self, data.samples())?.into_iter();
+        let point = |(t, answers): (f64, Answers<E>)| {
+            let calls = answers.calls as f64 / data.rows() as f64;
+            let evaluation = V::Head::evaluate(&answers.values, data.targets(), calls).into();
+            AlongPoint { t, calls, evaluation }
+        };
+        Ok(along.map(point).collect())
     }
 }
 

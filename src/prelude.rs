@@ -23,7 +23,7 @@ pub use crate::{
         Condition, ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm, Custom, Dense,
         Pair, TimeEmbedding, Timed, TimedCondition, Width,
     },
-    optim::{AdamW, Optimizer, Sgd},
+    optim::{AdamW, Decay, LearningRate, Optimizer, Sgd},
     schedule::{GammaSchedule, MonotoneNetwork, Path, Schedule},
     solver::{Method, Save, Solver, Steps},
     variant::{

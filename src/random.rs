@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Noise = 4,
     /// What layers draw in a training step: dropout.
     Layers = 5,
+    /// What the hook on a batch draws.
+    Batch = 7,
     /// The noise of inference.
     Inference = 6,
 }

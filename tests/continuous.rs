@@ -182,7 +182,7 @@ fn column(values: Vec<f64>) -> Tensor<(usize,), f64, AutoDevice> {
 fn flow_matching_agrees_with_the_golden_values() {
     let case = &golden()["fm"][0];
     type Model = NoProp<FlowMatching<Regression>, timeless::Block, 4, 6, f64>;
-    let optimizer = Sgd { learning_rate: 1.0, momentum: 0.0, weight_decay: 0.0 }.into();
+    let optimizer = Sgd { learning_rate: 1.0, momentum: 0.0, ..Sgd::default() }.into();
     let variant = FlowMatching { optimizer, ..FlowMatching::default() };
     let mut model = Model::new(&AutoDevice::default(), variant).unwrap();
     timeless::set_all(model.blocks_mut()[0].module_mut(), &case["params"]);
@@ -488,13 +488,15 @@ fn numbers_are_sampled_given_x() {
     let mut model =
         NoProp::<FlowMatching<Regression>, Block, 1, 1>::new(&AutoDevice::default(), variant)
             .unwrap();
-    model.fit(&data, &Fit { epochs: 60, ..Fit::default() }).unwrap();
+    // The last steps are small, so that the network is not where the last batch left it.
+    let learning_rate = LearningRate { decay: Decay::Cosine { floor: 0.0 }, ..Default::default() };
+    model.fit(&data, &Fit { epochs: 60, learning_rate, ..Fit::default() }).unwrap();
     for given in [1.0f32, -1.0] {
         let draws = model.sample(&vec![[given]; 2000], 7).unwrap();
         let mean = draws.iter().map(|d| d[0]).sum::<f32>() / 2000.0;
         let deviation = (draws.iter().map(|d| (d[0] - mean).powi(2)).sum::<f32>() / 2000.0).sqrt();
-        assert!((mean - given).abs() < 0.08, "mean {mean} given {given}");
-        assert!((deviation - 0.3).abs() < 0.08, "deviation {deviation} given {given}");
+        assert!((mean - given).abs() < 0.05, "mean {mean} given {given}");
+        assert!((deviation - 0.3).abs() < 0.05, "deviation {deviation} given {given}");
     }
     // The same seed, the same draws; another seed, others.
     let draw = |seed| model.sample(&[[1.0]], seed).unwrap();

@@ -155,6 +155,7 @@ where
         u: dev.zeros_like(&(rows, Const::<4>)),
         one_hot: Some(dev.tensor_from_vec(one_hot.collect(), (rows, Const::<C>))),
         table: &table,
+        weights: None,
     };
     let noise = dev.tensor_from_vec(cast(&case["eps"]), (rows, Const::<4>));
     let x = dev.tensor_from_vec(cast(&case["x"]), (rows, Const::<6>));
@@ -215,7 +216,7 @@ fn block_loss(built: &mut Built<4, f64>) -> (f64, Gradients<f64, AutoDevice>) {
     let unused: Tensor<Rank2<4, 4>, f64, _> = dev.zeros();
     let u: Tensor<(usize, Const<4>), f64, _> =
         dev.tensor_from_vec(vec![0., 1., 0., 0., 0., 0., 0., 1.], (2, Const));
-    let target = Target { u: u.clone(), one_hot: Some(u), table: &unused };
+    let target = Target { u: u.clone(), one_hot: Some(u), table: &unused, weights: None };
     let noise = dev.sample_normal_like(&(2, Const::<4>));
     let x = dev.sample_normal_like(&(2, Const::<6>));
     let gradients = built.alloc_grads();
@@ -317,7 +318,8 @@ fn weights_do_not_depend_on_threads() {
     let run = |threads| {
         let mut model =
             NoProp::<_, Small, 3, 6>::new(&AutoDevice::default(), small::<OneHot>(3)).unwrap();
-        let fit = Fit { epochs: 3, batch_size: 16, threads: Some(threads), seed: 5 };
+        let fit =
+            Fit { epochs: 3, batch_size: 16, threads: Some(threads), seed: 5, ..Fit::default() };
         model.fit(&train, &fit).unwrap();
         weights(&model)
     };
@@ -335,7 +337,8 @@ fn a_learned_embedding_does_not_depend_on_threads() {
         let dev = AutoDevice::default();
         let mut model = NoProp::<_, Block, 8, 6>::new(&dev, small::<Learned<3>>(3)).unwrap();
         let start = model.embedding();
-        let fit = Fit { epochs: 20, batch_size: 16, threads: Some(threads), seed: 5 };
+        let fit =
+            Fit { epochs: 20, batch_size: 16, threads: Some(threads), seed: 5, ..Fit::default() };
         model.fit(&train, &fit).unwrap();
         assert_ne!(start, model.embedding());
         assert!(model.evaluate(&train).unwrap().accuracy > 0.9);
@@ -648,7 +651,7 @@ fn bad_calls_say_what_is_wrong() {
 #[test]
 fn a_loss_that_is_not_finite_ends_training_and_leaves_the_block() {
     let train = blobs::<3, 6>(40, 0);
-    let optimizer = Sgd { learning_rate: 1e30, momentum: 0.0, weight_decay: 0.0 }.into();
+    let optimizer = Sgd { learning_rate: 1e30, momentum: 0.0, ..Sgd::default() }.into();
     let variant = DiscreteTime { optimizer, ..small::<OneHot>(0) };
     let mut model = NoProp::<_, Small, 3, 6>::new(&AutoDevice::default(), variant).unwrap();
     let fit = Fit { epochs: 5, batch_size: 8, ..Fit::default() };

@@ -43,6 +43,7 @@ impl Training {
             batch_size: self.batch,
             threads: self.threads,
             seed: self.seed,
+            ..Fit::default()
         }
     }
 

@@ -28,6 +28,13 @@ where
         kernel::dense(x, weight, bias, input_gradient)
     }
 
+    fn squared_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+    ) -> Result<f64, CpuError> {
+        kernel::squared_gradient(parameter, gradients)
+    }
+
     fn adamw<S: Shape>(
         parameter: &mut Tensor<S, E, Self>,
         gradients: &mut Gradients<E, Self>,

@@ -47,6 +47,19 @@ pub trait Backend<E: Real>: Device<E> {
         plain_dense(x, weight, bias)
     }
 
+    /// Σ g² over the gradient of one parameter tensor.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn squared_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+    ) -> Result<f64, Self::Err> {
+        gradients.get_or_alloc_mut(parameter)?;
+        let sum = gradients.get(parameter).try_square()?.try_sum::<(), _>()?.as_vec();
+        Ok(sum.first().map_or(f64::NAN, |sum| sum.as_f64()))
+    }
+
     /// One AdamW step of one parameter tensor, in place; its gradient is spent.
     ///
     /// # Errors
@@ -96,6 +109,7 @@ pub(crate) fn plain_adamw<S: Shape, E: Real, D: Device<E>>(
 ) -> Result<(), D::Err> {
     gradients.get_or_alloc_mut(parameter)?;
     let gradient = gradients.get(parameter).try_reshape_like(first.shape())?;
+    let gradient = gradient.try_mul(E::of(step.scale))?;
     first.try_axpy(step.beta1, &gradient, 1.0 - step.beta1)?;
     second.try_axpy(step.beta2, &gradient.try_square()?, 1.0 - step.beta2)?;
     let root = second.clone().try_mul(E::of(step.correction2))?.try_sqrt()?;
@@ -113,7 +127,7 @@ pub(crate) fn plain_sgd<S: Shape, E: Real, D: Device<E>>(
 ) -> Result<(), D::Err> {
     gradients.get_or_alloc_mut(parameter)?;
     let gradient = gradients.get(parameter).try_reshape_like(velocity.shape())?;
-    velocity.try_axpy(step.momentum, &gradient, 1.0)?;
+    velocity.try_axpy(step.momentum, &gradient, step.scale)?;
     let shape = *parameter.shape();
     parameter.try_axpy(step.keep, &velocity.clone().try_reshape_like(&shape)?, -step.rate)
 }

@@ -142,6 +142,10 @@ macro_rules! class_methods {
             classes::predictions::<$c, E>(answers)
         }
 
+        fn row_weights(targets: &Labels<$c>, by_class: &[f64]) -> Vec<E> {
+            targets.as_slice().iter().map(|&y| E::of(by_class[y as usize])).collect()
+        }
+
         fn correct(output: &[E], targets: &Labels<$c>) -> usize {
             classes::correct(output, targets)
         }

@@ -90,6 +90,9 @@ pub trait Head<const Z: usize, E: Real>:
     /// Answers as predictions.
     fn predictions(answers: &[E]) -> Vec<Self::Prediction>;
 
+    /// The weight of each target, from one for each class; empty for numbers.
+    fn row_weights(targets: &Self::Targets, by_class: &[f64]) -> Vec<E>;
+
     /// How many rows of a block's output have their largest number at the right class; 0 for numbers.
     fn correct(output: &[E], targets: &Self::Targets) -> usize;
 

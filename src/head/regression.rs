@@ -67,6 +67,10 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
         <Self as Head<Z, E>>::rows(answers)
     }
 
+    fn row_weights(_targets: &Values<Z, E>, _by_class: &[f64]) -> Vec<E> {
+        Vec::new()
+    }
+
     fn correct(_output: &[E], _targets: &Values<Z, E>) -> usize {
         0
     }

@@ -6,7 +6,7 @@ mod product;
 mod view;
 
 pub(crate) use dense::dense;
-pub(crate) use optimise::{adamw, sgd};
+pub(crate) use optimise::{adamw, sgd, squared_gradient};
 pub(crate) use view::contiguous;
 
 #[cfg(test)]

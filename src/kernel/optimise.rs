@@ -9,6 +9,27 @@ use crate::{
     optim::{AdamWStep, SgdStep},
 };
 
+/// Σ g², in several sums side by side, which one after the other would wait for each other.
+pub(crate) fn squared_gradient<S: Shape, E: Real>(
+    parameter: &Tensor<S, E, Cpu>,
+    gradients: &mut Gradients<E, Cpu>,
+) -> Result<f64, CpuError> {
+    const LANES: usize = 32;
+    let gradient = gradients.get_or_alloc_mut(parameter)?;
+    let mut total = 0.0;
+    // Short runs in the gradient's own type, so that the rounding of a long sum does not matter.
+    for run in gradient.chunks(LANES * 64) {
+        let (lanes, rest) = run.as_chunks::<LANES>();
+        let mut sums = [E::zero(); LANES];
+        for lane in lanes {
+            sums.iter_mut().zip(lane).for_each(|(sum, &g)| *sum += g * g);
+        }
+        total += sums.iter().map(|sum| sum.as_f64()).sum::<f64>();
+        total += rest.iter().map(|&g| (g * g).as_f64()).sum::<f64>();
+    }
+    Ok(total)
+}
+
 /// AdamW; a tensor whose gradient is exactly zero took no part and stays as it is.
 pub(crate) fn adamw<S: Shape, E: Real>(
     parameter: &mut Tensor<S, E, Cpu>,
@@ -29,10 +50,11 @@ pub(crate) fn adamw<S: Shape, E: Real>(
     let (b1, b2) = (E::of(step.beta1), E::of(step.beta2));
     let (c1, c2) = (E::of(1.0 - step.beta1), E::of(1.0 - step.beta2));
     let (rate, keep, epsilon) = (E::of(step.rate), E::of(step.keep), E::of(step.epsilon));
-    let correction2 = E::of(step.correction2);
+    let (correction2, scale) = (E::of(step.correction2), E::of(step.scale));
     for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient.iter()) {
-        *m = b1 * *m + c1 * *g;
-        *v = b2 * *v + c2 * *g * *g;
+        let g = scale * *g;
+        *m = b1 * *m + c1 * g;
+        *v = b2 * *v + c2 * g * g;
         *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
     }
     Ok(())
@@ -53,8 +75,9 @@ pub(crate) fn sgd<S: Shape, E: Real>(
         return Err(CpuError::WrongNumElements);
     };
     let (rate, keep, momentum) = (E::of(step.rate), E::of(step.keep), E::of(step.momentum));
+    let scale = E::of(step.scale);
     for ((p, u), g) in p.iter_mut().zip(u).zip(gradient.iter()) {
-        *u = momentum * *u + *g;
+        *u = momentum * *u + scale * *g;
         *p = keep * *p - rate * *u;
     }
     Ok(())

@@ -9,7 +9,9 @@ use crate::error::Error;
 ///
 /// m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,
 /// θ ← (1 − η λ) θ − η · m / (1 − β₁ᵏ) / (√(v / (1 − β₂ᵏ)) + ε)
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AdamW {
     /// η, the size of a step: 0 or more.
     pub learning_rate: f64,
@@ -21,17 +23,26 @@ pub struct AdamW {
     pub epsilon: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
     pub weight_decay: f64,
+    /// Whether biases, norms and other parameters with one axis decay too: they have no reason to be small.
+    pub decay_biases: bool,
 }
 
 impl Default for AdamW {
     /// The paper's setting for discrete time: learning rate and decay 1e-3.
     fn default() -> Self {
-        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-3 }
+        Self {
+            learning_rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 1e-3,
+            decay_biases: false,
+        }
     }
 }
 
 /// What one step of [`AdamW`] needs, with all that depends on the step number worked out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct AdamWStep {
     /// β₁.
     pub beta1: f64,
@@ -45,6 +56,8 @@ pub struct AdamWStep {
     pub correction2: f64,
     /// 1 − η λ.
     pub keep: f64,
+    /// What the gradient is multiplied by first: 1 unless it is clipped.
+    pub scale: f64,
 }
 
 impl AdamW {
@@ -58,7 +71,13 @@ impl AdamW {
             rate: self.learning_rate / (1.0 - self.beta1.powi(k)),
             correction2: 1.0 / (1.0 - self.beta2.powi(k)),
             keep: 1.0 - self.learning_rate * self.weight_decay,
+            scale: 1.0,
         }
+    }
+
+    /// The same step for a bias.
+    pub(super) fn undecayed(&self, step: AdamWStep) -> AdamWStep {
+        AdamWStep { keep: if self.decay_biases { step.keep } else { 1.0 }, ..step }
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {

@@ -1,17 +1,25 @@
 //! Optimisers with a state that can be looked at, saved and sent to another thread.
 
 mod adamw;
+mod average;
+mod rate;
 mod sgd;
 mod state;
+mod stepping;
 
 pub use adamw::{AdamW, AdamWStep};
+pub(crate) use average::copy_module;
+pub use rate::{Decay, LearningRate};
 pub use sgd::{Sgd, SgdStep};
 pub use state::OptimizerState;
+pub use stepping::Stepping;
 
 use crate::error::Error;
 
 /// How a block turns gradients into steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Optimizer {
     /// Adam with decoupled weight decay.
@@ -42,8 +50,16 @@ impl Optimizer {
     /// The same without weight decay: for an embedding or a schedule, which have no reason to shrink.
     pub(crate) fn without_decay(&self) -> Self {
         match self {
-            Self::AdamW(config) => AdamW { weight_decay: 0.0, ..config.clone() }.into(),
-            Self::Sgd(config) => Sgd { weight_decay: 0.0, ..config.clone() }.into(),
+            Self::AdamW(config) => AdamW { weight_decay: 0.0, ..*config }.into(),
+            Self::Sgd(config) => Sgd { weight_decay: 0.0, ..*config }.into(),
+        }
+    }
+
+    /// η, the size of a step.
+    pub fn learning_rate(&self) -> f64 {
+        match self {
+            Self::AdamW(config) => config.learning_rate,
+            Self::Sgd(config) => config.learning_rate,
         }
     }
 

@@ -8,7 +8,9 @@ use crate::error::Error;
 /// With gradient g, for each weight θ:  u ← μ u + g,  θ ← (1 − η λ) θ − η u
 ///
 /// (Goodfellow, Bengio, Courville 2016, *Deep Learning*, algorithm 8.2.)
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Sgd {
     /// η, the size of a step: 0 or more.
     pub learning_rate: f64,
@@ -16,16 +18,18 @@ pub struct Sgd {
     pub momentum: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
     pub weight_decay: f64,
+    /// Whether biases, norms and other parameters with one axis decay too: they have no reason to be small.
+    pub decay_biases: bool,
 }
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self { learning_rate: 1e-2, momentum: 0.9, weight_decay: 0.0 }
+        Self { learning_rate: 1e-2, momentum: 0.9, weight_decay: 0.0, decay_biases: false }
     }
 }
 
 /// What one step of [`Sgd`] needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SgdStep {
     /// η.
     pub rate: f64,
@@ -33,6 +37,8 @@ pub struct SgdStep {
     pub momentum: f64,
     /// 1 − η λ.
     pub keep: f64,
+    /// What the gradient is multiplied by first: 1 unless it is clipped.
+    pub scale: f64,
 }
 
 impl Sgd {
@@ -42,7 +48,13 @@ impl Sgd {
             rate: self.learning_rate,
             momentum: self.momentum,
             keep: 1.0 - self.learning_rate * self.weight_decay,
+            scale: 1.0,
         }
+    }
+
+    /// The same step for a bias.
+    pub(super) fn undecayed(&self, step: SgdStep) -> SgdStep {
+        SgdStep { keep: if self.decay_biases { step.keep } else { 1.0 }, ..step }
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {

@@ -1,25 +1,29 @@
 //! What an optimiser remembers of one block.
 
 use dfdx::{
-    nn::{RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut},
+    nn::{
+        RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
+        ViewTensorRef,
+    },
     prelude::*,
 };
 
-use super::{AdamWStep, Optimizer, SgdStep};
+use super::{Stepping, stepping::Numbers};
 use crate::device::{Backend, Real};
 
 /// The running means of every parameter of a block, flat, in the order in which dfdx visits the parameters.
 #[derive(Clone, Debug)]
 pub struct OptimizerState<E: Real, D: Backend<E>> {
-    steps: u64,
-    first: Vec<Tensor<(usize,), E, D>>,
-    second: Vec<Tensor<(usize,), E, D>>,
+    pub(crate) steps: u64,
+    pub(crate) first: Vec<Tensor<(usize,), E, D>>,
+    pub(crate) second: Vec<Tensor<(usize,), E, D>>,
+    pub(crate) average: Vec<Tensor<(usize,), E, D>>,
 }
 
 impl<E: Real, D: Backend<E>> Default for OptimizerState<E, D> {
     /// Before the first step there is nothing to remember.
     fn default() -> Self {
-        Self { steps: 0, first: Vec::new(), second: Vec::new() }
+        Self { steps: 0, first: Vec::new(), second: Vec::new(), average: Vec::new() }
     }
 }
 
@@ -39,35 +43,65 @@ impl<E: Real, D: Backend<E>> OptimizerState<E, D> {
         &self.second
     }
 
-    /// Moves every parameter of `module` that takes part in training by one step; the gradients are spent.
+    /// The moving average of the weights, one tensor for each parameter tensor; empty if none was asked for.
+    pub fn averages(&self) -> &[Tensor<(usize,), E, D>] {
+        &self.average
+    }
+
+    /// Moves every parameter of `module` that takes part in training by one step; the gradients are spent. The answer is
+    /// the norm of the gradient of all of them together, before clipping; where it is not finite nothing has moved.
     ///
     /// # Errors
     /// The device's own.
     pub fn update<M: TensorCollection<E, D>>(
         &mut self,
-        optimizer: &Optimizer,
+        stepping: &Stepping,
         module: &mut M,
         gradients: &mut Gradients<E, D>,
-    ) -> Result<(), D::Err> {
+    ) -> Result<f64, D::Err> {
+        let mut squares = Squares { gradients, sum: 0.0 };
+        M::iter_tensors(&mut RecursiveWalker { m: &*module, f: &mut squares })?;
+        let norm = squares.sum.sqrt();
+        if !norm.is_finite() {
+            return Ok(norm);
+        }
         self.steps += 1;
-        let step = match optimizer {
-            Optimizer::AdamW(config) => Step::AdamW(config.step(self.steps)),
-            Optimizer::Sgd(config) => Step::Sgd(config.step()),
-        };
-        let mut update = Update { state: self, step, gradients, next: 0 };
+        let numbers = stepping.numbers(self.steps, norm);
+        let memory = stepping.memory(self.steps);
+        let mut update = Update { state: self, numbers, memory, gradients, next: 0 };
         M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut update })?;
-        Ok(())
+        Ok(norm)
     }
 }
 
-enum Step {
-    AdamW(AdamWStep),
-    Sgd(SgdStep),
+/// Sums the squares of the gradients.
+struct Squares<'a, E: Real, D: Backend<E>> {
+    gradients: &'a mut Gradients<E, D>,
+    sum: f64,
+}
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Squares<'_, E, D> {
+    type Viewer = ViewTensorRef;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        parameter: &Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        if options.do_gradient_update {
+            self.sum += D::squared_gradient(parameter, self.gradients)?;
+        }
+        Ok(None)
+    }
 }
 
 struct Update<'a, E: Real, D: Backend<E>> {
     state: &'a mut OptimizerState<E, D>,
-    step: Step,
+    numbers: Numbers,
+    memory: Option<f64>,
     gradients: &'a mut Gradients<E, D>,
     next: usize,
 }
@@ -89,16 +123,24 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Update<'_, E, D> {
         let (at, shape) = (self.next, (parameter.shape().num_elements(),));
         self.next += 1;
         let device = parameter.device().clone();
-        match &self.step {
-            Step::AdamW(step) => {
-                let first = slot(&mut self.state.first, at, || device.try_zeros_like(&shape))?;
-                let second = slot(&mut self.state.second, at, || device.try_zeros_like(&shape))?;
+        let zeros = || device.try_zeros_like(&shape);
+        match &self.numbers {
+            Numbers::AdamW { step, undecayed } => {
+                let first = slot(&mut self.state.first, at, zeros)?;
+                let second = slot(&mut self.state.second, at, zeros)?;
+                let step = if S::NUM_DIMS > 1 { step } else { undecayed };
                 D::adamw(parameter, self.gradients, first, second, step)?;
             }
-            Step::Sgd(step) => {
-                let velocity = slot(&mut self.state.first, at, || device.try_zeros_like(&shape))?;
+            Numbers::Sgd { step, undecayed } => {
+                let velocity = slot(&mut self.state.first, at, zeros)?;
+                let step = if S::NUM_DIMS > 1 { step } else { undecayed };
                 D::sgd(parameter, self.gradients, velocity, step)?;
             }
+        }
+        if let Some(memory) = self.memory {
+            let now = || parameter.clone().try_reshape_like(&shape);
+            let average = slot(&mut self.state.average, at, now)?;
+            average.try_axpy(memory, &now()?, 1.0 - memory)?;
         }
         Ok(None)
     }

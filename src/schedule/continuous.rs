@@ -173,7 +173,7 @@ impl GammaPoint {
 
 /// The learned schedule's numbers on the device, to be trained.
 #[derive(Clone, Debug)]
-pub(crate) struct LearnedGamma<E: Dtype, D: Storage<E>> {
+pub struct LearnedGamma<E: Dtype, D: Storage<E>> {
     v0: Tensor<Rank1<1>, E, D>,
     v1: Tensor<Rank1<8>, E, D>,
     v2: Tensor<Rank1<8>, E, D>,

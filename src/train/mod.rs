@@ -3,14 +3,22 @@
 mod batch;
 mod fit;
 mod observer;
+mod position;
 mod report;
+mod span;
+mod training;
 
 pub use batch::Batch;
-pub use fit::Fit;
+pub use fit::{EarlyStopping, Fit};
 pub use observer::Observer;
 pub use report::{
     AlongPoint, BlockMean, BlockReport, Ended, EpochReport, Outcome, RunReport, SchedulePoint,
     StepReport,
 };
 
+#[doc(hidden)]
+pub use span::Span;
+pub use training::Training;
+
+pub(crate) use position::Position;
 pub(crate) use report::Trained;

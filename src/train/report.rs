@@ -102,7 +102,7 @@ pub(crate) struct Trained<E> {
 
 /// One block over an epoch.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockMean {
     /// The weighted squared error, mean over the rows.
     pub denoising: f64,
@@ -138,7 +138,8 @@ pub struct EpochReport {
 
 /// Means over the steps of an epoch, as they come in.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Means {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Means {
     rows: usize,
     steps: usize,
     terminal: f64,

@@ -18,10 +18,10 @@ use crate::{
     head::{Head, OneHot},
     nn::Timed,
     noprop::NoProp,
-    optim::{Optimizer, OptimizerState},
+    optim::{Optimizer, OptimizerState, Stepping},
     schedule::{GammaSchedule, LearnedGamma, Path, TracedColumn},
     solver::{Method, Save, Solution, Solver, Steps},
-    train::{Batch, StepReport},
+    train::{Batch, SchedulePoint, Span, StepReport},
 };
 
 /// Continuous time: one network û(z, x, t) takes noise to the target along an ODE or SDE (Li, Teh, Pascanu 2025,
@@ -124,6 +124,7 @@ impl Inference {
 
 /// A schedule that is trained, with what its optimiser remembers; or one that stays.
 #[doc(hidden)]
+#[derive(Clone)]
 pub struct Gamma<E: Real, D: Backend<E>> {
     fixed: GammaSchedule,
     learned: Option<(LearnedGamma<E, D>, OptimizerState<E, D>)>,
@@ -160,15 +161,25 @@ impl<E: Real, D: Backend<E>> State<E, D> for Gamma<E, D> {
         self.learned.as_ref().map_or(Ok(()), |(gamma, _)| gamma.try_zero_grads(gradients))
     }
 
-    fn step(
-        &mut self,
-        optimizer: &Optimizer,
-        gradients: &mut Gradients<E, D>,
-    ) -> Result<(), D::Err> {
+    fn step(&mut self, stepping: &Stepping, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
         match &mut self.learned {
-            Some((gamma, state)) => state.update(optimizer, gamma, gradients),
+            Some((gamma, state)) => state.update(stepping, gamma, gradients).map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    fn points(&self) -> Vec<SchedulePoint> {
+        let schedule = self.schedule();
+        let at = |t: f64| SchedulePoint { t, snr: schedule.at(t).snr() };
+        (0..=100).map(|i| at(f64::from(i) / 100.0)).collect()
+    }
+
+    fn learned(&self) -> Option<(&LearnedGamma<E, D>, &OptimizerState<E, D>)> {
+        self.learned.as_ref().map(|(gamma, state)| (gamma, state))
+    }
+
+    fn learned_mut(&mut self) -> Option<(&mut LearnedGamma<E, D>, &mut OptimizerState<E, D>)> {
+        self.learned.as_mut().map(|(gamma, state)| (gamma, state))
     }
 }
 
@@ -179,6 +190,8 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
     type Reader = H;
     type Input = Timed<Z, X>;
     type State = Gamma<E, D>;
+
+    const NAME: &'static str = "continuous time";
 
     fn head(&self) -> &H {
         &self.head
@@ -218,10 +231,9 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
         batches: &[Batch<Self, Z, X, E, D>],
-        seed: u64,
-        _threads: usize,
+        span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
-        network::train(trainer, batches, seed)
+        network::train(trainer, batches, span)
     }
 
     fn infer<M: BuildOnDevice<D, E>>(
@@ -230,6 +242,13 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
         ask: Ask,
     ) -> Result<Answers<E>, Error> {
         network::infer(trainer, x, ask)
+    }
+
+    fn along<M: BuildOnDevice<D, E>>(
+        trainer: &NoProp<Self, M, Z, X, E, D>,
+        x: &[[E; X]],
+    ) -> Result<Vec<(f64, Answers<E>)>, Error> {
+        network::along(trainer, x)
     }
 }
 
@@ -317,6 +336,16 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         curve.at(t).sde().2
     }
 
+    fn answer_at(
+        &self,
+        _t: f64,
+        _z: &Rows<Const<Z>, E, D>,
+        output: Rows<H::Out, E, D>,
+        _table: &Tensor<(H::Out, Const<Z>), E, D>,
+    ) -> Result<Rows<H::Out, E, D>, D::Err> {
+        Ok(output)
+    }
+
     fn finish(
         &self,
         z: Rows<Const<Z>, E, D>,
@@ -359,7 +388,7 @@ fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
             snr.try_mul(slope.retaped::<OwnedTape<E, D>>())?.try_mul(E::of(-0.5 * eta))?
         }
     };
-    Ok((squared_error(estimate, u, weight)?, output))
+    Ok((squared_error(estimate, u, target.weigh_rows(weight)?)?, output))
 }
 
 impl<H, M, const Z: usize, const X: usize, E, D> NoProp<ContinuousTime<H>, M, Z, X, E, D>
@@ -498,7 +527,8 @@ mod tests {
         let labels = crate::data::Labels::<4>::new(labels).unwrap();
         type Head = crate::head::Learned<4>;
         let target =
-            on_device_target::<Head, 4, f64, Cpu>(&dev, &labels, rows, &embedding, &table).unwrap();
+            on_device_target::<Head, 4, f64, Cpu>(&dev, &labels, rows, None, &embedding, &table)
+                .unwrap();
         let noise = dev.tensor_from_vec(numbers(&case["eps"]), (rows, Const::<4>));
         let x = dev.tensor_from_vec(numbers(&case["x"]), (rows, Const::<6>));
         let times = dev.tensor_from_vec(numbers(&case["t"]), (rows,));

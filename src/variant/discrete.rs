@@ -17,10 +17,10 @@ use crate::{
     head::{Head, OneHot},
     nn::{Pair, Signal},
     noprop::{Block, Infer, NoProp, Train},
-    optim::Optimizer,
+    optim::{Optimizer, Stepping},
     random::{Purpose, normals, stream},
     schedule::{NoiseLevels, Schedule},
-    train::{Batch, BlockReport, StepReport, Trained},
+    train::{Batch, BlockReport, Span, StepReport, Trained},
 };
 
 /// Discrete time: T blocks û_1 … û_T take noise to the target in T steps (Li, Teh, Pascanu 2025, section 3).
@@ -120,6 +120,8 @@ where
     type Input = Pair<Z, X>;
     type State = NoiseLevels;
 
+    const NAME: &'static str = "discrete time";
+
     fn head(&self) -> &H {
         &self.head
     }
@@ -149,8 +151,7 @@ where
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
         batches: &[Batch<Self, Z, X, E, D>],
-        seed: u64,
-        threads: usize,
+        span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         let mut reports = Vec::with_capacity(batches.len());
         // A learned embedding moves after each step, and the next step of every block needs it.
@@ -161,22 +162,30 @@ where
             let table = trainer.table.as_vec();
             let train = trainer.ops.train;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
-            let results = (trainer.ops.each)(&mut trainer.blocks, threads, &|i,
-                                                                             block: &mut Block<
-                _,
-                E,
-                D,
-            >| {
-                let mut trained = Trained::default();
-                for (k, batch) in batches.iter().enumerate() {
-                    let key = (seed, step + 1 + k as u64);
-                    let (report, gradient) =
-                        block_step(variant, levels, train, i + 1, block, batch, &table, key)?;
-                    trained.reports.push(report);
-                    trained.table_gradient = gradient;
-                }
-                Ok(trained)
-            });
+            let results =
+                (trainer.ops.each)(&mut trainer.blocks, span.threads(), &|i,
+                                                                          block: &mut Block<
+                    _,
+                    E,
+                    D,
+                >| {
+                    let mut trained = Trained::default();
+                    for (k, batch) in batches.iter().enumerate() {
+                        let key = (span.seed(), step + 1 + k as u64);
+                        let stepping = span.stepping(&variant.optimizer, first + k);
+                        let (report, gradient) = block_step(
+                            (variant, levels, &stepping),
+                            train,
+                            (i + 1, block),
+                            batch,
+                            &table,
+                            key,
+                        )?;
+                        trained.reports.push(report);
+                        trained.table_gradient = gradient;
+                    }
+                    Ok(trained)
+                });
             trainer.steps += batches.len() as u64;
             let mut gradient = vec![E::zero(); table.len()];
             let share = E::of(1.0 / trainer.blocks.len() as f64);
@@ -188,7 +197,9 @@ where
                 gradient.iter_mut().zip(trained.table_gradient).for_each(|(g, b)| *g += share * b);
             }
             if let Some(batch) = batches.last() {
-                let terms = terminal_step(trainer, batch, gradient, seed)?;
+                let k = reports.len() - 1;
+                let stepping = span.stepping(&trainer.variant.optimizer, k).without_decay();
+                let terms = terminal_step(trainer, batch, gradient, span.seed(), &stepping)?;
                 reports.iter_mut().skip(first).for_each(|report| report.terminal = terms);
             }
         }
@@ -200,35 +211,55 @@ where
         x: &[[E; X]],
         ask: Ask,
     ) -> Result<Answers<E>, Error> {
-        let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
-        let (variant, levels) = (&trainer.variant, &trainer.state);
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = x.len().div_ceil(TOGETHER);
-        let answers = (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
-            let first = job * TOGETHER;
-            let rows = &x[first..x.len().min(first + TOGETHER)];
-            let device = blocks[0].device.clone();
-            let table = on_device(&device, table.clone(), Default::default())?;
-            let walk = Walk::<H, _, Z, X, E, D> { blocks, levels, table, infer };
-            let (draws, seed) = match (ask, variant.sampler) {
-                (Ask::Answer, Sampler::Deterministic) => return walk.answers(rows, None),
-                (Ask::Answer, Sampler::Stochastic { draws, seed }) => (draws, seed),
-                (Ask::Sample(seed), _) => return walk.latents(rows, (seed, first, 0)),
-            };
-            Answers::mean((0..draws).map(|draw| walk.answers(rows, Some((seed, first, draw)))))
-        });
-        Answers::collect(answers)
+        Answers::collect(parts(trainer, x, ask))
+    }
+
+    fn along<M: BuildOnDevice<D, E>>(
+        trainer: &NoProp<Self, M, Z, X, E, D>,
+        x: &[[E; X]],
+    ) -> Result<Vec<(f64, Answers<E>)>, Error> {
+        let (levels, last) = (&trainer.state, trainer.blocks.len() as f64);
+        let moves = (1..=levels.blocks()).filter(|t| levels.snr_increment(*t) != 0.0);
+        let points: Vec<_> = moves.zip(1..).map(|(t, calls)| (t as f64 / last, calls)).collect();
+        Answers::along(parts(trainer, x, Ask::Along), &points, x.len())
     }
 }
 
+/// Answers for some rows at a time, in parallel.
+fn parts<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    x: &[[E; X]],
+    ask: Ask,
+) -> Vec<Result<Answers<E>, Error>>
+where
+    H: Head<Z, E>,
+    M: BuildOnDevice<D, E>,
+{
+    let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
+    let (variant, levels) = (&trainer.variant, &trainer.state);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = x.len().div_ceil(TOGETHER);
+    (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
+        let first = job * TOGETHER;
+        let rows = &x[first..x.len().min(first + TOGETHER)];
+        let device = blocks[0].device.clone();
+        let table = on_device(&device, table.clone(), Default::default())?;
+        let walk = Walk::<H, _, Z, X, E, D> { blocks, levels, table, infer };
+        let (draws, seed) = match (ask, variant.sampler) {
+            (Ask::Answer, Sampler::Deterministic) => return walk.answers(rows, None),
+            (Ask::Answer, Sampler::Stochastic { draws, seed }) => (draws, seed),
+            (Ask::Sample(seed), _) => return walk.latents(rows, (seed, first, 0)),
+            (Ask::Along, _) => return walk.along(rows),
+        };
+        Answers::mean((0..draws).map(|draw| walk.answers(rows, Some((seed, first, draw)))))
+    })
+}
+
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.
-#[allow(clippy::too_many_arguments)]
 fn block_step<H, B, const Z: usize, const X: usize, E, D>(
-    variant: &DiscreteTime<H>,
-    levels: &NoiseLevels,
+    (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
     train: Train<B, <Pair<Z, X> as Signal<E, D>>::Traced, H::Out, E, D>,
-    t: usize,
-    block: &mut Block<B, E, D>,
+    (t, block): (usize, &mut Block<B, E, D>),
     batch: &Batch<DiscreteTime<H>, Z, X, E, D>,
     embedding: &[E],
     (seed, step): (u64, u64),
@@ -243,7 +274,9 @@ where
     let rows = batch.rows();
     let device = block.device.seeded(stream(seed, Purpose::Layers, t as u64, step).next_u64());
     let table = on_device(&device, embedding.to_vec(), Default::default())?;
-    let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, embedding, &table)?;
+    let weights = batch.weights.as_deref();
+    let target =
+        on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
     let noise = normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
     let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
@@ -258,17 +291,16 @@ where
         .evaluate::<H, Z, E, D>(&target, noise, gradients, |z| train(module, (z, x)))
         .map_err(failed())?;
     let value = loss.denoising + loss.cross_entropy;
-    if !value.is_finite() {
-        return Err(Error::Diverged { block: t, step, loss: value });
-    }
+    Error::diverged((t, step), "loss", value)?;
     let mut gradients = loss.total.try_backward().map_err(failed())?;
     let table_gradient = if H::LEARNED { gradients.get(&table).as_vec() } else { Vec::new() };
-    block.step(&variant.optimizer, &mut gradients)?;
+    let gradient_norm = block.step(stepping, &mut gradients)?;
+    Error::diverged((t, step), "gradient", gradient_norm)?;
     let report = BlockReport {
         block: t,
         denoising: loss.denoising,
         cross_entropy: loss.cross_entropy,
-        gradient_norm: 0.0,
+        gradient_norm,
         correct: H::correct(&loss.output.as_vec(), &batch.targets),
         rows,
     };
@@ -281,6 +313,7 @@ fn terminal_step<M, H, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     batch: &Batch<DiscreteTime<H>, Z, X, E, D>,
     gradient: Vec<E>,
     seed: u64,
+    stepping: &Stepping,
 ) -> Result<[f64; 2], Error>
 where
     M: BuildOnDevice<D, E>,
@@ -292,7 +325,8 @@ where
     let noise = normals(&mut stream(seed, Purpose::Noise, 0, trainer.steps), rows * Z);
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
     let table = &trainer.table;
-    let target = on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, &embedding, table)?;
+    let target =
+        on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, None, &embedding, table)?;
     let gradients =
         if H::LEARNED { table.try_alloc_grads().map_err(failed())? } else { Gradients::leaky() };
     let levels = &trainer.state;
@@ -312,7 +346,7 @@ where
         let mut gradients = total.try_backward().map_err(failed())?;
         trainer
             .table_optimizer
-            .update(&trainer.variant.optimizer.without_decay(), &mut trainer.table, &mut gradients)
+            .update(stepping, &mut trainer.table, &mut gradients)
             .map_err(failed())?;
     }
     Ok(terms)
@@ -335,14 +369,26 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
     /// The answer of the last block that changes z.
     fn answers(&self, rows: &[[E; X]], noise: Option<Noise>) -> Result<Answers<E>, Error> {
         let failed = Error::device("inference");
-        let (output, _) = self.walk(rows, noise).map_err(&failed)?;
+        let (output, _) = self.walk(rows, noise, |_| Ok(())).map_err(&failed)?;
         Ok(self.counted(rows, H::answer(output).map_err(&failed)?.as_vec()))
     }
 
     /// z_T.
     fn latents(&self, rows: &[[E; X]], noise: Noise) -> Result<Answers<E>, Error> {
-        let (_, z) = self.walk(rows, Some(noise)).map_err(Error::device("inference"))?;
+        let walk = self.walk(rows, Some(noise), |_| Ok(()));
+        let (_, z) = walk.map_err(Error::device("inference"))?;
         Ok(self.counted(rows, z.as_vec()))
+    }
+
+    /// The answer of every block that changes z.
+    fn along(&self, rows: &[[E; X]]) -> Result<Answers<E>, Error> {
+        let mut values = Vec::new();
+        let keep = |output: &Rows<H::Out, E, D>| {
+            values.extend(H::answer(output.clone())?.as_vec());
+            Ok(())
+        };
+        self.walk(rows, None, keep).map_err(Error::device("inference"))?;
+        Ok(self.counted(rows, values))
     }
 
     fn counted(&self, rows: &[[E; X]], values: Vec<E>) -> Answers<E> {
@@ -355,6 +401,7 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
         &self,
         rows: &[[E; X]],
         noise: Option<Noise>,
+        mut each: impl FnMut(&Rows<H::Out, E, D>) -> Result<(), D::Err>,
     ) -> Result<(Rows<H::Out, E, D>, Rows<Const<Z>, E, D>), D::Err> {
         let (device, n) = (self.table.device(), rows.len());
         let mut streams: Vec<_> = noise
@@ -382,6 +429,7 @@ impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
                 continue;
             }
             answer = (self.infer)(&block.module, (z.clone(), x.clone()))?;
+            each(&answer)?;
             let estimate = H::estimate(answer.clone(), &self.table)?;
             z = z.try_mul(E::of(levels.b(t)))?.try_add(estimate.try_mul(E::of(levels.a(t)))?)?;
             if noise.is_some() {

@@ -18,7 +18,7 @@ use crate::{
     optim::Optimizer,
     schedule::TracedColumn,
     solver::{Method, Save, Solution, Solver, Steps},
-    train::{Batch, StepReport},
+    train::{Batch, Span, StepReport},
 };
 
 /// Flow matching: one network on (z, x, t) moves noise z_0 to target z_1 = u (Lipman et al. 2023, *Flow matching for
@@ -119,6 +119,18 @@ pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
         table: &Tensor<(H::Out, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D>, D::Err>;
 
+    /// The answer before [`Head::answer`], from the output at (z, x, t).
+    ///
+    /// # Errors
+    /// The device's own.
+    fn answer_at<D: Backend<E>>(
+        &self,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+        output: Rows<<Self::Reader as Reads<Z>>::Out, E, D>,
+        table: &Tensor<(H::Out, Const<Z>), E, D>,
+    ) -> Result<Rows<H::Out, E, D>, D::Err>;
+
     /// z_1 and the answer before [`Head::answer`], from z where integration ended.
     #[doc(hidden)]
     fn finish<D: Backend<E>>(
@@ -140,6 +152,8 @@ pub struct Line<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
     point: Rows<Const<Z>, E, D>,
     host_times: &'a [f64],
     table: &'a Tensor<(O, Const<Z>), E, D>,
+    /// The weight of each row, if they differ.
+    weights: Option<&'a Tensor<(usize,), E, D>>,
 }
 
 impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Line<'_, O, Z, E, D> {
@@ -148,6 +162,12 @@ impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Line<'_, O, Z, E, D> {
         let values: Vec<E> = self.host_times.iter().map(|&t| E::of(value(t))).collect();
         let column = self.point.device().try_tensor_from_vec(values, (self.host_times.len(),))?;
         Ok(column.put_tape(OwnedTape::default()))
+    }
+
+    /// What the squared error of each row is multiplied by, besides its class's weight.
+    fn weight(&self, value: impl Fn(f64) -> f64) -> Result<TracedColumn<E, D>, D::Err> {
+        let column = self.column(value)?;
+        self.weights.map_or(Ok(column.with_empty_tape()), |w| column.try_mul(w.clone()))
     }
 }
 
@@ -178,7 +198,7 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Velocity {
         let error = squared_error(
             output.try_add(line.start.clone())?,
             line.end.clone(),
-            line.column(|_| 1.0)?,
+            line.weight(|_| 1.0)?,
         )?;
         Ok((error, logits))
     }
@@ -191,6 +211,17 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Velocity {
         _table: &Tensor<(H::Out, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D>, D::Err> {
         Ok(output)
+    }
+
+    fn answer_at<D: Backend<E>>(
+        &self,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+        output: Rows<Const<Z>, E, D>,
+        table: &Tensor<(H::Out, Const<Z>), E, D>,
+    ) -> Result<Rows<H::Out, E, D>, D::Err> {
+        let extrapolated = output.try_mul(E::of(1.0 - t))?.try_add(z.clone())?;
+        H::read(extrapolated, table, self.sharpness)
     }
 
     fn finish<D: Backend<E>>(
@@ -219,7 +250,7 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Estimate {
     ) -> Result<(TracedScalar<E, D>, TracedRows<H::Out, E, D>), D::Err> {
         let logits = output.with_empty_tape();
         let estimate = H::estimate(output, line.table)?;
-        let weight = line.column(|t| match self.weighting {
+        let weight = line.weight(|t| match self.weighting {
             EstimateWeighting::Uniform => 1.0,
             EstimateWeighting::Velocity => (1.0 - t).max(0.01).powi(-2),
         })?;
@@ -236,6 +267,16 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Estimate {
         // Only a trajectory that a user asks for goes beyond t = 0.99.
         let left = (1.0 - t).max(0.01);
         H::estimate(output, table)?.try_sub(z.clone())?.try_mul(E::of(1.0 / left))
+    }
+
+    fn answer_at<D: Backend<E>>(
+        &self,
+        _t: f64,
+        _z: &Rows<Const<Z>, E, D>,
+        output: Rows<H::Out, E, D>,
+        _table: &Tensor<(H::Out, Const<Z>), E, D>,
+    ) -> Result<Rows<H::Out, E, D>, D::Err> {
+        Ok(output)
     }
 
     fn finish<D: Backend<E>>(
@@ -261,6 +302,8 @@ where
     type Input = Timed<Z, X>;
     type State = ();
 
+    const NAME: &'static str = "flow matching";
+
     fn head(&self) -> &H {
         &self.head
     }
@@ -285,10 +328,9 @@ where
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
         batches: &[Batch<Self, Z, X, E, D>],
-        seed: u64,
-        _threads: usize,
+        span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
-        network::train(trainer, batches, seed)
+        network::train(trainer, batches, span)
     }
 
     fn infer<M: BuildOnDevice<D, E>>(
@@ -297,6 +339,13 @@ where
         ask: Ask,
     ) -> Result<Answers<E>, Error> {
         network::infer(trainer, x, ask)
+    }
+
+    fn along<M: BuildOnDevice<D, E>>(
+        trainer: &NoProp<Self, M, Z, X, E, D>,
+        x: &[[E; X]],
+    ) -> Result<Vec<(f64, Answers<E>)>, Error> {
+        network::along(trainer, x)
     }
 }
 
@@ -334,7 +383,14 @@ where
         let point = end.clone().put_tape(tape).try_mul(toward)?;
         let (point, tape) = point.try_add(away.try_mul(start.clone())?)?.split_tape();
         let output = forward(point.clone().put_tape(tape))?;
-        let line = Line { start, end, point, host_times: &host_times, table: target.table };
+        let line = Line {
+            start,
+            end,
+            point,
+            host_times: &host_times,
+            table: target.table,
+            weights: target.weights.as_ref(),
+        };
         let (error, logits) = self.predictor.compare(output, line)?;
         let output = logits.retaped::<NoneTape>();
         let (total, [denoising, cross_entropy]) =
@@ -368,6 +424,16 @@ where
 
     fn diffusion(&self, _curve: &(), _t: f64) -> f64 {
         0.0
+    }
+
+    fn answer_at(
+        &self,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+        output: Rows<<P::Reader as Reads<Z>>::Out, E, D>,
+        table: &Tensor<(H::Out, Const<Z>), E, D>,
+    ) -> Result<Rows<H::Out, E, D>, D::Err> {
+        self.predictor.answer_at(t, z, output, table)
     }
 
     fn finish(
@@ -438,6 +504,7 @@ where
             point: point.clone(),
             host_times: &host_times,
             table: &table,
+            weights: None,
         };
         let loss = |output| Ok(Predictor::<H, Z, E>::compare(&predictor, output, line)?.0);
         network::custom_step(self, (point, x, t), loss, rng)

@@ -21,8 +21,9 @@ use crate::{
     head::{Head, Reads},
     nn::Signal,
     noprop::NoProp,
-    optim::Optimizer,
-    train::{Batch, StepReport},
+    optim::{Optimizer, OptimizerState, Stepping},
+    schedule::LearnedGamma,
+    train::{Batch, SchedulePoint, Span, StepReport},
 };
 
 /// A way to train by denoising: what a block takes, what it learns, and how an answer is read off.
@@ -39,6 +40,9 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     type Input: Signal<E, D>;
     /// What is worked out once, or trained beside the blocks: noise levels, a learned schedule.
     type State: State<E, D>;
+
+    /// What it is called: `discrete time`, `continuous time` or `flow matching`.
+    const NAME: &'static str;
 
     /// The head's settings.
     fn head(&self) -> &Self::Head;
@@ -59,8 +63,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
         batches: &[Batch<Self, Z, X, E, D>],
-        seed: u64,
-        threads: usize,
+        span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error>;
 
     #[doc(hidden)]
@@ -69,30 +72,59 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
         x: &[[E; X]],
         ask: Ask,
     ) -> Result<Answers<E>, Error>;
+
+    /// The answers at the points of the way from noise to target, each with its t.
+    #[doc(hidden)]
+    fn along<M: BuildOnDevice<D, E>>(
+        trainer: &NoProp<Self, M, Z, X, E, D>,
+        x: &[[E; X]],
+    ) -> Result<Vec<(f64, Answers<E>)>, Error>;
 }
 
 /// What is trained beside the blocks, if anything is.
 #[doc(hidden)]
-pub trait State<E: Real, D: Backend<E>> {
+pub trait State<E: Real, D: Backend<E>>: Clone {
     /// Makes room for gradients.
     fn register(&self, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
         let _ = gradients;
         Ok(())
     }
 
+    /// The schedule from noise to target, as it is by now.
+    fn points(&self) -> Vec<SchedulePoint>;
+
+    /// What is trained, if anything is, with what its optimiser remembers.
+    fn learned(&self) -> Option<(&LearnedGamma<E, D>, &OptimizerState<E, D>)> {
+        None
+    }
+
+    /// The same, to be changed.
+    fn learned_mut(&mut self) -> Option<(&mut LearnedGamma<E, D>, &mut OptimizerState<E, D>)> {
+        None
+    }
+
     /// One step.
-    fn step(
-        &mut self,
-        optimizer: &Optimizer,
-        gradients: &mut Gradients<E, D>,
-    ) -> Result<(), D::Err> {
-        let _ = (optimizer, gradients);
+    fn step(&mut self, stepping: &Stepping, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
+        let _ = (stepping, gradients);
         Ok(())
     }
 }
 
-impl<E: Real, D: Backend<E>> State<E, D> for () {}
-impl<E: Real, D: Backend<E>> State<E, D> for crate::schedule::NoiseLevels {}
+impl<E: Real, D: Backend<E>> State<E, D> for () {
+    /// The straight line z = t u + (1 − t) ε.
+    fn points(&self) -> Vec<SchedulePoint> {
+        let at = |t: f64| SchedulePoint { t, snr: (t / (1.0 - t)).powi(2) };
+        (0..=100).map(|i| at(f64::from(i) / 100.0)).collect()
+    }
+}
+
+impl<E: Real, D: Backend<E>> State<E, D> for crate::schedule::NoiseLevels {
+    fn points(&self) -> Vec<SchedulePoint> {
+        let last = self.blocks();
+        let at = |t: usize| SchedulePoint { t: t as f64 / last as f64, snr: self.snr(t) };
+        (0..=last).map(at).collect()
+    }
+}
 
 /// What inference is asked for.
 #[doc(hidden)]
@@ -102,6 +134,8 @@ pub enum Ask {
     Answer,
     /// A draw of the final latent, `[rows, Z]`, with this seed.
     Sample(u64),
+    /// The answers at all points of the way, `[points, rows, Out]`.
+    Along,
 }
 
 /// What inference answers.
@@ -129,6 +163,29 @@ impl<E> Answers<E> {
             mean.values.iter_mut().zip(draw.values).for_each(|(mean, v)| *mean += share * v);
         }
         Ok(mean)
+    }
+
+    /// The answers at each of `points`, from those of some rows at a time, `[points, rows, Out]`; `calls` is how often a
+    /// network was called for a row up to each point.
+    fn along(
+        parts: Vec<Result<Self, Error>>,
+        points: &[(f64, usize)],
+        rows: usize,
+    ) -> Result<Vec<(f64, Self)>, Error>
+    where
+        E: Real,
+    {
+        let empty =
+            |&(t, calls): &(f64, usize)| (t, Self { values: Vec::new(), calls: calls * rows });
+        let mut all: Vec<(f64, Self)> = points.iter().map(empty).collect();
+        for part in parts {
+            let values = part?.values;
+            let each = values.len() / points.len().max(1);
+            for ((_, answers), part) in all.iter_mut().zip(values.chunks_exact(each.max(1))) {
+                answers.values.extend_from_slice(part);
+            }
+        }
+        Ok(all)
     }
 
     /// The parts of an answer, put together.

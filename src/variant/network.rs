@@ -19,8 +19,8 @@ use crate::{
     nn::{Signal, Timed},
     noprop::{Infer, NoProp, Out},
     random::{Purpose, normals, stream},
-    solver::{EulerMaruyama, Save, Solution, Solver, State as _},
-    train::{Batch, BlockReport, StepReport},
+    solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
+    train::{Batch, BlockReport, Span, StepReport},
 };
 
 /// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
@@ -133,6 +133,15 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
     /// √c at time t.
     fn diffusion(&self, curve: &Self::Curve, t: f64) -> f64;
 
+    /// The answer before [`Head::answer`], as the network sees it at (z, x, t).
+    fn answer_at(
+        &self,
+        t: f64,
+        z: &Rows<Const<Z>, E, D>,
+        output: Rows<Out<Self, Z, X, E, D>, E, D>,
+        table: &Tensor<(HeadOut<Self, Z, X, E, D>, Const<Z>), E, D>,
+    ) -> Result<Rows<HeadOut<Self, Z, X, E, D>, E, D>, D::Err>;
+
     /// The latent at t = 1 and the answer before [`Head::answer`], from z where integration ended; `output` calls the
     /// network once more, for those who need it.
     fn finish(
@@ -147,26 +156,28 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
 pub(super) fn train<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
     batches: &[Batch<V, Z, X, E, D>],
-    seed: u64,
+    span: &Span<'_>,
 ) -> Result<Vec<StepReport>, Error>
 where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    batches.iter().map(|batch| step(trainer, batch, seed)).collect()
+    batches.iter().enumerate().map(|(k, batch)| step(trainer, batch, span, k)).collect()
 }
 
 fn step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
     batch: &Batch<V, Z, X, E, D>,
-    seed: u64,
+    span: &Span<'_>,
+    k: usize,
 ) -> Result<StepReport, Error>
 where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
     let failed = || Error::device("a training step");
-    let step = trainer.steps + 1;
+    let (step, seed) = (trainer.steps + 1, span.seed());
+    let stepping = span.stepping(trainer.variant.optimizer(), k);
     let (rows, embedding) = (batch.rows(), trainer.table.as_vec());
     let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
     let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
@@ -184,20 +195,24 @@ where
     if V::Head::LEARNED {
         table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
-    let target =
-        on_device_target::<V::Head, Z, E, D>(&device, &batch.targets, rows, &embedding, table)?;
+    let target = on_device_target::<V::Head, Z, E, D>(
+        &device,
+        &batch.targets,
+        rows,
+        batch.weights.as_deref(),
+        &embedding,
+        table,
+    )?;
     let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
     let (train, module) = (ops.train, &mut block.module);
     let NetworkLoss { loss, terminal } =
         variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
     let total = value(&loss.total);
-    if !total.is_finite() {
-        return Err(Error::Diverged { block: 1, step, loss: total });
-    }
+    Error::diverged((1, step), "loss", total)?;
     let mut gradients = loss.total.try_backward().map_err(failed())?;
-    let optimizer = variant.optimizer();
-    block.step(optimizer, &mut gradients)?;
-    let beside = optimizer.without_decay();
+    let gradient_norm = block.step(&stepping, &mut gradients)?;
+    Error::diverged((1, step), "gradient", gradient_norm)?;
+    let beside = stepping.without_decay();
     if V::Head::LEARNED {
         table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
     }
@@ -207,7 +222,7 @@ where
         block: 1,
         denoising: loss.denoising,
         cross_entropy: loss.cross_entropy,
-        gradient_norm: 0.0,
+        gradient_norm,
         correct: V::Head::correct(&loss.output.as_vec(), &batch.targets),
         rows,
     };
@@ -246,7 +261,7 @@ where
     own_loss(operation, block, variant.optimizer(), (1, *steps + 1), forward, loss)
 }
 
-/// The answer of each row, some rows at a time and in parallel.
+/// The answer of each row.
 pub(super) fn infer<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &NoProp<V, M, Z, X, E, D>,
     x: &[[E; X]],
@@ -256,11 +271,47 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
+    Answers::collect(parts(trainer, x, ask))
+}
+
+/// The answers at each step of a solver with equal steps.
+pub(super) fn along<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<V, M, Z, X, E, D>,
+    x: &[[E; X]],
+) -> Result<Vec<(f64, Answers<E>)>, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let Inference::Ode(Solver { method, steps: Steps::Fixed(steps), .. }) =
+        trainer.variant.inference()
+    else {
+        return Ok(Vec::new());
+    };
+    let tableau = method.tableau();
+    let (stages, shared) = (tableau.b.len(), usize::from(tableau.fsal));
+    // To be at step i takes its calls, and one more is what the network says there.
+    let calls = |i: usize| if i == 0 { 1 } else { i * (stages - shared) + shared + 1 };
+    let point = |i: usize| (V::END * i as f64 / steps as f64, calls(i));
+    let points: Vec<_> = (0..=steps).map(point).collect();
+    Answers::along(parts(trainer, x, Ask::Along), &points, x.len())
+}
+
+/// Answers for some rows at a time, in parallel.
+fn parts<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<V, M, Z, X, E, D>,
+    x: &[[E; X]],
+    ask: Ask,
+) -> Vec<Result<Answers<E>, Error>>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
     let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
     let (variant, curve) = (&trainer.variant, &trainer.variant.curve(&trainer.state));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = x.len().div_ceil(TOGETHER);
-    let answers = (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
+    (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
         let first = job * TOGETHER;
         let rows = &x[first..x.len().min(first + TOGETHER)];
         let device = blocks[0].device.clone();
@@ -273,14 +324,15 @@ where
                 (0..draws)
                     .map(|draw| field.run(Some((seed, first, draw))).and_then(|end| end.answers())),
             ),
-            (Ask::Answer, _) => field.run(None)?.answers(),
+            (Ask::Answer, Inference::Ode(_)) => field.run(None)?.answers(),
             (Ask::Sample(seed), _) => {
                 let End { z, calls, .. } = field.run(Some((seed, first, 0)))?;
                 Ok(Answers { values: z.as_vec(), calls: calls * rows.len() })
             }
+            (Ask::Along, Inference::Ode(solver)) => field.along(solver),
+            (Ask::Along, _) => Ok(Answers::default()),
         }
-    });
-    Answers::collect(answers)
+    })
 }
 
 /// dz/dt from `t0` to `t1`, with everything that the solver keeps.
@@ -370,6 +422,26 @@ where
         let output = self.output(t, z)?;
         let drift = self.variant.sde_drift(self.curve, t, z, output, self.table);
         drift.map_err(Error::device("inference"))
+    }
+
+    /// The answer at every step from z_0 = 0 on.
+    fn along(&self, solver: Solver) -> Result<Answers<E>, Error> {
+        let (device, rows) = (self.table.device(), self.x.shape().0);
+        let z = on_device(device, vec![E::zero(); rows * Z], (rows, Const::<Z>))?;
+        let path = Solver { save: Save::Steps, ..solver }.integrate(
+            |t, z| self.drift(t, z),
+            z,
+            0.0,
+            V::END,
+        )?;
+        let mut answers = Answers { values: Vec::new(), calls: path.calls * rows };
+        for (&t, z) in path.times.iter().zip(&path.states) {
+            let output = self.output(t, z)?;
+            let answer = self.variant.answer_at(t, z, output, self.table);
+            let answer = answer.and_then(V::Head::answer).map_err(Error::device("inference"))?;
+            answers.values.extend(answer.as_vec());
+        }
+        Ok(answers)
     }
 
     /// From noise to target: from z_0 = 0 where `noise` is `None`, and from a draw with a seed, the number of the first

@@ -16,6 +16,8 @@ pub struct Target<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
     pub one_hot: Option<Rows<O, E, D>>,
     /// The embedding W, `[C, Z]`.
     pub table: &'a Tensor<(O, Const<Z>), E, D>,
+    /// The weight of each row in squared error and cross-entropy, `[batch]`; `None` for 1 throughout.
+    pub weights: Option<Tensor<(usize,), E, D>>,
 }
 
 impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D> {
@@ -30,6 +32,17 @@ impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D>
                 .traced(gradients)
                 .try_matmul(self.table.retaped::<OwnedTape<E, D>>()),
             _ => Ok(self.u.clone().traced(gradients)),
+        }
+    }
+
+    /// A weight for each row, times that of the row.
+    pub(super) fn weigh_rows(
+        &self,
+        weight: TracedColumn<E, D>,
+    ) -> Result<TracedColumn<E, D>, D::Err> {
+        match &self.weights {
+            Some(weights) => weight.try_mul(weights.clone()),
+            None => Ok(weight),
         }
     }
 }
@@ -90,7 +103,7 @@ impl BlockLoss {
         let (output, tape) = forward(z)?.split_tape();
         let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
         let weight = constant(u.device(), self.denoising)?.try_broadcast_like(&(rows,))?;
-        let error = squared_error(estimate, u, weight)?;
+        let error = squared_error(estimate, u, target.weigh_rows(weight)?)?;
         weigh::<H, Z, E, D>(
             error,
             output.clone().put_tape(OwnedTape::default()),
@@ -136,7 +149,12 @@ pub(super) fn weigh<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     let denoising = value(&error);
     match &target.one_hot {
         Some(one_hot) if weight != 0.0 => {
-            let term = cross_entropy(logits, one_hot.clone())?.try_mul(E::of(weight))?;
+            let mut truth = one_hot.clone();
+            if let Some(weights) = &target.weights {
+                let shape = *truth.shape();
+                truth = truth.try_mul(weights.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?;
+            }
+            let term = cross_entropy(logits, truth)?.try_mul(E::of(weight))?;
             let terms = [denoising, value(&term)];
             Ok((error.try_add(term)?, terms))
         }
@@ -209,6 +227,7 @@ mod tests {
             u: dev.zeros_like(&(4, Const)),
             one_hot: Some(dev.tensor_from_vec(one_hot, (4, Const::<3>))),
             table,
+            weights: None,
         };
         let noise = dev.sample_normal_like(&(4, Const::<2>));
         let ends = [levels.alpha_bar(0), levels.snr(2)].map(|end| constant(&dev, end).unwrap());

@@ -28,6 +28,7 @@ pub(super) fn on_device_target<'a, H: Head<Z, E>, const Z: usize, E: Real, D: Ba
     device: &D,
     targets: &H::Targets,
     rows: usize,
+    weights: Option<&[E]>,
     embedding: &[E],
     table: &'a Tensor<(H::Out, Const<Z>), E, D>,
 ) -> Result<Target<'a, H::Out, Z, E, D>, Error> {
@@ -37,7 +38,8 @@ pub(super) fn on_device_target<'a, H: Head<Z, E>, const Z: usize, E: Real, D: Ba
     } else {
         None
     };
-    Ok(Target { u, one_hot, table })
+    let weights = weights.map(|weights| on_device(device, weights.to_vec(), (rows,)));
+    Ok(Target { u, one_hot, table, weights: weights.transpose()? })
 }
 
 /// A weight in a loss: finite, 0 or more.
@@ -65,11 +67,10 @@ where
     let output = forward(&mut block.module, gradients).map_err(failed())?;
     let total = loss(output).map_err(failed())?;
     let loss = value(&total);
-    if !loss.is_finite() {
-        return Err(Error::Diverged { block: number, step, loss });
-    }
+    Error::diverged((number, step), "loss", loss)?;
     let mut gradients = total.try_backward().map_err(failed())?;
-    block.step(optimizer, &mut gradients)?;
+    let norm = block.step(&(*optimizer).into(), &mut gradients)?;
+    Error::diverged((number, step), "gradient", norm)?;
     Ok(loss)
 }
 
