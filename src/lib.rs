@@ -35,6 +35,7 @@
 //!
 //! - `cpu` (default): matrix products on the processor.
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
+//! - `serde` (default): settings and reports as data.
 //! - `cuda`: dfdx's GPU device. It compiles; it has not run on a GPU yet.
 //!
 //! # What is random
@@ -43,6 +44,7 @@
 //! and step. The same seeds give the same weights, bit for bit, on any number of threads.
 #![warn(missing_docs)]
 
+mod config;
 pub mod data;
 pub mod device;
 mod error;
@@ -59,6 +61,7 @@ pub mod solver;
 pub mod train;
 pub mod variant;
 
+pub use config::Config;
 pub use error::Error;
 pub use noprop::{Block, NoProp};
 pub use train::Fit;

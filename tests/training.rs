@@ -496,3 +496,70 @@ fn the_way_to_the_answer_can_be_looked_at() {
     });
     assert!(flow.evaluate_along(&test).unwrap().is_empty());
 }
+
+#[cfg(feature = "serde")]
+mod as_data {
+    use super::*;
+    use dfdx_noprop::Config;
+
+    fn returns<T: Config + PartialEq + std::fmt::Debug>(value: T) {
+        let text = serde_json::to_string(&value).unwrap();
+        assert_eq!(serde_json::from_str::<T>(&text).unwrap(), value, "{text}");
+    }
+
+    #[test]
+    fn settings_go_to_text_and_back() {
+        returns(fit());
+        returns(Fit {
+            early_stopping: Some(EarlyStopping::default()),
+            time_limit: Some(1.5),
+            ..Fit::default()
+        });
+        returns(DiscreteTime::<OneHot> {
+            schedule: Schedule::AlphaBar(vec![0.1, 0.2]),
+            sampler: Sampler::Stochastic { draws: 2, seed: 3 },
+            optimizer: Sgd::default().into(),
+            ..Default::default()
+        });
+        returns(DiscreteTime::<Prototypes<2, 3>> {
+            blocks: 2,
+            schedule: Schedule::Linear,
+            eta: 0.5,
+            cross_entropy: 0.0,
+            sampler: Sampler::Deterministic,
+            optimizer: Optimizer::default(),
+            head: Prototypes::new(&[[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]]).unwrap(),
+            seed: 1,
+        });
+        let path = Path::Learned(MonotoneNetwork::default());
+        returns(ContinuousTime::<Learned<4>> {
+            schedule: GammaSchedule { path, ..GammaSchedule::default() },
+            weighting: Weighting::SnrSlope,
+            inference: Inference::Sde { steps: 4, draws: 2, seed: 1 },
+            times: TimeSampling::Antithetic,
+            ..Default::default()
+        });
+        let solver = Solver {
+            method: Method::Tsitouras,
+            steps: Steps::adaptive(1e-3, 1e-4),
+            save: Save::Times(vec![0.5]),
+        };
+        let predictor = Estimate { weighting: EstimateWeighting::Velocity };
+        let flow: FlowMatching<Regression, Estimate> =
+            FlowMatching { solver, predictor, ..Default::default() };
+        returns(flow);
+    }
+
+    #[test]
+    fn settings_that_are_not_known_are_errors() {
+        let error = serde_json::from_str::<Fit>(r#"{"epoch": 3}"#).unwrap_err().to_string();
+        assert!(error.contains("unknown field `epoch`"), "{error}");
+        let partial: Fit = serde_json::from_str(r#"{"epochs": 3}"#).unwrap();
+        assert_eq!(partial, Fit { epochs: 3, ..Fit::default() });
+        let same = "[[1.0, 2.0], [1.0, 2.0]]";
+        let error = serde_json::from_str::<Prototypes<2, 2>>(same).unwrap_err().to_string();
+        assert!(error.contains("the same row for the classes 0 and 1"), "{error}");
+        let error = serde_json::from_str::<Prototypes<3, 2>>(same).unwrap_err().to_string();
+        assert!(error.contains("expected 3 rows of 2 numbers"), "{error}");
+    }
+}

@@ -18,6 +18,8 @@ use crate::{
 /// Its gradient flows through the target u = W_y, the latent z, the estimate û = softmax(o) W, and the terms
 /// CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)) of the loss; the blocks' parts are summed.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Learned<const C: usize> {
     /// The standard deviation of the initial embedding: above 0.
     pub scale: f64,

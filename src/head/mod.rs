@@ -18,6 +18,7 @@ pub use velocity::Velocity;
 use dfdx::prelude::*;
 
 use crate::{
+    Config,
     data::Targets,
     device::{Backend, Real, Rows, TracedRows},
     error::Error,
@@ -29,7 +30,7 @@ use crate::{
 /// The block's output o is `Out` wide. For classes it holds logits, and û = softmax(o) W with the embedding W:
 /// `[C, Z]`; for real-valued targets û = o.
 pub trait Head<const Z: usize, E: Real>:
-    Reads<Z> + Clone + std::fmt::Debug + Send + Sync + 'static
+    Reads<Z> + Config + Clone + std::fmt::Debug + Send + Sync + 'static
 {
     /// The targets of a data set for this head.
     type Targets: Targets;

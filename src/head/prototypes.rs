@@ -14,8 +14,31 @@ use crate::{
 
 /// `C` classes, each embedded as a given row of `Z` numbers that stays as it is.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Vec<Vec<f64>>", into = "Vec<Vec<f64>>"))]
 pub struct Prototypes<const C: usize, const Z: usize> {
     rows: Vec<f64>,
+}
+
+impl<const C: usize, const Z: usize> From<Prototypes<C, Z>> for Vec<Vec<f64>> {
+    fn from(prototypes: Prototypes<C, Z>) -> Self {
+        prototypes.rows.chunks(Z.max(1)).map(<[f64]>::to_vec).collect()
+    }
+}
+
+impl<const C: usize, const Z: usize> TryFrom<Vec<Vec<f64>>> for Prototypes<C, Z> {
+    type Error = Error;
+
+    fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, Error> {
+        let found = format!("{} rows of {:?} numbers", rows.len(), rows.first().map(Vec::len));
+        let wrong = || {
+            let expected = format!("{C} rows of {Z} numbers");
+            Error::argument("Prototypes::try_from", expected, &found)
+        };
+        let row = |row: Vec<f64>| <[f64; Z]>::try_from(row).map_err(|_| wrong());
+        let rows: Vec<[f64; Z]> = rows.into_iter().map(row).collect::<Result<_, _>>()?;
+        Self::new(&<[[f64; Z]; C]>::try_from(rows).map_err(|_| wrong())?)
+    }
 }
 
 impl<const C: usize, const Z: usize> Prototypes<C, Z> {

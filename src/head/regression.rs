@@ -14,6 +14,7 @@ use crate::{
 /// The noise has variance 1, so the targets should have about that: see
 /// [`Standardiser`](crate::data::Standardiser).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Regression;
 
 impl<const Z: usize> Reads<Z> for Regression {

@@ -8,6 +8,8 @@ use super::Reads;
 ///
 /// The class is read from the latent by κ (z · u_c − ‖u_c‖² / 2): see [`Head::read`](super::Head::read).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Velocity {
     /// κ, how sharply a class is read from a latent: above 0. For one-hot embeddings softmax(κ z) up to a constant.
     pub sharpness: f64,

@@ -11,6 +11,8 @@ use crate::{device::Real, error::Error};
 ///
 /// (Kingma et al. 2021, *Variational diffusion models*, section 3.2; Li, Teh, Pascanu 2025, section 3.)
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct GammaSchedule {
     /// γ_0 = γ(1), at the target: below γ_1.
     pub gamma_0: f64,
@@ -29,6 +31,8 @@ impl Default for GammaSchedule {
 
 /// γ̄(t), which rises from γ̄(0) = 0 to γ̄(1) = 1.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Path {
     /// γ̄(t) = t.
@@ -45,6 +49,8 @@ pub enum Path {
 /// γ̄(t) = (f(t) − f(0)) / (f(1) − f(0)) with f(t) = Σ_h s(v2_h) σ(s(v1_h) t + c1_h) + s(v0) t, where s is softplus:
 /// monotone for any weights, with 8 hidden units.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct MonotoneNetwork {
     /// The weight of the straight part, before softplus.
     pub v0: f64,

@@ -6,6 +6,8 @@ use crate::error::Error;
 
 /// How ᾱ_t, the share of the target's variance in z_t, grows from noise (t = 0) to target (t = T).
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Schedule {
     /// ᾱ_t = cos²(((1 − t/T + 0.008) / 1.008) π/2), clamped to [0.001, 0.999] (Nichol, Dhariwal 2021, eq. 17, with

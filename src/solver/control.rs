@@ -7,6 +7,8 @@ use crate::Error;
 
 /// How the interval is cut into steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Steps {
     /// This many steps of equal length, at least 1.
     Fixed(usize),

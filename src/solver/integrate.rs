@@ -11,6 +11,8 @@ use crate::Error;
 ///
 /// By default: [`Method::Heun`], 20 fixed steps (40 calls), the end only.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Solver {
     /// The method.
     pub method: Method,

@@ -5,6 +5,8 @@ use crate::Error;
 
 /// Which states to keep.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Save {
     /// The last one: of the end, or of where the integration failed.
     #[default]

@@ -16,6 +16,8 @@ use crate::Error;
 ///
 /// By default: 200 steps, the end only.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EulerMaruyama {
     /// How many steps of equal length, at least 1. Those that [`Save::Times`] splits are more.
     pub steps: usize,

@@ -29,6 +29,8 @@ pub struct Tableau {
 
 /// Which method makes the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Method {
     /// z + h f(t, z). Order 1, one call a step.
     Euler,

@@ -33,6 +33,8 @@ use crate::{
 ///
 /// or with another weight in the place of ½ η SNR′; to it comes the cross-entropy of the network's own logits.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ContinuousTime<H = OneHot> {
     /// γ(t), and with it ᾱ(t) = σ(−γ(t)); fixed or learned.
     pub schedule: GammaSchedule,
@@ -75,6 +77,8 @@ impl<H: Default> Default for ContinuousTime<H> {
 
 /// The weight of the squared error at time t.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Weighting {
     /// ½ η SNR′(t): the paper's, the bound on the likelihood. Nearly all of it is at t near 1.
@@ -86,6 +90,8 @@ pub enum Weighting {
 
 /// How z goes from noise (t = 0) to target (t = 1) in inference.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Inference {
     /// The probability-flow ODE, from z_0 = 0: the same answer for the same row.

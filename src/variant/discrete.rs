@@ -36,6 +36,8 @@ use crate::{
 ///
 /// and to it each block may add the cross-entropy of its own logits.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct DiscreteTime<H = OneHot> {
     /// T, the number of blocks: at least 1.
     pub blocks: usize,
@@ -74,6 +76,8 @@ impl<H: Default> Default for DiscreteTime<H> {
 
 /// How z goes from noise to target in inference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Sampler {
     /// Without noise: z_0 = 0 and ε = 0, the mean at each step. The same answer for the same row.

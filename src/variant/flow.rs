@@ -10,6 +10,7 @@ use super::{
     step::{check_rows, check_weight},
 };
 use crate::{
+    Config,
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::{Head, OneHot, Reads, Velocity},
@@ -31,6 +32,8 @@ use crate::{
 /// and, for classes, the cross-entropy on the extrapolated target z̃_1 = z_t + (1 − t) v. With [`Estimate`] in the place
 /// of [`Velocity`] the network estimates the target, and v = (û − z) / (1 − t). Inference integrates dz/dt = v.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct FlowMatching<H = OneHot, P = Velocity> {
     /// What the network gives: a [`Velocity`], or an [`Estimate`] of the target.
     pub predictor: P,
@@ -67,6 +70,8 @@ impl<H: Default, P: Default> Default for FlowMatching<H, P> {
 /// In flow matching: the network estimates the target, û, as in discrete and continuous time, and
 /// v = (û − z) / (1 − t). Integration ends at t = 0.99, where the last estimate is the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Estimate {
     /// The weight of ‖û − z_1‖² over time.
     pub weighting: EstimateWeighting,
@@ -74,6 +79,8 @@ pub struct Estimate {
 
 /// The weight of ‖û − z_1‖² at time t.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EstimateWeighting {
     /// 1 at all times.
@@ -85,7 +92,7 @@ pub enum EstimateWeighting {
 
 /// What the network of flow matching gives, and how the velocity follows from it.
 pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
-    Clone + std::fmt::Debug + Send + Sync + 'static
+    Config + Clone + std::fmt::Debug + Send + Sync + 'static
 {
     /// Who says how wide the output is.
     type Reader: Reads<Z>;

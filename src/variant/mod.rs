@@ -16,6 +16,7 @@ pub use objective::{BlockLoss, Loss, Target};
 use dfdx::{nn::BuildOnDevice, prelude::Gradients};
 
 use crate::{
+    Config,
     device::{Backend, Real},
     error::Error,
     head::{Head, Reads},
@@ -30,7 +31,7 @@ use crate::{
 ///
 /// Sealed: its methods reach into the trainer.
 pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
-    sealed::Sealed + Clone + std::fmt::Debug + Send + Sync + 'static
+    sealed::Sealed + Config + Clone + std::fmt::Debug + Send + Sync + 'static
 {
     /// What the targets are.
     type Head: Head<Z, E>;

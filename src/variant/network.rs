@@ -25,6 +25,8 @@ use crate::{
 
 /// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum TimeSampling {
     /// Each row on its own.
