@@ -111,6 +111,17 @@ impl Error {
         Err(Self::Diverged { block, step, quantity, found: value, checkpoint: None })
     }
 
+    /// The same with the last checkpoint before it, where the training diverged.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn with_checkpoint(self, last: Option<PathBuf>) -> Self {
+        match self {
+            Self::Diverged { block, step, quantity, found, .. } => {
+                Self::Diverged { block, step, quantity, found, checkpoint: last }
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn config(
         setting: &'static str,
         expected: impl Into<String>,

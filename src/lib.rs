@@ -28,6 +28,7 @@
 //! | choose how noise turns into target | [`schedule`] |
 //! | integrate, with a network or a closure of your own | [`solver`] |
 //! | choose how weights step | [`optim`] |
+//! | follow a run, stop it, go on with it | [`train`], [`checkpoint`] |
 //! | read the formulas beside the code | [`guide::mathematics`] |
 //! | understand a message of the compiler | [`guide::shapes`] |
 //!
@@ -36,6 +37,7 @@
 //! - `cpu` (default): matrix products on the processor.
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
 //! - `serde` (default): settings and reports as data.
+//! - `checkpoint` (default): trainers as safetensors files.
 //! - `cuda`: dfdx's GPU device. It compiles; it has not run on a GPU yet.
 //!
 //! # What is random
@@ -44,6 +46,8 @@
 //! and step. The same seeds give the same weights, bit for bit, on any number of threads.
 #![warn(missing_docs)]
 
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
 mod config;
 pub mod data;
 pub mod device;

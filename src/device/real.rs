@@ -11,6 +11,12 @@ pub trait Real: Dtype + Float + SampleUniform + std::fmt::Display {
 
     /// The same value as `f64`.
     fn as_f64(self) -> f64;
+
+    /// The values as bytes, each the least significant byte first.
+    fn to_bytes(values: &[Self]) -> Vec<u8>;
+
+    /// Values from such bytes; bytes at the end that do not make a whole number are left out.
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
 }
 
 impl Real for f32 {
@@ -21,6 +27,14 @@ impl Real for f32 {
     fn as_f64(self) -> f64 {
         self.into()
     }
+
+    fn to_bytes(values: &[Self]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.as_chunks().0.iter().map(|bytes| Self::from_le_bytes(*bytes)).collect()
+    }
 }
 
 impl Real for f64 {
@@ -30,5 +44,13 @@ impl Real for f64 {
 
     fn as_f64(self) -> f64 {
         self
+    }
+
+    fn to_bytes(values: &[Self]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.as_chunks().0.iter().map(|bytes| Self::from_le_bytes(*bytes)).collect()
     }
 }

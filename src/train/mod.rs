@@ -5,6 +5,8 @@ mod fit;
 mod observer;
 mod position;
 mod report;
+#[cfg(feature = "checkpoint")]
+mod saving;
 mod span;
 mod training;
 
@@ -16,6 +18,8 @@ pub use report::{
     StepReport,
 };
 
+#[cfg(feature = "checkpoint")]
+pub use saving::{Checkpoints, Every};
 #[doc(hidden)]
 pub use span::Span;
 pub use training::Training;

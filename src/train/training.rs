@@ -10,6 +10,8 @@ use dfdx::nn::BuildOnDevice;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+#[cfg(feature = "checkpoint")]
+use super::Checkpoints;
 use super::{
     Batch, Ended, EpochReport, Fit, Observer, Outcome, RunReport, StepReport, position::Position,
     span::Span,
@@ -61,6 +63,8 @@ where
     hook: Option<Hook<'a, V, Z, X, E, D>>,
     each_epoch: Option<EachEpoch<'a, V, M, Z, X, E, D>>,
     interrupt: Option<&'a AtomicBool>,
+    #[cfg(feature = "checkpoint")]
+    checkpoints: Option<&'a mut Checkpoints>,
 }
 
 /// Steps that blocks take between two meetings, at most: a thread has little to wait for.
@@ -82,6 +86,8 @@ where
             hook: None,
             each_epoch: None,
             interrupt: None,
+            #[cfg(feature = "checkpoint")]
+            checkpoints: None,
         }
     }
 
@@ -125,6 +131,13 @@ where
         self
     }
 
+    /// Writes checkpoints along the way, and one at the end, whatever ended the run but an error.
+    #[cfg(feature = "checkpoint")]
+    pub fn checkpoints(mut self, checkpoints: &'a mut Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
     /// Trains on the data.
     ///
     /// # Errors
@@ -157,6 +170,8 @@ where
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
         let mut epochs = Vec::new();
         let ended = self.steps(data, position, about.steps_per_epoch as u64, &mut epochs)?;
+        let done = matches!(ended, Ended::Finished | Ended::NoProgress);
+        self.save(position, done)?;
         let along = match self.validation {
             Some(rows) => self.model.looked_at(self.fit, |model| model.evaluate_along(rows))?,
             None => Vec::new(),
@@ -202,7 +217,8 @@ where
                 order = (0..data.rows()).collect();
                 order.shuffle(&mut stream(self.fit.seed, Purpose::Order, self.model.epochs, 0));
             }
-            let count = TOGETHER.min(each - at).min(last - position.steps);
+            let count =
+                TOGETHER.min(each - at).min(last - position.steps).min(self.steps_left(position));
             let flow = self.span(data, &order, (at, count, total), position)?;
             if position.steps.is_multiple_of(each) {
                 let seconds = clock.elapsed().as_secs_f64();
@@ -215,6 +231,9 @@ where
             }
             if flow.is_break() {
                 return Ok(Ended::Observer);
+            }
+            if position.steps < total && self.is_due(position, each) {
+                self.save(position, false)?;
             }
         }
         Ok(Ended::Finished)
@@ -251,7 +270,8 @@ where
             .collect();
         let threads = self.fit.thread_count();
         let span = Span { fit: self.fit, threads, before: position.steps, total };
-        let reports = V::train(self.model, &batches, &span)?;
+        let reports =
+            V::train(self.model, &batches, &span).map_err(|error| self.with_checkpoint(error))?;
         position.steps += count;
         let mut flow = ControlFlow::Continue(());
         for (k, report) in reports.into_iter().enumerate() {
@@ -302,7 +322,9 @@ where
             let evaluation: crate::head::Evaluation =
                 self.model.looked_at(self.fit, |model| model.evaluate(rows))?.into();
             let stop = self.fit.early_stopping.as_ref();
-            position.validated(evaluation.loss(), stop);
+            if position.validated(evaluation.loss(), stop) {
+                self.save_best(position)?;
+            }
             if stop.is_some_and(|stop| position.waited >= stop.patience) {
                 ended = Some(Ended::NoProgress);
             }
@@ -319,5 +341,71 @@ where
             ended = ended.or(Some(Ended::Observer));
         }
         Ok((report, ended))
+    }
+}
+
+/// What a run does with checkpoints, where there are any.
+#[cfg(feature = "checkpoint")]
+impl<V, M, const Z: usize, const X: usize, E, D> Training<'_, V, M, Z, X, E, D>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    fn steps_left(&self, position: &Position) -> u64 {
+        self.checkpoints.as_ref().map_or(u64::MAX, |saving| saving.steps_left(position.steps))
+    }
+
+    fn is_due(&self, position: &Position, each: u64) -> bool {
+        self.checkpoints.as_ref().is_some_and(|saving| saving.is_due(position.steps, each))
+    }
+
+    fn save(&mut self, position: &Position, done: bool) -> Result<(), Error> {
+        match &mut self.checkpoints {
+            Some(saving) => saving.save(self.model, (!done).then_some(position), self.fit),
+            None => Ok(()),
+        }
+    }
+
+    fn save_best(&self, position: &Position) -> Result<(), Error> {
+        match &self.checkpoints {
+            Some(saving) => saving.save_best(&self.model.contents(Some(position), Some(self.fit))?),
+            None => Ok(()),
+        }
+    }
+
+    fn with_checkpoint(&self, error: Error) -> Error {
+        let last = self.checkpoints.as_ref().and_then(|saving| saving.last());
+        error.with_checkpoint(last.map(ToOwned::to_owned))
+    }
+}
+
+#[cfg(not(feature = "checkpoint"))]
+impl<V, M, const Z: usize, const X: usize, E, D> Training<'_, V, M, Z, X, E, D>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    fn steps_left(&self, _position: &Position) -> u64 {
+        u64::MAX
+    }
+
+    fn is_due(&self, _position: &Position, _each: u64) -> bool {
+        false
+    }
+
+    fn save(&mut self, _position: &Position, _done: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn save_best(&self, _position: &Position) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn with_checkpoint(&self, error: Error) -> Error {
+        error
     }
 }

@@ -1,0 +1,15 @@
+//! Trainers as files: saved at any step, loaded and gone on with exactly.
+//!
+//! A checkpoint is one [safetensors](https://github.com/huggingface/safetensors) file: named tensors with text beside
+//! them, and a SHA-256 checksum over both. [`NoProp::save`](crate::NoProp::save) and
+//! [`NoProp::load`](crate::NoProp::load) are for whole trainers, [`NoProp::export`](crate::NoProp::export) for weights
+//! alone; [`Folder`] keeps the checkpoints of a run, the last few and the best.
+
+mod atomic;
+mod file;
+mod folder;
+mod trainer;
+mod unit;
+
+pub use file::{Contents, NamedTensor, NumberType};
+pub use folder::Folder;

@@ -1,0 +1,137 @@
+//! Checkpoints along a run.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use dfdx::nn::BuildOnDevice;
+
+use super::{Fit, Position};
+use crate::{
+    checkpoint::{Contents, Folder},
+    device::{Backend, Real},
+    error::Error,
+    noprop::NoProp,
+    variant::Variant,
+};
+
+/// When a run writes checkpoints, besides at its end.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Every {
+    /// After this many epochs: at least 1.
+    Epochs(u64),
+    /// After this many steps: at least 1.
+    Steps(u64),
+    /// After this many seconds, at the end of a span of steps: 0 or more.
+    Seconds(f64),
+}
+
+impl Default for Every {
+    /// After each epoch.
+    fn default() -> Self {
+        Self::Epochs(1)
+    }
+}
+
+/// Where and when a run writes checkpoints: for [`Training::checkpoints`](super::Training::checkpoints).
+///
+/// The folder holds the last few as `step-….safetensors`, and as `best.safetensors` the one with the lowest loss on the
+/// validation rows, if there are any.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: Folder,
+    every: Every,
+    last: Option<PathBuf>,
+    time: Instant,
+}
+
+impl Checkpoints {
+    /// Into this folder, which is made if there is none; the last `keep_last`, at least 1, are kept.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range; [`Error::Io`] for a folder that cannot be made or read.
+    pub fn new(folder: impl Into<PathBuf>, every: Every, keep_last: usize) -> Result<Self, Error> {
+        match every {
+            Every::Epochs(0) => return Err(Error::config("Every::Epochs", "at least 1", 0)),
+            Every::Steps(0) => return Err(Error::config("Every::Steps", "at least 1", 0)),
+            Every::Seconds(seconds) if Duration::try_from_secs_f64(seconds).is_err() => {
+                return Err(Error::config("Every::Seconds", "0 or more", seconds));
+            }
+            _ => {}
+        }
+        let folder = Folder::open(folder, keep_last)?;
+        Ok(Self { folder, every, last: None, time: Instant::now() })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// The last checkpoint that was written or loaded.
+    pub fn last(&self) -> Option<&std::path::Path> {
+        self.last.as_deref()
+    }
+
+    /// Loads the last checkpoint of the folder into the trainer; false if there is none.
+    ///
+    /// # Errors
+    /// Those of [`NoProp::load`].
+    pub fn resume<V, M, const Z: usize, const X: usize, E, D>(
+        &mut self,
+        model: &mut NoProp<V, M, Z, X, E, D>,
+    ) -> Result<bool, Error>
+    where
+        V: Variant<Z, X, E, D>,
+        M: BuildOnDevice<D, E>,
+        E: Real,
+        D: Backend<E>,
+    {
+        let Some((path, contents)) = self.folder.latest()? else { return Ok(false) };
+        model.restore(contents, &path)?;
+        self.last = Some(path);
+        Ok(true)
+    }
+
+    /// How many steps may be taken before the next checkpoint, from a position.
+    pub(super) fn steps_left(&self, done: u64) -> u64 {
+        match self.every {
+            Every::Steps(every) => every - done % every,
+            _ => u64::MAX,
+        }
+    }
+
+    /// Whether a checkpoint is due after `done` steps of the run, with `each` steps an epoch.
+    pub(super) fn is_due(&self, done: u64, each: u64) -> bool {
+        match self.every {
+            Every::Steps(every) => done.is_multiple_of(every),
+            Every::Epochs(every) => done.is_multiple_of(each * every),
+            Every::Seconds(seconds) => self.time.elapsed().as_secs_f64() >= seconds,
+        }
+    }
+
+    pub(super) fn save<V, M, const Z: usize, const X: usize, E, D>(
+        &mut self,
+        model: &NoProp<V, M, Z, X, E, D>,
+        position: Option<&Position>,
+        fit: &Fit,
+    ) -> Result<(), Error>
+    where
+        V: Variant<Z, X, E, D>,
+        M: BuildOnDevice<D, E>,
+        E: Real,
+        D: Backend<E>,
+    {
+        let contents = model.contents(position, Some(fit))?;
+        self.last = Some(self.folder.save(model.steps, &contents)?);
+        self.time = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn save_best(&self, contents: &Contents) -> Result<(), Error> {
+        self.folder.save_best(contents).map(|_| ())
+    }
+}
