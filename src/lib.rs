@@ -28,7 +28,7 @@
 //! | choose how noise turns into target | [`schedule`] |
 //! | integrate, with a network or a closure of your own | [`solver`] |
 //! | choose how weights step | [`optim`] |
-//! | follow a run, stop it, go on with it | [`train`], [`checkpoint`] |
+//! | follow a run, stop it, go on with it | [`train`], [`observe`], [`checkpoint`] |
 //! | read the formulas beside the code | [`guide::mathematics`] |
 //! | understand a message of the compiler | [`guide::shapes`] |
 //!
@@ -38,6 +38,7 @@
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
 //! - `serde` (default): settings and reports as data.
 //! - `checkpoint` (default): trainers as safetensors files.
+//! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
 //! - `cuda`: dfdx's GPU device. It compiles; it has not run on a GPU yet.
 //!
 //! # What is random
@@ -57,6 +58,8 @@ pub mod head;
 mod kernel;
 pub mod nn;
 mod noprop;
+#[cfg(feature = "observe")]
+pub mod observe;
 pub mod optim;
 pub mod prelude;
 mod random;

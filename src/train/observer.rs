@@ -49,3 +49,21 @@ pub trait Observer {
         Ok(())
     }
 }
+
+impl<O: Observer + ?Sized> Observer for Box<O> {
+    fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
+        (**self).begin(run)
+    }
+
+    fn step(&mut self, step: &StepReport) -> Result<ControlFlow<()>, Error> {
+        (**self).step(step)
+    }
+
+    fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
+        (**self).epoch(epoch)
+    }
+
+    fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        (**self).end(outcome)
+    }
+}

@@ -1,0 +1,53 @@
+//! Who looks on: a progress bar, files of metrics, plots, and a way to stop by Ctrl-C.
+//!
+//! ```no_run
+//! use dfdx_noprop::{
+//!     observe::{Csv, JsonLines, Plots, Progress, ctrl_c},
+//!     prelude::*,
+//! };
+//!
+//! type Block = ConditionalResNetDt<10, 64>;
+//! let split = data::digits()?.train.split_stratified(0.1, 0)?;
+//! let mut model =
+//!     NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+//! let outcome = model
+//!     .training(&Fit::default())
+//!     .validation(&split.test)
+//!     .observer(&mut Progress::new())
+//!     .observer(&mut JsonLines::create("run/metrics.jsonl")?)
+//!     .observer(&mut Csv::epochs("run/epochs.csv")?)
+//!     .observer(&mut Plots::new("run/plots")?)
+//!     .interrupt(ctrl_c()?)
+//!     .run(&split.train)?;
+//! println!("{}", outcome.ended);
+//! # Ok::<(), dfdx_noprop::Error>(())
+//! ```
+
+mod csv;
+mod ctrl_c;
+mod json_lines;
+pub mod plots;
+mod progress;
+
+pub use self::csv::Csv;
+pub use ctrl_c::ctrl_c;
+pub use json_lines::JsonLines;
+pub use plots::Plots;
+pub use progress::Progress;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::Path,
+};
+
+use crate::error::Error;
+
+/// A file to write to, and its folder, made if there are none; `append` keeps what the file holds.
+fn open(path: &Path, append: bool) -> Result<File, Error> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io(parent, "make the folder", e))?;
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).append(append).truncate(!append);
+    options.open(path).map_err(|e| Error::io(path, "open", e))
+}

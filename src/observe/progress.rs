@@ -1,0 +1,128 @@
+//! A bar that says how far a run is.
+
+use std::{ops::ControlFlow, time::Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    error::Error,
+    train::{EpochReport, Observer, Outcome, RunReport, StepReport},
+};
+
+/// A progress bar on stderr, over all steps of the run, with the loss, the accuracy of the last block's own logits, rows
+/// per second and the time left; and a line for each epoch. Where stderr is no terminal it prints nothing.
+#[derive(Debug)]
+pub struct Progress {
+    /// Lines of text in the place of a bar, whatever stderr is.
+    plain: bool,
+    bar: ProgressBar,
+    classes: bool,
+    loss: f64,
+    accuracy: f64,
+    rows: u64,
+    start: Instant,
+    validation: String,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress {
+    /// A bar, where stderr is a terminal.
+    pub fn new() -> Self {
+        Self {
+            plain: false,
+            bar: ProgressBar::hidden(),
+            classes: false,
+            loss: f64::NAN,
+            accuracy: f64::NAN,
+            rows: 0,
+            start: Instant::now(),
+            validation: String::new(),
+        }
+    }
+
+    /// No bar, but a line on stderr for each epoch, whatever stderr is: for logs.
+    pub fn plain() -> Self {
+        Self { plain: true, ..Self::new() }
+    }
+
+    fn message(&self) -> String {
+        let rate = self.rows as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+        let accuracy = match self.classes {
+            true => format!("   accuracy {:6.2} %", 100.0 * self.accuracy),
+            false => String::new(),
+        };
+        format!("loss {:.4}{accuracy}{}   {rate:.0} rows/s", self.loss, self.validation)
+    }
+}
+
+/// A mean that forgets: about the last 50 steps.
+fn follow(mean: &mut f64, value: f64) {
+    *mean = if mean.is_finite() { 0.98 * *mean + 0.02 * value } else { value };
+}
+
+impl Observer for Progress {
+    fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
+        let total = (run.epochs * run.steps_per_epoch) as u64;
+        self.classes = run.classes;
+        self.start = Instant::now();
+        self.rows = 0;
+        if !self.plain {
+            let target = ProgressDrawTarget::stderr_with_hz(10);
+            self.bar = ProgressBar::with_draw_target(Some(total), target);
+            let style = ProgressStyle::with_template("{prefix} {bar:24} {msg}   {eta} left");
+            self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_position(run.steps_done);
+            self.bar.reset_eta();
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &StepReport) -> Result<ControlFlow<()>, Error> {
+        follow(&mut self.loss, step.loss());
+        if let Some(last) = step.blocks.last() {
+            follow(&mut self.accuracy, last.correct as f64 / last.rows.max(1) as f64);
+        }
+        self.rows += step.rows() as u64;
+        self.bar.inc(1);
+        if !self.bar.is_hidden() {
+            self.bar.set_prefix(format!("epoch {}", step.epoch));
+            self.bar.set_message(self.message());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
+        let validation = epoch.validation.as_ref().map_or_else(String::new, |validation| {
+            match validation.accuracy() {
+                Some(accuracy) => format!("   validation {:6.2} %", 100.0 * accuracy),
+                None => format!("   validation loss {:.4}", validation.loss()),
+            }
+        });
+        let line = format!(
+            "epoch {:>3}/{}   loss {:8.4}{}   {:6.2} s",
+            epoch.epoch, epoch.epochs, epoch.loss, validation, epoch.seconds
+        );
+        if !validation.is_empty() {
+            self.validation = validation;
+        }
+        if self.plain {
+            eprintln!("{line}");
+        } else {
+            self.bar.println(line);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        self.bar.finish_and_clear();
+        if self.plain || !self.bar.is_hidden() {
+            eprintln!("{}", outcome.ended);
+        }
+        Ok(())
+    }
+}
