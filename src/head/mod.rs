@@ -101,6 +101,33 @@ pub trait Head<const Z: usize, E: Real>:
     fn evaluate(answers: &[E], targets: &Self::Targets, calls: f64) -> Self::Evaluation;
 }
 
+/// A head without settings as data: an empty table, since not every format can say "nothing".
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
+
+/// The conversions that serde needs for a head without settings.
+#[cfg(feature = "serde")]
+macro_rules! no_settings {
+    ($($head:ident)*) => {$(
+        impl From<NoSettings> for $head {
+            fn from(_: NoSettings) -> Self {
+                Self
+            }
+        }
+
+        impl From<$head> for NoSettings {
+            fn from(_: $head) -> Self {
+                Self {}
+            }
+        }
+    )*};
+}
+
+#[cfg(feature = "serde")]
+no_settings!(OneHot Regression);
+
 /// How wide a block's output is for its reader: a head, or a predictor such as
 /// [`Velocity`].
 pub trait Reads<const Z: usize> {

@@ -15,6 +15,7 @@ use crate::{
 /// As many classes as the latent is wide, each embedded as its unit vector: W = I, û = softmax(o).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "super::NoSettings", into = "super::NoSettings"))]
 pub struct OneHot;
 
 #[diagnostic::do_not_recommend]

@@ -15,6 +15,7 @@ use crate::{
 /// [`Standardiser`](crate::data::Standardiser).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "super::NoSettings", into = "super::NoSettings"))]
 pub struct Regression;
 
 impl<const Z: usize> Reads<Z> for Regression {

@@ -2,9 +2,12 @@
 
 use std::{fs::File, ops::ControlFlow, path::PathBuf};
 
+use serde::Serialize;
+
 use super::open;
 use crate::{
     error::Error,
+    head::Evaluation,
     train::{EpochReport, Observer, Outcome, StepReport},
 };
 
@@ -16,6 +19,8 @@ pub struct Csv {
     rows: Rows,
     /// The header that is in the file, once it is.
     header: Option<Vec<String>>,
+    /// How many columns the rows so far have.
+    columns: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,8 +29,17 @@ enum Rows {
     Steps,
 }
 
-/// A column's name and its value.
-type Cell = (String, String);
+/// A value; its column's name is made only where the header is.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Cell {
+    Count(u64),
+    Number(f64),
+    Nothing(()),
+}
+
+/// What is said of each block, in an epoch or a step.
+const OF_BLOCKS: [&str; 4] = ["denoising", "cross_entropy", "gradient_norm", "accuracy"];
 
 impl Csv {
     /// A row for each epoch: epoch, steps, rows, seconds, loss, the validation metrics, and for each block its squared
@@ -51,28 +65,36 @@ impl Csv {
         let file = open(&path, true)?;
         let header = header(&path)?;
         let table = csv::WriterBuilder::new().has_headers(false).from_writer(file);
-        Ok(Self { path, table, rows, header })
+        Ok(Self { path, table, rows, header, columns: 0 })
     }
 
-    fn row(&mut self, cells: Vec<Cell>) -> Result<(), Error> {
-        let (names, values): (Vec<String>, Vec<String>) = cells.into_iter().unzip();
-        match &self.header {
-            Some(header) if *header != names => {
-                let [expected, found] = [&names, header].map(|names| names.join(","));
-                return Err(Error::file(&self.path, format!("the header {expected}"), found));
+    /// A row under the names `columns`, and those of each block; the header goes before the first.
+    fn row(&mut self, columns: &[&str], blocks: usize, cells: Vec<Cell>) -> Result<(), Error> {
+        if self.columns != cells.len() {
+            let of_blocks = (1..=blocks)
+                .flat_map(|block| OF_BLOCKS.map(|name| format!("block_{block}_{name}")));
+            let names: Vec<String> =
+                columns.iter().map(|&name| name.to_owned()).chain(of_blocks).collect();
+            match &self.header {
+                Some(header) if *header != names => {
+                    let [expected, found] = [&names, header].map(|names| names.join(","));
+                    let expected = format!("the header {expected}");
+                    return Err(Error::file(&self.path, expected, found));
+                }
+                Some(_) => {}
+                None => self.written(|table| table.write_record(&names))?,
             }
-            Some(_) => {}
-            None => {
-                self.record(&names)?;
-                self.header = Some(names);
-            }
+            self.header = Some(names);
+            self.columns = cells.len();
         }
-        self.record(&values)
+        self.written(|table| table.serialize(cells))
     }
 
-    fn record(&mut self, cells: &[String]) -> Result<(), Error> {
-        let written = self.table.write_record(cells);
-        written.map_err(|e| Error::io(&self.path, "write", e.into()))
+    fn written(
+        &mut self,
+        write: impl FnOnce(&mut csv::Writer<File>) -> csv::Result<()>,
+    ) -> Result<(), Error> {
+        write(&mut self.table).map_err(|e| Error::io(&self.path, "write", e.into()))
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -93,62 +115,58 @@ fn header(path: &std::path::Path) -> Result<Option<Vec<String>>, Error> {
     }
 }
 
-fn cell(name: impl Into<String>, value: impl ToString) -> Cell {
-    (name.into(), value.to_string())
-}
-
 impl Observer for Csv {
     fn step(&mut self, step: &StepReport) -> Result<ControlFlow<()>, Error> {
         if self.rows == Rows::Steps {
+            let columns = ["step", "epoch", "learning_rate", "rows", "loss"];
             let mut cells = vec![
-                cell("step", step.step),
-                cell("epoch", step.epoch),
-                cell("learning_rate", step.learning_rate),
-                cell("rows", step.rows()),
-                cell("loss", step.loss()),
+                Cell::Count(step.step),
+                Cell::Count(step.epoch),
+                Cell::Number(step.learning_rate),
+                Cell::Count(step.rows() as u64),
+                Cell::Number(step.loss()),
             ];
             for block in &step.blocks {
-                let name = |what: &str| format!("block_{}_{what}", block.block);
-                cells.push(cell(name("denoising"), block.denoising));
-                cells.push(cell(name("cross_entropy"), block.cross_entropy));
-                cells.push(cell(name("gradient_norm"), block.gradient_norm));
-                let share = block.correct as f64 / block.rows.max(1) as f64;
-                cells.push(cell(name("accuracy"), share));
+                let accuracy = block.correct as f64 / block.rows.max(1) as f64;
+                cells.extend(
+                    [block.denoising, block.cross_entropy, block.gradient_norm, accuracy]
+                        .map(Cell::Number),
+                );
             }
-            self.row(cells)?;
+            self.row(&columns, step.blocks.len(), cells)?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
         if self.rows == Rows::Epochs {
-            let mut cells = vec![
-                cell("epoch", epoch.epoch),
-                cell("steps", epoch.steps),
-                cell("rows", epoch.rows),
-                cell("seconds", epoch.seconds),
-                cell("loss", epoch.loss),
-                cell(
-                    "validation_loss",
-                    epoch.validation.as_ref().map_or(String::new(), |v| v.loss().to_string()),
-                ),
-                cell(
-                    "validation_accuracy",
-                    epoch
-                        .validation
-                        .as_ref()
-                        .and_then(|v| v.accuracy())
-                        .map_or(String::new(), |a| a.to_string()),
-                ),
+            let columns = [
+                "epoch",
+                "steps",
+                "rows",
+                "seconds",
+                "loss",
+                "validation_loss",
+                "validation_accuracy",
             ];
-            for (block, mean) in (1..).zip(&epoch.blocks) {
-                let name = |what: &str| format!("block_{block}_{what}");
-                cells.push(cell(name("denoising"), mean.denoising));
-                cells.push(cell(name("cross_entropy"), mean.cross_entropy));
-                cells.push(cell(name("gradient_norm"), mean.gradient_norm));
-                cells.push(cell(name("accuracy"), mean.accuracy));
+            let validation = epoch.validation.as_ref();
+            let or_nothing = |value: Option<f64>| value.map_or(Cell::Nothing(()), Cell::Number);
+            let mut cells = vec![
+                Cell::Count(epoch.epoch),
+                Cell::Count(epoch.steps as u64),
+                Cell::Count(epoch.rows as u64),
+                Cell::Number(epoch.seconds),
+                Cell::Number(epoch.loss),
+                or_nothing(validation.map(Evaluation::loss)),
+                or_nothing(validation.and_then(Evaluation::accuracy)),
+            ];
+            for block in &epoch.blocks {
+                cells.extend(
+                    [block.denoising, block.cross_entropy, block.gradient_norm, block.accuracy]
+                        .map(Cell::Number),
+                );
             }
-            self.row(cells)?;
+            self.row(&columns, epoch.blocks.len(), cells)?;
         }
         self.flush()?;
         Ok(ControlFlow::Continue(()))

@@ -23,6 +23,7 @@ use crate::{
 pub struct JsonLines {
     path: PathBuf,
     file: BufWriter<File>,
+    line: Vec<u8>,
     every: u64,
 }
 
@@ -44,8 +45,8 @@ impl JsonLines {
     }
 
     fn open(path: PathBuf, append: bool) -> Result<Self, Error> {
-        let file = BufWriter::new(open(&path, append)?);
-        Ok(Self { path, file, every: 1 })
+        let file = BufWriter::with_capacity(1 << 16, open(&path, append)?);
+        Ok(Self { path, file, line: Vec::new(), every: 1 })
     }
 
     /// Every how many steps one is written; 1 unless said otherwise, 0 for none.
@@ -61,9 +62,12 @@ impl JsonLines {
             #[serde(flatten)]
             report: &'a T,
         }
-        let line = serde_json::to_writer(&mut self.file, &Line { event, report });
+        // Into memory first: many small pieces make a line.
+        self.line.clear();
+        let line = serde_json::to_writer(&mut self.line, &Line { event, report });
+        self.line.push(b'\n');
         line.map_err(std::io::Error::from)
-            .and_then(|()| self.file.write_all(b"\n"))
+            .and_then(|()| self.file.write_all(&self.line))
             .map_err(|e| Error::io(&self.path, "write", e))
     }
 

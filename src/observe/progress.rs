@@ -118,11 +118,8 @@ impl Observer for Progress {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
+    fn end(&mut self, _outcome: &Outcome) -> Result<(), Error> {
         self.bar.finish_and_clear();
-        if self.plain || !self.bar.is_hidden() {
-            eprintln!("{}", outcome.ended);
-        }
         Ok(())
     }
 }

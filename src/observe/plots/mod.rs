@@ -2,7 +2,12 @@
 
 mod chart;
 
-use std::{fs, ops::ControlFlow, path::PathBuf};
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use chart::{Chart, Line, Style, side_by_side};
 
@@ -12,8 +17,9 @@ use crate::{
     train::{AlongPoint, EpochReport, Observer, Outcome, RunReport, SchedulePoint},
 };
 
-/// Draws a run into a folder: `schedule.svg` at its beginning, `loss.svg` and (for classes) `accuracy.svg` after each
-/// epoch, `along.svg` at its end, if there are validation rows.
+/// Draws a run into a folder: `schedule.svg` at its beginning, `loss.svg` and (for classes) `accuracy.svg` after
+/// epochs, `along.svg` at its end, if there are validation rows. After an epoch it draws only if drawing takes less than a
+/// hundredth of the time, and at the end in any case.
 ///
 /// A run that goes on starts its pictures with the epoch in which it does.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ pub struct Plots {
     folder: PathBuf,
     epochs: Vec<EpochReport>,
     classes: bool,
+    /// When it drew last, and for how long.
+    drawn: Option<(Instant, Duration)>,
 }
 
 impl Plots {
@@ -31,7 +39,17 @@ impl Plots {
     pub fn new(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "make the folder", e))?;
-        Ok(Self { folder, epochs: Vec::new(), classes: false })
+        Ok(Self { folder, epochs: Vec::new(), classes: false, drawn: None })
+    }
+
+    fn draw(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        self.write("loss.svg", loss(&self.epochs))?;
+        if self.classes {
+            self.write("accuracy.svg", accuracy(&self.epochs))?;
+        }
+        self.drawn = Some((start, start.elapsed()));
+        Ok(())
     }
 
     fn write(&self, name: &str, picture: Result<String, Error>) -> Result<(), Error> {
@@ -51,14 +69,14 @@ impl Observer for Plots {
 
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
         self.epochs.push(epoch.clone());
-        self.write("loss.svg", loss(&self.epochs))?;
-        if self.classes {
-            self.write("accuracy.svg", accuracy(&self.epochs))?;
+        if self.drawn.is_none_or(|(start, took)| start.elapsed() > 100 * took) {
+            self.draw()?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
     fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        self.draw()?;
         if outcome.along.is_empty() {
             return Ok(());
         }

@@ -1,0 +1,135 @@
+//! A whole run from a file of settings, into a folder that holds all of it, and on from there after a stop.
+//!
+//! ```text
+//! cargo run --release --example train -- --config examples/train/digits.toml
+//! cargo run --release --example train -- --config examples/train/digits.toml --resume
+//! ```
+
+mod config;
+
+use std::{fs, path::PathBuf};
+
+use clap::Parser;
+use config::{Config, Data, Mathematics};
+use dfdx_noprop::{
+    Block,
+    data::Split,
+    device::Execute,
+    head::{Classification, Head, SuitsHead},
+    nn::Denoises,
+    observe::{Csv, JsonLines, Plots, Progress, ctrl_c},
+    prelude::*,
+    train::{Checkpoints, Observer},
+    variant::Variant,
+};
+
+/// Trains from a file of settings; Ctrl-C stops with a checkpoint
+#[derive(Parser)]
+struct Options {
+    /// The settings, as TOML; what is left out has its default. The whole of them is written into the run's folder
+    #[arg(long)]
+    config: PathBuf,
+    /// Go on with the last checkpoint in the run's folder
+    #[arg(long)]
+    resume: bool,
+    /// A line for each epoch in the place of a progress bar
+    #[arg(long)]
+    plain: bool,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    let config = config::read(&options.config)?;
+    match &config.data {
+        Data::Digits => {
+            let data = data::digits_with_seed(config.fit.seed)?;
+            by_variant::<64, ConditionalResNetDt<10, 64, 128>, ConditionalResNetCt<10, 64, 128>>(
+                &config, data, &options,
+            )
+        }
+        Data::Idx(folder) => {
+            let data = data::mnist(folder)?;
+            by_variant::<784, ConditionalResNetDt<10, 784, 256>, ConditionalResNetCt<10, 784, 256>>(
+                &config, data, &options,
+            )
+        }
+    }
+}
+
+type Answer = Result<(), Box<dyn std::error::Error>>;
+
+fn by_variant<const X: usize, Untimed, Timed>(
+    config: &Config,
+    data: Split<X, Labels<10>>,
+    options: &Options,
+) -> Answer
+where
+    Untimed: Denoises<dfdx_noprop::nn::Pair<10, X>>,
+    Untimed::Gives: SuitsHead<OneHot, 10>,
+    Timed: Denoises<dfdx_noprop::nn::Timed<10, X>>,
+    Timed::Gives: SuitsHead<OneHot, 10> + SuitsHead<Velocity, 10>,
+    AutoDevice: Execute<Block<Untimed::Built, f32, AutoDevice>>
+        + Execute<Block<Timed::Built, f32, AutoDevice>>,
+{
+    match config.mathematics.clone() {
+        Mathematics::DiscreteTime(v) => run::<_, Untimed, X>(v, config, data, options),
+        Mathematics::ContinuousTime(v) => run::<_, Timed, X>(v, config, data, options),
+        Mathematics::FlowMatching(v) => run::<_, Timed, X>(v, config, data, options),
+    }
+}
+
+fn run<V, M, const X: usize>(
+    variant: V,
+    config: &Config,
+    data: Split<X, Labels<10>>,
+    options: &Options,
+) -> Answer
+where
+    V: Variant<10, X, f32, AutoDevice>,
+    V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
+    M: Denoises<V::Input>,
+    M::Gives: SuitsHead<V::Reader, 10>,
+    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+{
+    let folder = &config.folder;
+    let mut saving =
+        Checkpoints::new(folder.join("checkpoints"), config.checkpoint, config.keep_last)?;
+    let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
+    let found = saving.folder().latest()?.is_some();
+    if found && !options.resume {
+        let folder = folder.display();
+        return Err(format!(
+            "{folder} holds a run: go on with it by --resume, or name another folder"
+        )
+        .into());
+    }
+    if options.resume && saving.resume(&mut model)? {
+        println!("on from step {}, epoch {}", model.steps(), model.epochs());
+    }
+    fs::write(folder.join("config.toml"), config::text(config)?)?;
+    if !found || model.is_unfinished() {
+        let split = data.train.split_stratified(config.validation, config.fit.seed)?;
+        let bar = if options.plain { Progress::plain() } else { Progress::new() };
+        let observers: Vec<Box<dyn Observer>> = vec![
+            Box::new(bar),
+            Box::new(JsonLines::append(folder.join("metrics.jsonl"))?),
+            Box::new(Csv::epochs(folder.join("epochs.csv"))?),
+            Box::new(Plots::new(folder.join("plots"))?),
+        ];
+        let mut observers = observers;
+        let mut training = model.training(&config.fit).validation(&split.test);
+        for observer in &mut observers {
+            training = training.observer(observer);
+        }
+        let training = training.checkpoints(&mut saving).interrupt(ctrl_c()?);
+        println!("{}", training.run(&split.train)?.ended);
+    }
+    let answer = match config.fit.average {
+        Some(_) => model.averaged()?.evaluate(&data.test)?,
+        None => model.evaluate(&data.test)?,
+    };
+    println!("{:.2} % of {} test rows", 100.0 * answer.accuracy, answer.rows);
+    println!("calibration error {:.4}", answer.calibration_error);
+    println!("everything is in {}", folder.display());
+    Ok(())
+}
