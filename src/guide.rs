@@ -5,3 +5,7 @@ pub mod mathematics {}
 
 #[doc = include_str!("../docs/shapes.md")]
 pub mod shapes {}
+
+#[cfg(all(feature = "checkpoint", feature = "observe", feature = "digits"))]
+#[doc = include_str!("../docs/training.md")]
+pub mod training {}

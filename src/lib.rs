@@ -31,6 +31,7 @@
 //! | follow a run, stop it, go on with it | [`train`], [`observe`], [`checkpoint`] |
 //! | read the formulas beside the code | [`guide::mathematics`] |
 //! | understand a message of the compiler | [`guide::shapes`] |
+//! | know what a checkpoint holds | [`guide::training`] |
 //!
 //! # Features
 //!

@@ -25,9 +25,9 @@ pub struct Training {
     /// The seed of the weights, of the order of the rows, of the noise, and of the split
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The step size of AdamW
-    #[arg(long, default_value_t = 1e-3)]
-    pub learning_rate: f64,
+    /// The step size of AdamW, in the place of the example's own
+    #[arg(long)]
+    pub learning_rate: Option<f64>,
     /// The weight decay of AdamW
     #[arg(long, default_value_t = 1e-3)]
     pub weight_decay: f64,
@@ -47,9 +47,15 @@ impl Training {
         }
     }
 
+    /// AdamW with a step size of 1e-3.
     pub fn optimizer(&self) -> Optimizer {
+        self.optimizer_at(1e-3)
+    }
+
+    /// AdamW with this step size, unless another was asked for.
+    pub fn optimizer_at(&self, learning_rate: f64) -> Optimizer {
         AdamW {
-            learning_rate: self.learning_rate,
+            learning_rate: self.learning_rate.unwrap_or(learning_rate),
             weight_decay: self.weight_decay,
             ..AdamW::default()
         }

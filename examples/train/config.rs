@@ -38,7 +38,7 @@ pub enum Data {
 #[serde(rename_all = "snake_case")]
 pub enum Mathematics {
     DiscreteTime(DiscreteTime),
-    ContinuousTime(ContinuousTime),
+    ContinuousTime(Box<ContinuousTime>),
     FlowMatching(FlowMatching),
 }
 
@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Result<Config, Box<dyn Error>> {
     let given: Table = text.parse().map_err(|e: toml::de::Error| named(&e))?;
     let mathematics = match given.get("mathematics").and_then(Value::as_table) {
         Some(table) if table.contains_key("continuous_time") => {
-            Mathematics::ContinuousTime(ContinuousTime::default())
+            Mathematics::ContinuousTime(Box::default())
         }
         Some(table) if table.contains_key("flow_matching") => {
             Mathematics::FlowMatching(FlowMatching::default())

@@ -73,7 +73,7 @@ where
 {
     match config.mathematics.clone() {
         Mathematics::DiscreteTime(v) => run::<_, Untimed, X>(v, config, data, options),
-        Mathematics::ContinuousTime(v) => run::<_, Timed, X>(v, config, data, options),
+        Mathematics::ContinuousTime(v) => run::<_, Timed, X>(*v, config, data, options),
         Mathematics::FlowMatching(v) => run::<_, Timed, X>(v, config, data, options),
     }
 }
