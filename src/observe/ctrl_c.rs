@@ -10,8 +10,11 @@ use crate::error::Error;
 /// A flag that Ctrl-C sets, for [`Training::interrupt`](crate::train::Training::interrupt): the run then ends at the next
 /// span of steps, writes its checkpoint and returns. A second Ctrl-C ends the process at once, with status 130.
 ///
+/// It takes the place of what the process did before at Ctrl-C; also where that was to ignore it, as of a job that a script
+/// runs in the background.
+///
 /// # Errors
-/// [`Error::Io`] if the process already handles Ctrl-C in another way.
+/// [`Error::Io`] if the system does not let it, or another part of the program uses the crate `ctrlc`.
 pub fn ctrl_c() -> Result<&'static AtomicBool, Error> {
     static PRESSED: AtomicBool = AtomicBool::new(false);
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
@@ -21,7 +24,7 @@ pub fn ctrl_c() -> Result<&'static AtomicBool, Error> {
                 std::process::exit(130);
             }
         };
-        ctrlc::try_set_handler(handler).map_err(|error| error.to_string())
+        ctrlc::set_handler(handler).map_err(|error| error.to_string())
     };
     match INSTALLED.get_or_init(install) {
         Ok(()) => Ok(&PRESSED),
