@@ -74,6 +74,8 @@ pub struct Block<B, E: Real, D: Backend<E>> {
     pub(crate) module: B,
     pub(crate) optimizer: OptimizerState<E, D>,
     pub(crate) device: D,
+    /// Zeros where the next step collects its gradients, unless there are none yet.
+    pub(crate) gradients: Option<Gradients<E, D>>,
 }
 
 impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
@@ -182,7 +184,7 @@ where
             let mut seeds = stream(variant.seed(), Purpose::Weights, t as u64, 0);
             let device = device.seeded(seeds.next_u64());
             let module = M::try_build_on_device(&device).map_err(failed())?;
-            Ok(Block { module, optimizer: OptimizerState::default(), device })
+            Ok(Block { module, optimizer: OptimizerState::default(), device, gradients: None })
         };
         Ok(Self {
             blocks: (1..=variant.blocks()).map(block).collect::<Result<_, Error>>()?,
@@ -260,7 +262,7 @@ where
             let mut module = M::try_build_on_device(&device)?;
             copy_module(&block.module, &mut module)?;
             block.optimizer.put_averages(&mut module)?;
-            Ok(Block { module, optimizer: OptimizerState::default(), device })
+            Ok(Block { module, optimizer: OptimizerState::default(), device, gradients: None })
         });
         let mut model = Self {
             blocks: blocks.collect::<Result<_, D::Err>>().map_err(failed())?,

@@ -28,6 +28,23 @@ where
         kernel::dense(x, weight, bias, input_gradient)
     }
 
+    fn relu<S: Shape, T: Tape<E, Self>>(
+        x: Tensor<S, E, Self, T>,
+    ) -> Result<Tensor<S, E, Self, T>, CpuError> {
+        if kernel::contiguous(&x) { kernel::relu(x) } else { x.try_relu() }
+    }
+
+    fn sum<S: Shape, T: Tape<E, Self>>(
+        a: Tensor<S, E, Self, T>,
+        b: Tensor<S, E, Self, T>,
+    ) -> Result<Tensor<S, E, Self, T>, CpuError> {
+        if kernel::contiguous(&a) && kernel::contiguous(&b) {
+            kernel::add(a, b)
+        } else {
+            a.try_add(b)
+        }
+    }
+
     fn squared_gradient<S: Shape>(
         parameter: &Tensor<S, E, Self>,
         gradients: &mut Gradients<E, Self>,

@@ -60,7 +60,28 @@ pub trait Backend<E: Real>: Device<E> {
         Ok(sum.first().map_or(f64::NAN, |sum| sum.as_f64()))
     }
 
-    /// One AdamW step of one parameter tensor, in place; its gradient is spent.
+    /// max(x, 0), element by element.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn relu<S: Shape, T: Tape<E, Self>>(
+        x: Tensor<S, E, Self, T>,
+    ) -> Result<Tensor<S, E, Self, T>, Self::Err> {
+        x.try_relu()
+    }
+
+    /// a + b, element by element.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn sum<S: Shape, T: Tape<E, Self>>(
+        a: Tensor<S, E, Self, T>,
+        b: Tensor<S, E, Self, T>,
+    ) -> Result<Tensor<S, E, Self, T>, Self::Err> {
+        a.try_add(b)
+    }
+
+    /// One AdamW step of one parameter tensor, in place; its gradient is zero afterwards.
     ///
     /// # Errors
     /// The device's own.
@@ -74,7 +95,7 @@ pub trait Backend<E: Real>: Device<E> {
         plain_adamw(parameter, gradients, first, second, step)
     }
 
-    /// One step of stochastic gradient descent of one parameter tensor, in place; its gradient is spent.
+    /// One step of stochastic gradient descent of one parameter tensor, in place; its gradient is zero afterwards.
     ///
     /// # Errors
     /// The device's own.
@@ -108,7 +129,7 @@ pub(crate) fn plain_adamw<S: Shape, E: Real, D: Device<E>>(
     step: &AdamWStep,
 ) -> Result<(), D::Err> {
     gradients.get_or_alloc_mut(parameter)?;
-    let gradient = gradients.get(parameter).try_reshape_like(first.shape())?;
+    let gradient = spent(parameter, gradients)?.try_reshape_like(first.shape())?;
     let gradient = gradient.try_mul(E::of(step.scale))?;
     first.try_axpy(step.beta1, &gradient, 1.0 - step.beta1)?;
     second.try_axpy(step.beta2, &gradient.try_square()?, 1.0 - step.beta2)?;
@@ -116,6 +137,16 @@ pub(crate) fn plain_adamw<S: Shape, E: Real, D: Device<E>>(
     let update = first.clone().try_div(root.try_add(E::of(step.epsilon))?)?;
     let shape = *parameter.shape();
     parameter.try_axpy(step.keep, &update.try_reshape_like(&shape)?, -step.rate)
+}
+
+/// A copy of a gradient, which is zero afterwards.
+fn spent<S: Shape, E: Real, D: Device<E>>(
+    parameter: &Tensor<S, E, D>,
+    gradients: &mut Gradients<E, D>,
+) -> Result<Tensor<S, E, D>, D::Err> {
+    let gradient = gradients.get(parameter);
+    parameter.device().try_fill_with_zeros(gradients.get_or_alloc_mut(parameter)?)?;
+    Ok(gradient)
 }
 
 /// Stochastic gradient descent in dfdx's own operations.
@@ -126,7 +157,7 @@ pub(crate) fn plain_sgd<S: Shape, E: Real, D: Device<E>>(
     step: &SgdStep,
 ) -> Result<(), D::Err> {
     gradients.get_or_alloc_mut(parameter)?;
-    let gradient = gradients.get(parameter).try_reshape_like(velocity.shape())?;
+    let gradient = spent(parameter, gradients)?.try_reshape_like(velocity.shape())?;
     velocity.try_axpy(step.momentum, &gradient, step.scale)?;
     let shape = *parameter.shape();
     parameter.try_axpy(step.keep, &velocity.clone().try_reshape_like(&shape)?, -step.rate)

@@ -3,6 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
+    activation::add_to,
     product::{Matrix, add_product},
     view::{elements, elements_mut},
 };
@@ -42,7 +43,7 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
             add_product(dw, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
             let db = gradients.get_or_alloc_mut(&bias)?;
             for row in dy.chunks_exact(O.max(1)) {
-                db.iter_mut().zip(row).for_each(|(db, &dy)| *db += dy);
+                add_to(db, row);
             }
             if input_gradient {
                 let dx = gradients.get_or_alloc_mut(&x)?;

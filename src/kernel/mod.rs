@@ -1,10 +1,13 @@
 //! The fast operations on the processor, each beside the plain dfdx version that is its test.
 
+mod activation;
 mod dense;
 mod optimise;
 mod product;
+mod vector;
 mod view;
 
+pub(crate) use activation::{add, relu};
 pub(crate) use dense::dense;
 pub(crate) use optimise::{adamw, sgd, squared_gradient};
 pub(crate) use view::contiguous;

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 use num_traits::Float;
 
-use super::view::elements_mut;
+use super::{vector::vectorised, view::elements_mut};
 use crate::{
     device::Real,
     optim::{AdamWStep, SgdStep},
@@ -14,8 +14,13 @@ pub(crate) fn squared_gradient<S: Shape, E: Real>(
     parameter: &Tensor<S, E, Cpu>,
     gradients: &mut Gradients<E, Cpu>,
 ) -> Result<f64, CpuError> {
-    const LANES: usize = 32;
     let gradient = gradients.get_or_alloc_mut(parameter)?;
+    Ok(vectorised(|| squares(gradient)))
+}
+
+#[inline(always)]
+fn squares<E: Real>(gradient: &[E]) -> f64 {
+    const LANES: usize = 32;
     let mut total = 0.0;
     // Short runs in the gradient's own type, so that the rounding of a long sum does not matter.
     for run in gradient.chunks(LANES * 64) {
@@ -27,10 +32,10 @@ pub(crate) fn squared_gradient<S: Shape, E: Real>(
         total += sums.iter().map(|sum| sum.as_f64()).sum::<f64>();
         total += rest.iter().map(|&g| (g * g).as_f64()).sum::<f64>();
     }
-    Ok(total)
+    total
 }
 
-/// AdamW; a tensor whose gradient is exactly zero took no part and stays as it is.
+/// AdamW; the gradient is zero afterwards. A tensor whose gradient is exactly zero took no part and stays as it is.
 pub(crate) fn adamw<S: Shape, E: Real>(
     parameter: &mut Tensor<S, E, Cpu>,
     gradients: &mut Gradients<E, Cpu>,
@@ -51,16 +56,19 @@ pub(crate) fn adamw<S: Shape, E: Real>(
     let (c1, c2) = (E::of(1.0 - step.beta1), E::of(1.0 - step.beta2));
     let (rate, keep, epsilon) = (E::of(step.rate), E::of(step.keep), E::of(step.epsilon));
     let (correction2, scale) = (E::of(step.correction2), E::of(step.scale));
-    for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient.iter()) {
-        let g = scale * *g;
-        *m = b1 * *m + c1 * g;
-        *v = b2 * *v + c2 * g * g;
-        *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
-    }
+    vectorised(|| {
+        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient.iter_mut()) {
+            let scaled = scale * *g;
+            *g = E::zero();
+            *m = b1 * *m + c1 * scaled;
+            *v = b2 * *v + c2 * scaled * scaled;
+            *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
+        }
+    });
     Ok(())
 }
 
-/// Stochastic gradient descent; a tensor whose gradient is exactly zero took no part and stays as it is.
+/// Stochastic gradient descent; the gradient is zero afterwards. A tensor whose gradient is exactly zero took no part and stays as it is.
 pub(crate) fn sgd<S: Shape, E: Real>(
     parameter: &mut Tensor<S, E, Cpu>,
     gradients: &mut Gradients<E, Cpu>,
@@ -76,9 +84,12 @@ pub(crate) fn sgd<S: Shape, E: Real>(
     };
     let (rate, keep, momentum) = (E::of(step.rate), E::of(step.keep), E::of(step.momentum));
     let scale = E::of(step.scale);
-    for ((p, u), g) in p.iter_mut().zip(u).zip(gradient.iter()) {
-        *u = momentum * *u + scale * *g;
-        *p = keep * *p - rate * *u;
-    }
+    vectorised(|| {
+        for ((p, u), g) in p.iter_mut().zip(u).zip(gradient.iter_mut()) {
+            *u = momentum * *u + scale * *g;
+            *g = E::zero();
+            *p = keep * *p - rate * *u;
+        }
+    });
     Ok(())
 }

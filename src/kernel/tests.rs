@@ -208,3 +208,58 @@ fn what_took_no_part_stays_as_it_is() {
         assert_eq!(state.first_moments().len(), 2);
     }
 }
+
+/// relu(x + y) + x, with x shared and not, both ways: value and gradients.
+fn sums_both_ways<E: Real>(fast: bool) -> [Vec<E>; 3]
+where
+    Cpu: Backend<E>,
+{
+    let dev = Cpu::seed_from_u64(3);
+    let draw = || Uniform::new(E::of(-1.0), E::of(1.0));
+    let x: Tensor<(usize, Const<33>), E, _> = dev.try_sample_like(&(5, Const), draw()).unwrap();
+    let y: Tensor<(usize, Const<33>), E, _> = dev.try_sample_like(&(5, Const), draw()).unwrap();
+    let two = |x: &Tensor<(usize, Const<33>), E, Cpu>| x.leaky_trace() * E::of(2.0);
+    let (a, b) = (two(&x), two(&y));
+    let skip = a.with_empty_tape();
+    let out = if fast {
+        let sum = Cpu::sum(a, b).unwrap();
+        let again = sum.with_empty_tape();
+        // Once on numbers that are shared, once on those that are not.
+        let h = Cpu::sum(skip, Cpu::relu(sum).unwrap()).unwrap();
+        Cpu::sum(Cpu::relu(h).unwrap(), again).unwrap()
+    } else {
+        let sum = a + b;
+        let again = sum.with_empty_tape();
+        (skip + sum.relu()).relu() + again
+    };
+    let value = out.as_vec();
+    let g = out.square().mean().backward();
+    [value, g.get(&x).as_vec(), g.get(&y).as_vec()]
+}
+
+#[test]
+fn sums_and_rectifiers_are_the_plain_ones() {
+    for (fast, plain) in sums_both_ways::<f64>(true).iter().zip(sums_both_ways::<f64>(false)) {
+        assert!(difference(fast, &plain) < 1e-13);
+    }
+    for (fast, plain) in sums_both_ways::<f32>(true).iter().zip(sums_both_ways::<f32>(false)) {
+        assert!(difference(fast, &plain) < 1e-5);
+    }
+}
+
+#[test]
+fn the_gradient_is_zero_after_a_step() {
+    let dev = Cpu::default();
+    for optimizer in [Optimizer::from(AdamW::default()), Optimizer::from(Sgd::default())] {
+        let mut w: Tensor<Rank1<40>, f64, Cpu> = dev.ones();
+        let mut gradients = w.leaky_trace().square().sum().backward();
+        let mut state = OptimizerState::default();
+        state.update(&optimizer.into(), &mut w, &mut gradients).unwrap();
+        assert_eq!(gradients.get(&w).as_vec(), [0.0; 40]);
+    }
+    let mut w: Tensor<Rank1<40>, f64, Cpu> = dev.ones();
+    let mut gradients = w.leaky_trace().square().sum().backward();
+    let (mut m, mut v) = (dev.zeros_like(&(40,)), dev.zeros_like(&(40,)));
+    plain_adamw(&mut w, &mut gradients, &mut m, &mut v, &AdamW::default().step(1)).unwrap();
+    assert_eq!(gradients.get(&w).as_vec(), [0.0; 40]);
+}

@@ -31,6 +31,24 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     }
 }
 
+/// By the device's own kernel.
+impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> for ReLU {
+    type Out = Width<N>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn infer(_: &ReLU, input: Rows<Const<N>, E, D>) -> Result<Rows<Const<N>, E, D>, D::Err> {
+        D::relu(input)
+    }
+
+    fn train(
+        _: &mut ReLU,
+        input: Rows<Const<N>, E, D, K::Tape<E, D>>,
+    ) -> Result<TracedRows<Const<N>, E, D>, D::Err> {
+        let (input, tape) = input.split_tape();
+        D::relu(input.put_tape(K::tape(tape)))
+    }
+}
+
 /// One line for each layer that gives the width that it takes.
 macro_rules! takes {
     ($(<$(const $n:ident),*> $layer:ty: $width:tt;)*) => {$(
@@ -61,7 +79,6 @@ macro_rules! takes {
 takes! {
     <const N> LayerNorm1D<N>: N;
     <const N> BatchNorm1D<N>: N;
-    <const N> ReLU: N;
     <const N> FastGeLU: N;
     <const N> AccurateGeLU: N;
     <const N> Sigmoid: N;

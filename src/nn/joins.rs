@@ -32,13 +32,13 @@ impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D>
         other: Rows<Const<N>, E, D>,
         this: Rows<Const<N>, E, D>,
     ) -> Result<Rows<Const<N>, E, D>, D::Err> {
-        other.try_add(this)
+        D::sum(other, this)
     }
 
     fn add_traced(
         other: TracedRows<Const<N>, E, D>,
         this: TracedRows<Const<N>, E, D>,
     ) -> Result<TracedRows<Const<N>, E, D>, D::Err> {
-        other.try_add(this)
+        D::sum(other, this)
     }
 }

@@ -285,7 +285,10 @@ where
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
     let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
 
-    let mut gradients = block.module.try_alloc_grads().map_err(failed())?;
+    let mut gradients = match block.gradients.take() {
+        Some(gradients) => gradients,
+        None => block.module.try_alloc_grads().map_err(failed())?,
+    };
     if H::LEARNED {
         table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
@@ -300,6 +303,10 @@ where
     let table_gradient = if H::LEARNED { gradients.get(&table).as_vec() } else { Vec::new() };
     let gradient_norm = block.step(stepping, &mut gradients)?;
     Error::diverged((t, step), "gradient", gradient_norm)?;
+    if !H::LEARNED {
+        // The embedding is another tensor in each step, and would pile up.
+        block.gradients = Some(gradients);
+    }
     let report = BlockReport {
         block: t,
         denoising: loss.denoising,

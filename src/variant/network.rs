@@ -192,7 +192,10 @@ where
     let (noise, end_noise) = (noise()?, noise()?);
     let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
 
-    let mut gradients = block.module.try_alloc_grads().map_err(failed())?;
+    let mut gradients = match block.gradients.take() {
+        Some(gradients) => gradients,
+        None => block.module.try_alloc_grads().map_err(failed())?,
+    };
     state.register(&mut gradients).map_err(failed())?;
     if V::Head::LEARNED {
         table.try_zero_grads(&mut gradients).map_err(failed())?;
@@ -219,6 +222,7 @@ where
         table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
     }
     state.step(&beside, &mut gradients).map_err(failed())?;
+    trainer.blocks[0].gradients = Some(gradients);
     trainer.steps = step;
     let report = BlockReport {
         block: 1,

@@ -1,0 +1,135 @@
+//! What the processor can do: matrix products alone, and multiply-adds alone.
+
+use std::time::Instant;
+
+/// A product of `[m, k]` and `[k, n]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub m: usize,
+    pub k: usize,
+    pub n: usize,
+}
+
+impl Product {
+    pub fn flop(&self) -> f64 {
+        2.0 * (self.m * self.k * self.n) as f64
+    }
+}
+
+/// GFLOP/s of these products, one after the other, on each of some threads at once.
+pub fn products(products: &[Product], threads: usize) -> f64 {
+    let flop: f64 = products.iter().map(Product::flop).sum();
+    let rounds = (2e9 / flop).ceil() as usize;
+    on_each(threads, rounds as f64 * flop, || {
+        let mut buffers: Vec<_> = products
+            .iter()
+            .map(|p| (vec![1e-3f32; p.m * p.k], vec![1e-3f32; p.k * p.n], vec![0f32; p.m * p.n]))
+            .collect();
+        move || {
+            for _ in 0..rounds {
+                for (p, (a, b, out)) in products.iter().zip(&mut buffers) {
+                    product(*p, a, b, out);
+                }
+            }
+        }
+    })
+}
+
+fn product(Product { m, k, n }: Product, a: &[f32], b: &[f32], out: &mut [f32]) {
+    // SAFETY: the buffers were made with these sizes, row-major.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.as_ptr(),
+            1,
+            k as isize,
+            b.as_ptr(),
+            1,
+            n as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// GFLOP/s of multiply-adds on registers, on each of some threads at once.
+pub fn multiply_adds(threads: usize) -> f64 {
+    const ROUNDS: usize = 20_000_000;
+    let flop = (ROUNDS * LANES * CHAINS * 2) as f64;
+    on_each(threads, flop, || {
+        || {
+            std::hint::black_box(chains(ROUNDS));
+        }
+    })
+}
+
+const LANES: usize = 16;
+/// Sums side by side, so that none waits for the last.
+const CHAINS: usize = 12;
+
+#[cfg(target_arch = "x86_64")]
+fn chains(rounds: usize) -> f32 {
+    #[target_feature(enable = "avx512f,fma")]
+    fn wide(rounds: usize) -> f32 {
+        sums(rounds)
+    }
+    #[target_feature(enable = "avx2,fma")]
+    fn narrow(rounds: usize) -> f32 {
+        sums(rounds)
+    }
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor was just found to have it.
+        unsafe { wide(rounds) }
+    } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: as above.
+        unsafe { narrow(rounds) }
+    } else {
+        sums(rounds)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn chains(rounds: usize) -> f32 {
+    sums(rounds)
+}
+
+#[inline(always)]
+fn sums(rounds: usize) -> f32 {
+    let (a, b) = (std::hint::black_box(0.999_999f32), std::hint::black_box(1e-6f32));
+    let mut sums = [[1f32; LANES]; CHAINS];
+    for _ in 0..rounds {
+        for chain in &mut sums {
+            for sum in chain {
+                *sum = sum.mul_add(a, b);
+            }
+        }
+    }
+    sums.as_flattened().iter().sum()
+}
+
+/// The median of five timings, as GFLOP/s of all threads together.
+fn on_each<W: FnMut() + Send>(threads: usize, flop: f64, work: impl Fn() -> W) -> f64 {
+    let mut workers: Vec<W> = (0..threads).map(|_| work()).collect();
+    let mut rates = [0.0; 5];
+    for rate in &mut rates {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for worker in &mut workers {
+                scope.spawn(worker);
+            }
+        });
+        *rate = threads as f64 * flop / start.elapsed().as_secs_f64() / 1e9;
+    }
+    rates.sort_by(f64::total_cmp);
+    rates[2]
+}
