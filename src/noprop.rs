@@ -11,7 +11,7 @@ use crate::{
     device::{Backend, Execute, Real, Rows, TracedRows},
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
-    nn::{Denoises, Signal},
+    nn::{Denoises, Encoded, Signal},
     optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, stream},
     train::{AlongPoint, Fit, Position, Trained},
@@ -50,6 +50,8 @@ where
     pub(crate) blocks: Vec<Block<M::Built, E, D>>,
     pub(crate) table: Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
     pub(crate) table_optimizer: OptimizerState<E, D>,
+    /// Copies of the one network of continuous time and flow matching, for pieces of a batch.
+    pub(crate) replicas: Vec<Block<M::Built, E, D>>,
     pub(crate) device: D,
     pub(crate) steps: u64,
     pub(crate) epochs: u64,
@@ -112,6 +114,11 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
 /// A block's output in inference.
 pub(crate) type Infer<B, Plain, O, E, D> =
     fn(&B, Plain) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
+/// What a block makes of x alone, if it has such a part.
+pub(crate) type Encode<B, Plain, D> = fn(&B, &Plain) -> Result<Option<Encoded>, <D as HasErr>::Err>;
+/// A block's output in inference with that part done.
+pub(crate) type InferEncoded<B, Plain, O, E, D> =
+    fn(&B, Plain, &Encoded) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
 /// A block's output in training.
 pub(crate) type Train<B, Traced, O, E, D> =
     fn(&mut B, Traced) -> Result<TracedRows<O, E, D>, <D as HasErr>::Err>;
@@ -131,6 +138,8 @@ type Map<B, E, D> = fn(
 /// model, and a model that does not fit is reported once.
 pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) infer: Infer<B, Plain, O, E, D>,
+    pub(crate) encode: Encode<B, Plain, D>,
+    pub(crate) infer_encoded: InferEncoded<B, Plain, O, E, D>,
     pub(crate) train: Train<B, Traced, O, E, D>,
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
@@ -149,7 +158,7 @@ impl<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> Copy
 {
 }
 
-type OpsOf<V, B, const Z: usize, const X: usize, E, D> = Ops<
+pub(crate) type OpsOf<V, B, const Z: usize, const X: usize, E, D> = Ops<
     B,
     <<V as Variant<Z, X, E, D>>::Input as Signal<E, D>>::Plain,
     <<V as Variant<Z, X, E, D>>::Input as Signal<E, D>>::Traced,
@@ -192,12 +201,17 @@ where
             state,
             table,
             table_optimizer: OptimizerState::default(),
+            replicas: Vec::new(),
             device: device.clone(),
             steps: 0,
             epochs: 0,
             position: None,
             ops: Ops {
                 infer: |block, input| Ok(M::Gives::plain(M::denoise(block, input)?)),
+                encode: M::encode_input,
+                infer_encoded: |block, input, encoded| {
+                    Ok(M::Gives::plain(M::denoise_encoded(block, input, encoded)?))
+                },
                 train: |block, input| Ok(M::Gives::traced(M::denoise_traced(block, input)?)),
                 each: D::each,
                 map: D::map,
@@ -270,6 +284,7 @@ where
             state: self.state.clone(),
             table: self.table.clone(),
             table_optimizer: OptimizerState::default(),
+            replicas: Vec::new(),
             device: self.device.clone(),
             steps: self.steps,
             epochs: self.epochs,

@@ -643,3 +643,55 @@ fn bad_settings_say_what_is_wrong() {
     let error = model.train_step((z(), z(), t), dev.zeros_like(&(2, Const)), &mut rng);
     assert!(error.unwrap_err().to_string().ends_with("times from 0 to 1, found 1.5"));
 }
+
+#[test]
+fn a_large_batch_is_learned_in_pieces_whose_sum_is_that_of_the_whole() {
+    let data = blobs::<3, 6>(600, 0);
+    let run = |threads, batch_size| {
+        let mut model = NoProp::<ContinuousTime, Logits3, 3, 6>::new(
+            &AutoDevice::default(),
+            ContinuousTime::default(),
+        )
+        .unwrap();
+        let fit = Fit { epochs: 3, batch_size, threads: Some(threads), ..Fit::default() };
+        let reports = model.fit(&data, &fit).unwrap();
+        (model.blocks()[0].module().3.weight.as_vec(), reports)
+    };
+    // 600 rows are four pieces of 150: the same weights on any number of threads.
+    let (one, reports) = run(1, 600);
+    for threads in [2, 3, 16] {
+        assert_eq!(run(threads, 600).0, one);
+    }
+    assert_eq!(reports[0].rows, 600);
+
+    // Loss and gradient of the first step are those of the whole batch.
+    type Normed = (
+        TimedCondition<Dense<3, 8>, Dense<6, 8>, (TimeEmbedding<4>, Dense<4, 8>)>,
+        ReLU,
+        Dense<8, 3>,
+    );
+    let whole = |cut: bool| {
+        let schedule = GammaSchedule {
+            // A learned schedule is trained on whole batches; here it starts where the fixed one is.
+            path: if cut { Path::Linear } else { Path::Learned(straight()) },
+            ..GammaSchedule::default()
+        };
+        let variant = ContinuousTime::<OneHot> { schedule, ..ContinuousTime::default() };
+        let mut model =
+            NoProp::<_, Normed, 3, 6, f64>::new(&AutoDevice::default(), variant).unwrap();
+        let fit = Fit { epochs: 1, batch_size: 600, ..Fit::default() };
+        let report = model.fit(&data.to_dtype(), &fit).unwrap().remove(0);
+        (report.blocks[0].denoising, report.blocks[0].cross_entropy, report.blocks[0].gradient_norm)
+    };
+    let (cut, whole) = (whole(true), whole(false));
+    for (a, b) in [(cut.0, whole.0), (cut.1, whole.1), (cut.2, whole.2)] {
+        assert!((a - b).abs() < 1e-6 * b.abs(), "{cut:?} {whole:?}");
+    }
+}
+
+/// A monotone network that is a straight line: all its bends weigh next to nothing.
+fn straight() -> MonotoneNetwork {
+    MonotoneNetwork { v0: 1.0, v2: [-40.0; 8], ..MonotoneNetwork::default() }
+}
+
+type Logits3 = ConditionalResNetCt<3, 6, 16>;

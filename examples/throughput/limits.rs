@@ -79,14 +79,36 @@ const CHAINS: usize = 12;
 
 #[cfg(target_arch = "x86_64")]
 fn chains(rounds: usize) -> f32 {
-    #[target_feature(enable = "avx512f,fma")]
+    use std::arch::x86_64::{
+        _mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
+    };
+
+    #[target_feature(enable = "avx512f")]
     fn wide(rounds: usize) -> f32 {
-        sums(rounds)
+        let (a, b) = std::hint::black_box((_mm512_set1_ps(0.999_999), _mm512_set1_ps(1e-6)));
+        let mut sums = [_mm512_set1_ps(1.0); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, a, b);
+            }
+        }
+        sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
     }
+
     #[target_feature(enable = "avx2,fma")]
     fn narrow(rounds: usize) -> f32 {
-        sums(rounds)
+        let (a, b) = std::hint::black_box((_mm256_set1_ps(0.999_999), _mm256_set1_ps(1e-6)));
+        let mut sums = [_mm256_set1_ps(1.0); CHAINS];
+        // Half as wide, so twice as many rounds.
+        for _ in 0..2 * rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
+        }
+        std::hint::black_box(sums);
+        0.0
     }
+
     if is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor was just found to have it.
         unsafe { wide(rounds) }
@@ -103,15 +125,13 @@ fn chains(rounds: usize) -> f32 {
     sums(rounds)
 }
 
-#[inline(always)]
+/// For other processors, by what the compiler makes of it.
 fn sums(rounds: usize) -> f32 {
     let (a, b) = (std::hint::black_box(0.999_999f32), std::hint::black_box(1e-6f32));
     let mut sums = [[1f32; LANES]; CHAINS];
     for _ in 0..rounds {
-        for chain in &mut sums {
-            for sum in chain {
-                *sum = sum.mul_add(a, b);
-            }
+        for sum in sums.as_flattened_mut() {
+            *sum = sum.mul_add(a, b);
         }
     }
     sums.as_flattened().iter().sum()

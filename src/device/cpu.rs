@@ -12,6 +12,8 @@ impl<E: Real> Backend<E> for Cpu
 where
     Cpu: Device<E>,
 {
+    const SPLITS: bool = true;
+
     fn seeded(&self, seed: u64) -> Self {
         Cpu::seed_from_u64(seed)
     }
@@ -43,6 +45,14 @@ where
         } else {
             a.try_add(b)
         }
+    }
+
+    fn add_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        to: &mut Gradients<E, Self>,
+        from: &mut Gradients<E, Self>,
+    ) -> Result<(), CpuError> {
+        kernel::add_gradient(parameter, to, from)
     }
 
     fn squared_gradient<S: Shape>(

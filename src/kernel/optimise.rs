@@ -9,6 +9,22 @@ use crate::{
     optim::{AdamWStep, SgdStep},
 };
 
+/// to ← to + from, from ← 0.
+pub(crate) fn add_gradient<S: Shape, E: Real>(
+    parameter: &Tensor<S, E, Cpu>,
+    to: &mut Gradients<E, Cpu>,
+    from: &mut Gradients<E, Cpu>,
+) -> Result<(), CpuError> {
+    let (to, from) = (to.get_or_alloc_mut(parameter)?, from.get_or_alloc_mut(parameter)?);
+    vectorised(|| {
+        for (to, from) in to.iter_mut().zip(from.iter_mut()) {
+            *to += *from;
+            *from = E::zero();
+        }
+    });
+    Ok(())
+}
+
 /// Σ g², in several sums side by side, which one after the other would wait for each other.
 pub(crate) fn squared_gradient<S: Shape, E: Real>(
     parameter: &Tensor<S, E, Cpu>,

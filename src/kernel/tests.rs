@@ -263,3 +263,32 @@ fn the_gradient_is_zero_after_a_step() {
     plain_adamw(&mut w, &mut gradients, &mut m, &mut v, &AdamW::default().step(1)).unwrap();
     assert_eq!(gradients.get(&w).as_vec(), [0.0; 40]);
 }
+
+#[test]
+fn gradients_are_added_as_the_plain_one_adds_them() {
+    /// The plain version, on a device that has a faster one.
+    #[derive(Clone, Debug)]
+    struct Both(Vec<f64>, Vec<f64>);
+    let dev = Cpu::default();
+    let w: Tensor<Rank1<40>, f64, Cpu> = dev.sample_uniform();
+    let gradients = || {
+        let of = |factor: f64| (w.leaky_trace().square() * factor).sum::<(), _>().backward();
+        (of(1.0), of(3.0))
+    };
+    let both = |add: fn(
+        &Tensor<Rank1<40>, f64, Cpu>,
+        &mut Gradients<f64, Cpu>,
+        &mut Gradients<f64, Cpu>,
+    )| {
+        let (mut to, mut from) = gradients();
+        add(&w, &mut to, &mut from);
+        Both(to.get(&w).as_vec(), from.get(&w).as_vec())
+    };
+    let fast = both(|w, to, from| Cpu::add_gradient(w, to, from).unwrap());
+    let plain = both(|w, to, from| crate::device::plain_add_gradient(w, to, from).unwrap());
+    let expected: Vec<f64> = w.as_vec().into_iter().map(|w| 8.0 * w).collect();
+    for Both(sum, spent) in [fast, plain] {
+        assert!(difference(&sum, &expected) < 1e-13);
+        assert_eq!(spent, [0.0; 40]);
+    }
+}

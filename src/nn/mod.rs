@@ -19,6 +19,6 @@ pub use joins::Joins;
 pub use resnet::{ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm};
 pub use sequence::Repeats;
 pub use signal::{Activation, Input, Kind, Pair, Signal, Time, Timed, Width};
-pub use takes::{Denoises, Takes};
+pub use takes::{Denoises, Encoded, Takes};
 pub use time::{Even, TimeEmbedding};
 pub use timed_condition::TimedCondition;

@@ -2,7 +2,7 @@
 
 use dfdx::{nn::modules::Repeated, prelude::*};
 
-use super::{Joins, Signal, Takes, Width};
+use super::{Encoded, Joins, Signal, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 macro_rules! tuple {
@@ -21,6 +21,23 @@ macro_rules! tuple {
                 input: In::Plain,
             ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
                 let h = $first::infer(&built.0, input)?;
+                $(let h = $layer::infer(&built.$index, h)?;)*
+                Ok(h)
+            }
+
+            fn encode(
+                built: &Self::Built,
+                input: &In::Plain,
+            ) -> Result<Option<Encoded>, D::Err> {
+                $first::encode(&built.0, input)
+            }
+
+            fn infer_encoded(
+                built: &Self::Built,
+                input: In::Plain,
+                encoded: &Encoded,
+            ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+                let h = $first::infer_encoded(&built.0, input, encoded)?;
                 $(let h = $layer::infer(&built.$index, h)?;)*
                 Ok(h)
             }

@@ -11,7 +11,7 @@ pub trait Signal<E: Real, D: Backend<E>>: 'static {
     /// With a tape, in training.
     type Traced;
     /// Without one, in inference.
-    type Plain;
+    type Plain: Clone + 'static;
 }
 
 /// `N` numbers for each row of the batch, `[batch, N]`.

@@ -1,9 +1,26 @@
 //! Which layer takes which signal.
 
+use std::any::Any;
+
 use dfdx::{nn::BuildOnDevice, prelude::AutoDevice};
 
 use super::Signal;
 use crate::device::{Backend, Real};
+
+/// What a layer makes of the input x alone, kept by the layer that made it.
+#[derive(Debug)]
+pub struct Encoded(Box<dyn Any>);
+
+impl Encoded {
+    pub(super) fn new(value: impl Any) -> Self {
+        Self(Box::new(value))
+    }
+
+    /// What was kept, if this is its type.
+    pub(super) fn get<T: Any + Clone>(&self) -> Option<T> {
+        self.0.downcast_ref().cloned()
+    }
+}
 
 /// A declared layer that takes the signal `In`, and what it makes of it.
 ///
@@ -46,6 +63,29 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         built: &mut Self::Built,
         input: In::Traced,
     ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err>;
+
+    /// The part of the work in inference that depends on x alone, to be done once for many z and t; `None` if there is
+    /// none.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn encode(built: &Self::Built, input: &In::Plain) -> Result<Option<Encoded>, D::Err> {
+        let _ = (built, input);
+        Ok(None)
+    }
+
+    /// The output in inference, with the part that depends on x alone already done.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn infer_encoded(
+        built: &Self::Built,
+        input: In::Plain,
+        encoded: &Encoded,
+    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+        let _ = encoded;
+        Self::infer(built, input)
+    }
 }
 
 /// A whole block that takes the signal `In`: every layer that does.
@@ -74,6 +114,22 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         built: &mut Self::Built,
         input: In::Traced,
     ) -> Result<<Self::Gives as Signal<E, D>>::Traced, D::Err>;
+
+    /// [`Takes::encode`].
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn encode_input(built: &Self::Built, input: &In::Plain) -> Result<Option<Encoded>, D::Err>;
+
+    /// [`Takes::infer_encoded`].
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn denoise_encoded(
+        built: &Self::Built,
+        input: In::Plain,
+        encoded: &Encoded,
+    ) -> Result<<Self::Gives as Signal<E, D>>::Plain, D::Err>;
 }
 
 impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, E, D> for M {
@@ -91,5 +147,17 @@ impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, 
         input: In::Traced,
     ) -> Result<<M::Out as Signal<E, D>>::Traced, D::Err> {
         M::train(built, input)
+    }
+
+    fn encode_input(built: &Self::Built, input: &In::Plain) -> Result<Option<Encoded>, D::Err> {
+        M::encode(built, input)
+    }
+
+    fn denoise_encoded(
+        built: &Self::Built,
+        input: In::Plain,
+        encoded: &Encoded,
+    ) -> Result<<M::Out as Signal<E, D>>::Plain, D::Err> {
+        M::infer_encoded(built, input, encoded)
     }
 }

@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Input, Joins, Signal, Takes, Time, Timed, Width};
+use super::{Encoded, Input, Joins, Signal, Takes, Time, Timed, Width};
 use crate::device::{Backend, Real};
 
 /// h = F_z(z) + F_x(x) + F_t(t): the first layer of a network on (z, x, t).
@@ -69,6 +69,24 @@ where
         (z, x, t): <Timed<Z, X> as Signal<E, D>>::Plain,
     ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
         let (z, x, t) = (FZ::infer(&built.z, z)?, FX::infer(&built.x, x)?, FT::infer(&built.t, t)?);
+        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
+        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_plain(h, t)
+    }
+
+    fn encode(
+        built: &Self::Built,
+        (_, x, _): &<Timed<Z, X> as Signal<E, D>>::Plain,
+    ) -> Result<Option<Encoded>, D::Err> {
+        Ok(Some(Encoded::new(FX::infer(&built.x, x.clone())?)))
+    }
+
+    fn infer_encoded(
+        built: &Self::Built,
+        (z, x, t): <Timed<Z, X> as Signal<E, D>>::Plain,
+        encoded: &Encoded,
+    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+        let x = encoded.get().map_or_else(|| FX::infer(&built.x, x), Ok)?;
+        let (z, t) = (FZ::infer(&built.z, z)?, FT::infer(&built.t, t)?);
         let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
         <FT::Out as Joins<FZ::Out, Self, E, D>>::add_plain(h, t)
     }

@@ -85,3 +85,90 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for CopyOver {
         Ok(None)
     }
 }
+
+/// Makes the tensors of one module those of another: the same names, the same memory until one of them is changed.
+pub(crate) fn share_weights<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+    from: &M,
+    to: &mut M,
+) -> Result<(), D::Err> {
+    M::iter_tensors(&mut RecursiveWalker { m: (from, to), f: &mut Share })?;
+    Ok(())
+}
+
+struct Share;
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Share {
+    type Viewer = (ViewTensorRef, ViewTensorMut);
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        _options: TensorOptions<S, E, D>,
+        (from, to): (&Tensor<S, E, D>, &mut Tensor<S, E, D>),
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        *to = from.clone();
+        Ok(None)
+    }
+}
+
+/// Adds the gradients of a module's weights to others of theirs; those that are added are zero afterwards.
+pub(crate) fn add_gradients<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+    module: &M,
+    to: &mut Gradients<E, D>,
+    from: &mut Gradients<E, D>,
+) -> Result<(), D::Err> {
+    M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut Add { to, from } })?;
+    Ok(())
+}
+
+struct Add<'a, E: Real, D: Backend<E>> {
+    to: &'a mut Gradients<E, D>,
+    from: &'a mut Gradients<E, D>,
+}
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Add<'_, E, D> {
+    type Viewer = ViewTensorRef;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        parameter: &Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        if options.do_gradient_update {
+            D::add_gradient(parameter, self.to, self.from)?;
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the optimiser moves every tensor of a module.
+pub(crate) fn all_tensors_are_trained<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+    module: &M,
+) -> Result<bool, D::Err> {
+    let mut count = Untrained(0);
+    M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut count })?;
+    Ok(count.0 == 0)
+}
+
+struct Untrained(usize);
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Untrained {
+    type Viewer = ViewTensorRef;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        _tensor: &Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        self.0 += if options.do_gradient_update { 0 } else { 1 };
+        Ok(None)
+    }
+}

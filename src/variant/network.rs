@@ -1,7 +1,9 @@
 //! What the variants with one network on (z, x, t) share: a step, and the way from noise to target.
 
+use std::ops::Range;
+
 use dfdx::{
-    nn::{BuildOnDevice, ZeroGrads},
+    nn::{BuildOnDevice, TensorCollection, ZeroGrads},
     prelude::*,
 };
 use rand::{Rng, RngCore};
@@ -13,14 +15,16 @@ use super::{
     step::{check_rows, on_device, on_device_target, own_loss},
 };
 use crate::{
+    data::Targets,
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::{Head, Reads},
-    nn::{Signal, Timed},
-    noprop::{Infer, NoProp, Out},
+    nn::{Encoded, Signal, Timed},
+    noprop::{Block, NoProp, OpsOf, Out, Train},
+    optim::{OptimizerState, Stepping, add_gradients, all_tensors_are_trained, share_weights},
     random::{Purpose, normals, stream},
     solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
-    train::{Batch, BlockReport, Span, StepReport},
+    train::{Batch, BlockReport, Span, StepReport, Trained},
 };
 
 /// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
@@ -167,6 +171,16 @@ where
     batches.iter().enumerate().map(|(k, batch)| step(trainer, batch, span, k)).collect()
 }
 
+/// Into how many pieces a batch is cut, whatever the number of threads: the sums, and with them the weights, depend on it.
+fn pieces(rows: usize) -> usize {
+    /// Fewer rows are not worth a copy of the network.
+    const LEAST: usize = 128;
+    /// Each piece has gradients of its own, to be added up.
+    const USUAL: usize = 4;
+    const MOST: usize = 512;
+    (rows / LEAST).clamp(1, USUAL).max(rows.div_ceil(MOST))
+}
+
 fn step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
     batch: &Batch<V, Z, X, E, D>,
@@ -177,62 +191,230 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    let failed = || Error::device("a training step");
-    let (step, seed) = (trainer.steps + 1, span.seed());
+    let (step, rows) = (trainer.steps + 1, batch.rows());
     let stepping = span.stepping(trainer.variant.optimizer(), k);
-    let (rows, embedding) = (batch.rows(), trainer.table.as_vec());
-    let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
-    let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
-    let device = block.device.seeded(stream(seed, Purpose::Layers, 1, step).next_u64());
-    let mut rng = stream(seed, Purpose::Noise, 1, step);
-    let host_times = variant.times().draw(rows, &mut rng);
-    let times = host_times.iter().map(|&t| E::of(t)).collect();
-    let times = on_device(&device, times, (rows,))?;
-    let mut noise = || on_device(&device, normals(&mut rng, rows * Z), (rows, Const::<Z>));
-    let (noise, end_noise) = (noise()?, noise()?);
-    let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
-
-    let mut gradients = match block.gradients.take() {
-        Some(gradients) => gradients,
-        None => block.module.try_alloc_grads().map_err(failed())?,
+    let mut rng = stream(span.seed(), Purpose::Noise, 1, step);
+    let times = trainer.variant.times().draw(rows, &mut rng);
+    let drawn = Drawn {
+        times,
+        noise: normals(&mut rng, rows * Z),
+        end_noise: normals(&mut rng, rows * Z),
+        seed: span.seed(),
+        step,
     };
-    state.register(&mut gradients).map_err(failed())?;
-    if V::Head::LEARNED {
-        table.try_zero_grads(&mut gradients).map_err(failed())?;
-    }
-    let target = on_device_target::<V::Head, Z, E, D>(
-        &device,
-        &batch.targets,
-        rows,
-        batch.weights.as_deref(),
-        &embedding,
-        table,
-    )?;
-    let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
-    let (train, module) = (ops.train, &mut block.module);
-    let NetworkLoss { loss, terminal } =
-        variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
-    let total = value(&loss.total);
-    Error::diverged((1, step), "loss", total)?;
-    let mut gradients = loss.total.try_backward().map_err(failed())?;
-    let gradient_norm = block.step(&stepping, &mut gradients)?;
-    Error::diverged((1, step), "gradient", gradient_norm)?;
+    let alone = V::Head::LEARNED || trainer.state.learned().is_some() || !D::SPLITS;
+    let pieces = if alone || !all_trained(trainer)? { 1 } else { pieces(rows) };
+    let (report, terminal) = match pieces {
+        1 => whole(trainer, batch, drawn, &stepping)?,
+        _ => split(trainer, batch, drawn, &stepping, (pieces, span.threads()))?,
+    };
+    trainer.steps = step;
+    Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
+}
+
+/// Whether the optimiser moves all that the network has: running statistics would be those of one piece.
+fn all_trained<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<V, M, Z, X, E, D>,
+) -> Result<bool, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let Some(block) = trainer.blocks.first() else { return Ok(false) };
+    all_tensors_are_trained(&block.module).map_err(Error::device("a training step"))
+}
+
+/// What is drawn for a batch.
+struct Drawn<E> {
+    times: Vec<f64>,
+    noise: Vec<E>,
+    end_noise: Vec<E>,
+    seed: u64,
+    step: u64,
+}
+
+/// The step on the whole batch, with all that is trained beside the network.
+fn whole<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batch: &Batch<V, Z, X, E, D>,
+    drawn: Drawn<E>,
+    stepping: &Stepping,
+) -> Result<(BlockReport, [f64; 2]), Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let failed = || Error::device("a training step");
+    let embedding = trainer.table.as_vec();
+    let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
+    let Some(block) = blocks.first_mut() else { return Ok((nothing(), [0.0; 2])) };
+    let step = drawn.step;
+    let part =
+        Part { batch, rows: 0..batch.rows(), drawn: &drawn, share: 1.0, embedding: &embedding };
+    let (mut report, terminal) = part.backward((variant, state, table), ops.train, block)?;
+    let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
+    report.gradient_norm = block.step(stepping, &mut gradients)?;
+    Error::diverged((1, step), "gradient", report.gradient_norm)?;
     let beside = stepping.without_decay();
     if V::Head::LEARNED {
         table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
     }
     state.step(&beside, &mut gradients).map_err(failed())?;
-    trainer.blocks[0].gradients = Some(gradients);
-    trainer.steps = step;
-    let report = BlockReport {
-        block: 1,
-        denoising: loss.denoising,
-        cross_entropy: loss.cross_entropy,
-        gradient_norm,
-        correct: V::Head::correct(&loss.output.as_vec(), &batch.targets),
-        rows,
-    };
-    Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
+    block.gradients = Some(gradients);
+    Ok((report, terminal))
+}
+
+fn nothing() -> BlockReport {
+    let (denoising, cross_entropy, gradient_norm) = (0.0, 0.0, 0.0);
+    BlockReport { block: 1, denoising, cross_entropy, gradient_norm, correct: 0, rows: 0 }
+}
+
+/// The step on pieces of the batch, each with a copy of the network that shares its weights; their gradients are added up in
+/// the order of the pieces.
+fn split<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batch: &Batch<V, Z, X, E, D>,
+    drawn: Drawn<E>,
+    stepping: &Stepping,
+    (pieces, threads): (usize, usize),
+) -> Result<(BlockReport, [f64; 2]), Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let failed = || Error::device("a training step");
+    let (rows, step, embedding) = (batch.rows(), drawn.step, trainer.table.as_vec());
+    let each = rows.div_ceil(pieces);
+    let pieces = rows.div_ceil(each);
+    while trainer.replicas.len() + 1 < pieces {
+        let device = trainer.device.clone();
+        let module = M::try_build_on_device(&device).map_err(failed())?;
+        let optimizer = OptimizerState::default();
+        trainer.replicas.push(Block { module, optimizer, device, gradients: None });
+    }
+    for replica in &mut trainer.replicas[..pieces - 1] {
+        share_weights(&trainer.blocks[0].module, &mut replica.module).map_err(failed())?;
+    }
+    // One slice, so that each piece is a unit of work like any block.
+    let mut spare = trainer.replicas.split_off(pieces - 1);
+    trainer.blocks.append(&mut trainer.replicas);
+    let (variant, train) = (&trainer.variant, trainer.ops.train);
+    let results = (trainer.ops.each)(&mut trainer.blocks, threads, &|i, block| {
+        let range = i * each..rows.min((i + 1) * each);
+        let share = range.len() as f64 / rows as f64;
+        let part = Part { batch, rows: range, drawn: &drawn, share, embedding: &embedding };
+        let device = block.device.clone();
+        let state = variant.start(&device)?;
+        let table = on_device(&device, embedding.clone(), Default::default())?;
+        let (report, terminal) = part.backward((variant, &state, &table), train, block)?;
+        Ok(Trained { reports: vec![report], table_gradient: Vec::new(), terminal })
+    });
+    trainer.replicas = trainer.blocks.split_off(1);
+    trainer.replicas.append(&mut spare);
+
+    let (mut all, mut terminal) = (nothing(), [0.0; 2]);
+    for result in results {
+        let trained = result?;
+        for report in trained.reports {
+            let share = report.rows as f64 / rows as f64;
+            all.denoising += share * report.denoising;
+            all.cross_entropy += share * report.cross_entropy;
+            all.correct += report.correct;
+            all.rows += report.rows;
+            terminal.iter_mut().zip(trained.terminal).for_each(|(sum, t)| *sum += share * t);
+        }
+    }
+    let block = &mut trainer.blocks[0];
+    let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
+    for replica in &mut trainer.replicas[..pieces - 1] {
+        if let Some(theirs) = &mut replica.gradients {
+            add_gradients(&block.module, &mut gradients, theirs).map_err(failed())?;
+        }
+    }
+    all.gradient_norm = block.step(stepping, &mut gradients)?;
+    Error::diverged((1, step), "gradient", all.gradient_norm)?;
+    block.gradients = Some(gradients);
+    Ok((all, terminal))
+}
+
+/// Some rows of a batch with what is drawn for them, all on the host.
+struct Part<'a, V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
+    batch: &'a Batch<V, Z, X, E, D>,
+    rows: Range<usize>,
+    drawn: &'a Drawn<E>,
+    /// The rows' share of the loss.
+    share: f64,
+    embedding: &'a [E],
+}
+
+impl<V, const Z: usize, const X: usize, E: Real, D: Backend<E>> Part<'_, V, Z, X, E, D>
+where
+    V: Network<Z, X, E, D>,
+{
+    /// Forward and back; the gradients are left with the block.
+    #[allow(clippy::type_complexity)]
+    fn backward<B: TensorCollection<E, D>>(
+        &self,
+        (variant, state, table): (&V, &V::State, &Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>),
+        train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
+        block: &mut Block<B, E, D>,
+    ) -> Result<(BlockReport, [f64; 2]), Error> {
+        let failed = || Error::device("a training step");
+        let (drawn, range) = (self.drawn, self.rows.clone());
+        let (first, rows) = (range.start as u64, range.len());
+        // The first piece draws what a whole batch does.
+        let layers = stream(drawn.seed, Purpose::Layers, 1 + (first << 32), drawn.step).next_u64();
+        let device = block.device.seeded(layers);
+        let host_times = drawn.times[range.clone()].to_vec();
+        let times = host_times.iter().map(|&t| E::of(t)).collect();
+        let times = on_device(&device, times, (rows,))?;
+        let wide = |values: &[E]| {
+            let values = values[range.start * Z..range.end * Z].to_vec();
+            on_device(&device, values, (rows, Const::<Z>))
+        };
+        let (noise, end_noise) = (wide(&drawn.noise)?, wide(&drawn.end_noise)?);
+        let x = self.batch.x[range.start * X..range.end * X].to_vec();
+        let x = on_device(&device, x, (rows, Const::<X>))?;
+
+        let mut gradients = match block.gradients.take() {
+            Some(gradients) => gradients,
+            None => block.module.try_alloc_grads().map_err(failed())?,
+        };
+        state.register(&mut gradients).map_err(failed())?;
+        if V::Head::LEARNED {
+            table.try_zero_grads(&mut gradients).map_err(failed())?;
+        }
+        let some: Vec<usize> = range.clone().collect();
+        let targets = self.batch.targets.select(&some);
+        let weights = self.batch.weights.as_ref().map(|weights| &weights[range.clone()]);
+        let target = on_device_target::<V::Head, Z, E, D>(
+            &device,
+            &targets,
+            rows,
+            weights,
+            self.embedding,
+            table,
+        )?;
+        let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
+        let module = &mut block.module;
+        let NetworkLoss { loss, terminal } =
+            variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
+        Error::diverged((1, drawn.step), "loss", value(&loss.total))?;
+        let total = match self.share {
+            1.0 => loss.total,
+            share => loss.total.try_mul(E::of(share)).map_err(failed())?,
+        };
+        block.gradients = Some(total.try_backward().map_err(failed())?);
+        let report = BlockReport {
+            block: 1,
+            denoising: loss.denoising,
+            cross_entropy: loss.cross_entropy,
+            gradient_norm: 0.0,
+            correct: V::Head::correct(&loss.output.as_vec(), &targets),
+            rows,
+        };
+        Ok((report, terminal))
+    }
 }
 
 /// z, x and t, with as many rows each.
@@ -313,7 +495,7 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
+    let (ops, table) = (trainer.ops, trainer.table.as_vec());
     let (variant, curve) = (&trainer.variant, &trainer.variant.curve(&trainer.state));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = x.len().div_ceil(TOGETHER);
@@ -324,7 +506,7 @@ where
         let x = on_device(&device, rows.as_flattened().to_vec(), (rows.len(), Const::<X>))?;
         let table = on_device(&device, table.clone(), Default::default())?;
         let module = &blocks[0].module;
-        let field = Field { variant, curve, module, infer, table: &table, x };
+        let field = Field::new((variant, curve), module, ops, &table, x)?;
         match (ask, variant.inference()) {
             (Ask::Answer, Inference::Sde { draws, seed, .. }) => Answers::mean(
                 (0..draws)
@@ -361,14 +543,8 @@ where
     let Some(block) = trainer.blocks.first() else {
         return Err(Error::argument(operation, "a model with a network", "none"));
     };
-    let field = Field {
-        variant: &trainer.variant,
-        curve: &curve,
-        module: &block.module,
-        infer: trainer.ops.infer,
-        table: &trainer.table,
-        x,
-    };
+    let field =
+        Field::new((&trainer.variant, &curve), &block.module, trainer.ops, &trainer.table, x)?;
     solver.integrate(|t, z| field.drift(t, z), z, t0, t1)
 }
 
@@ -380,9 +556,11 @@ where
     variant: &'a V,
     curve: &'a V::Curve,
     module: &'a B,
-    infer: Infer<B, <Timed<Z, X> as Signal<E, D>>::Plain, Out<V, Z, X, E, D>, E, D>,
+    ops: OpsOf<V, B, Z, X, E, D>,
     table: &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
     x: Rows<Const<X>, E, D>,
+    /// What the network makes of x alone, the same at every call.
+    encoded: Option<Encoded>,
 }
 
 /// Where a run ended.
@@ -403,10 +581,25 @@ impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend
     }
 }
 
-impl<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>> Field<'_, V, B, Z, X, E, D>
+impl<'a, V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>> Field<'a, V, B, Z, X, E, D>
 where
     V: Network<Z, X, E, D>,
 {
+    fn new(
+        (variant, curve): (&'a V, &'a V::Curve),
+        module: &'a B,
+        ops: OpsOf<V, B, Z, X, E, D>,
+        table: &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
+        x: Rows<Const<X>, E, D>,
+    ) -> Result<Self, Error> {
+        let (device, rows) = (table.device(), x.shape().0);
+        let z = on_device(device, vec![E::zero(); rows * Z], (rows, Const::<Z>))?;
+        let times = on_device(device, vec![E::zero(); rows], (rows,))?;
+        let input = (z, x, times);
+        let encoded = (ops.encode)(module, &input).map_err(Error::device("inference"))?;
+        Ok(Self { variant, curve, module, ops, table, x: input.1, encoded })
+    }
+
     fn output(
         &self,
         t: f64,
@@ -414,8 +607,12 @@ where
     ) -> Result<Rows<Out<V, Z, X, E, D>, E, D>, Error> {
         let rows = z.shape().0;
         let times = on_device(z.device(), vec![E::of(t); rows], (rows,))?;
-        (self.infer)(self.module, (z.clone(), self.x.clone(), times))
-            .map_err(Error::device("inference"))
+        let input = (z.clone(), self.x.clone(), times);
+        let output = match &self.encoded {
+            Some(encoded) => (self.ops.infer_encoded)(self.module, input, encoded),
+            None => (self.ops.infer)(self.module, input),
+        };
+        output.map_err(Error::device("inference"))
     }
 
     fn drift(&self, t: f64, z: &Rows<Const<Z>, E, D>) -> Result<Rows<Const<Z>, E, D>, Error> {
