@@ -695,3 +695,29 @@ fn straight() -> MonotoneNetwork {
 }
 
 type Logits3 = ConditionalResNetCt<3, 6, 16>;
+
+#[test]
+fn what_is_encoded_of_x_once_changes_nothing() {
+    use dfdx_noprop::nn::Denoises;
+    let dev = AutoDevice::default();
+    let model =
+        NoProp::<ContinuousTime, Logits3, 3, 6>::new(&dev, ContinuousTime::default()).unwrap();
+    let module = model.blocks()[0].module();
+    let (z, x) = (dev.sample_normal_like(&(5, Const)), dev.sample_normal_like(&(5, Const)));
+    let encoded = Logits3::encode_input(module, &(z, x.clone(), dev.zeros_like(&(5,)))).unwrap();
+    let encoded = encoded.unwrap();
+    for t in [0.0f32, 0.5, 1.0] {
+        let z = dev.sample_normal_like(&(5, Const));
+        let input = (z, x.clone(), dev.tensor_from_vec(vec![t; 5], (5,)));
+        let whole = Logits3::denoise(module, input.clone()).unwrap().as_vec();
+        let once = Logits3::denoise_encoded(module, input.clone(), &encoded).unwrap().as_vec();
+        assert_eq!(once, whole);
+        // And it is this x that was encoded.
+        let other = (input.0, dev.zeros_like(&(5, Const)), input.2);
+        assert_eq!(
+            Logits3::denoise_encoded(module, other.clone(), &encoded).unwrap().as_vec(),
+            whole
+        );
+        assert_ne!(Logits3::denoise(module, other).unwrap().as_vec(), whole);
+    }
+}

@@ -30,6 +30,12 @@ where
         kernel::dense(x, weight, bias, input_gradient)
     }
 
+    fn time_embedding<const DIM: usize>(
+        times: Tensor<(usize,), E, Self>,
+    ) -> Result<Rows<Const<DIM>, E, Self>, CpuError> {
+        kernel::time_embedding(&times)
+    }
+
     fn relu<S: Shape, T: Tape<E, Self>>(
         x: Tensor<S, E, Self, T>,
     ) -> Result<Tensor<S, E, Self, T>, CpuError> {

@@ -75,6 +75,16 @@ pub trait Backend<E: Real>: Device<E> {
         Ok(sum.first().map_or(f64::NAN, |sum| sum.as_f64()))
     }
 
+    /// [sin(t f_k), cos(t f_k)] with f_k = 10000^(−k / (DIM/2 − 1)), `[batch, DIM]`, for the times `[batch]`.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn time_embedding<const DIM: usize>(
+        times: Tensor<(usize,), E, Self>,
+    ) -> Result<Rows<Const<DIM>, E, Self>, Self::Err> {
+        plain_time_embedding(times)
+    }
+
     /// max(x, 0), element by element.
     ///
     /// # Errors
@@ -133,6 +143,25 @@ pub(crate) fn plain_dense<const I: usize, const O: usize, E: Real, D: Device<E>,
     let shape = (x.shape().0, Const::<O>);
     x.try_matmul(weight.retaped::<T>().try_permute()?)?
         .try_add(bias.retaped::<T>().try_broadcast_like(&shape)?)
+}
+
+/// The embedding of times in dfdx's own operations.
+pub(crate) fn plain_time_embedding<const DIM: usize, E: Real, D: Device<E>>(
+    times: Tensor<(usize,), E, D>,
+) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
+    let half = DIM / 2;
+    let spread = half.saturating_sub(1).max(1) as f64;
+    let frequency = |k: usize| E::of(10_000f64.powf(-((k % half.max(1)) as f64) / spread));
+    // cos x = sin(x + π/2): one table of frequencies, one of phases.
+    let phase = |k: usize| E::of(if k < half { 0.0 } else { std::f64::consts::FRAC_PI_2 });
+    let (device, shape) = (times.device().clone(), (times.shape().0, Const::<DIM>));
+    let row = |value: &dyn Fn(usize) -> E| {
+        let row = device.try_tensor_from_vec((0..DIM).map(value).collect(), (Const::<DIM>,))?;
+        row.try_broadcast_like::<_, Axis<0>>(&shape)
+    };
+    let (frequencies, phases) = (row(&frequency)?, row(&phase)?);
+    let times = times.try_broadcast_like::<_, Axis<1>>(&shape)?;
+    times.try_mul(frequencies)?.try_add(phases)?.try_sin()
 }
 
 /// AdamW in dfdx's own operations.

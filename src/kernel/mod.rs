@@ -2,6 +2,7 @@
 
 mod activation;
 mod dense;
+mod embedding;
 mod optimise;
 mod product;
 mod vector;
@@ -9,6 +10,7 @@ mod view;
 
 pub(crate) use activation::{add, relu};
 pub(crate) use dense::dense;
+pub(crate) use embedding::time_embedding;
 pub(crate) use optimise::{adamw, add_gradient, sgd, squared_gradient};
 pub(crate) use view::contiguous;
 

@@ -292,3 +292,18 @@ fn gradients_are_added_as_the_plain_one_adds_them() {
         assert_eq!(spent, [0.0; 40]);
     }
 }
+
+#[test]
+fn times_are_embedded_as_the_plain_one_does() {
+    let dev = Cpu::default();
+    let times = vec![0.0, 0.25, 0.25, 0.25, 1.0, 0.9];
+    let times: Tensor<(usize,), f64, Cpu> = dev.tensor_from_vec(times, (6,));
+    fn check<const DIM: usize>(times: &Tensor<(usize,), f64, Cpu>) {
+        let fast = Cpu::time_embedding::<DIM>(times.clone()).unwrap();
+        let plain = crate::device::plain_time_embedding::<DIM, f64, Cpu>(times.clone()).unwrap();
+        assert!(difference(&fast.as_vec(), &plain.as_vec()) < 1e-13);
+    }
+    check::<2>(&times);
+    check::<4>(&times);
+    check::<64>(&times);
+}

@@ -21,22 +21,10 @@ impl<const DIM: usize> TimeEmbedding<DIM> {
     ///
     /// # Errors
     /// The device's own.
-    pub fn embed<E: Real, D: Device<E>>(
+    pub fn embed<E: Real, D: Backend<E>>(
         times: Tensor<(usize,), E, D>,
     ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
-        let half = DIM / 2;
-        let spread = half.saturating_sub(1).max(1) as f64;
-        let frequency = |k: usize| E::of(10_000f64.powf(-((k % half.max(1)) as f64) / spread));
-        // cos x = sin(x + π/2): one table of frequencies, one of phases.
-        let phase = |k: usize| E::of(if k < half { 0.0 } else { std::f64::consts::FRAC_PI_2 });
-        let (device, shape) = (times.device().clone(), (times.shape().0, Const::<DIM>));
-        let row = |value: &dyn Fn(usize) -> E| {
-            let row = device.try_tensor_from_vec((0..DIM).map(value).collect(), (Const::<DIM>,))?;
-            row.try_broadcast_like::<_, Axis<0>>(&shape)
-        };
-        let (frequencies, phases) = (row(&frequency)?, row(&phase)?);
-        let times = times.try_broadcast_like::<_, Axis<1>>(&shape)?;
-        times.try_mul(frequencies)?.try_add(phases)?.try_sin()
+        D::time_embedding(times)
     }
 }
 
