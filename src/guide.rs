@@ -6,6 +6,9 @@ pub mod mathematics {}
 #[doc = include_str!("../docs/shapes.md")]
 pub mod shapes {}
 
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
+
 #[cfg(all(feature = "checkpoint", feature = "observe", feature = "digits"))]
 #[doc = include_str!("../docs/training.md")]
 pub mod training {}
