@@ -133,7 +133,10 @@ where
     AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
 {
     let training = &options.training;
-    let learned = learn::<V, M, 784>(variant, data, &training.fit(EPOCHS))?;
+    // The last steps are small, so that the answer is not where the last batches left it.
+    let learning_rate = LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } };
+    let fit = Fit { learning_rate, ..training.fit(EPOCHS) };
+    let learned = learn::<V, M, 784>(variant, data, &fit)?;
     let report = &learned.report;
     println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
     if training.json {
