@@ -14,10 +14,7 @@ use common::{
     learn::{Classifies, Learned, learn, result},
     time::{Continuous, Integrator, Prediction, Solving, continuous, flow},
 };
-use dfdx_noprop::{
-    Block, data::Split, device::Execute, head::SuitsHead, nn::Denoises, prelude::*,
-    variant::Predictor,
-};
+use dfdx_noprop::{data::Split, head::SuitsHead, nn::Denoises, prelude::*, variant::Predictor};
 
 type Discrete = ConditionalResNetDt<10, 784, 256>;
 type Timed = ConditionalResNetCt<10, 784, 256>;
@@ -130,7 +127,7 @@ where
     V: Classifies<784>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, 10, 784>,
 {
     let training = &options.training;
     // The last steps are small, so that the answer is not where the last batches left it.

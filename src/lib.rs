@@ -71,6 +71,6 @@ pub mod variant;
 
 pub use config::Config;
 pub use error::Error;
-pub use noprop::{Block, NoProp};
+pub use noprop::{Block, NoProp, Runs};
 pub use train::Fit;
 pub use variant::{ContinuousTime, DiscreteTime, FlowMatching};

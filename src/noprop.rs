@@ -8,13 +8,13 @@ use rand::RngCore;
 
 use crate::{
     data::Dataset,
-    device::{Backend, Execute, Real, Rows, TracedRows},
+    device::{Backend, Execute, Real, Rows, TracedRows, Workers},
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
     nn::{Denoises, Encoded, Signal},
     optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, stream},
-    train::{AlongPoint, Fit, Position, Trained},
+    train::{AlongPoint, Fit, Position, StepReport, Trained},
     variant::{Answers, Ask, State, Variant},
 };
 
@@ -50,14 +50,13 @@ where
     pub(crate) blocks: Vec<Block<M::Built, E, D>>,
     pub(crate) table: Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
     pub(crate) table_optimizer: OptimizerState<E, D>,
-    /// Copies of the one network of continuous time and flow matching, for pieces of a batch.
-    pub(crate) replicas: Vec<Block<M::Built, E, D>>,
     pub(crate) device: D,
     pub(crate) steps: u64,
     pub(crate) epochs: u64,
     /// Of a run that was stopped and may go on.
     pub(crate) position: Option<Position>,
     pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
+    pub(crate) whole: Whole<V, M, Z, X, E, D>,
 }
 
 /// The width of a block's output, as a type.
@@ -124,12 +123,11 @@ pub(crate) type Train<B, Traced, O, E, D> =
     fn(&mut B, Traced) -> Result<TracedRows<O, E, D>, <D as HasErr>::Err>;
 type Each<B, E, D> = fn(
     &mut [Block<B, E, D>],
-    usize,
+    &Workers,
     &(dyn Fn(usize, &mut Block<B, E, D>) -> Result<Trained<E>, Error> + Sync),
 ) -> Vec<Result<Trained<E>, Error>>;
 type Map<B, E, D> = fn(
     &[Block<B, E, D>],
-    usize,
     usize,
     &(dyn Fn(&[Block<B, E, D>], usize) -> Result<Answers<E>, Error> + Sync),
 ) -> Vec<Result<Answers<E>, Error>>;
@@ -144,6 +142,36 @@ pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
 }
+
+/// A device that runs the trainer `NoProp<V, M, Z, X, E, Self>`: its blocks side by side, or the whole of it on several
+/// threads. For a function that is generic in the model, this is the bound.
+pub trait Runs<V, M, const Z: usize, const X: usize, E = f32>:
+    Backend<E> + Execute<Block<M::Built, E, Self>> + Execute<NoProp<V, M, Z, X, E, Self>>
+where
+    V: Variant<Z, X, E, Self>,
+    M: BuildOnDevice<Self, E>,
+    E: Real,
+{
+}
+
+impl<V, M, const Z: usize, const X: usize, E, D> Runs<V, M, Z, X, E> for D
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E> + Execute<Block<M::Built, E, D>> + Execute<NoProp<V, M, Z, X, E, D>>,
+{
+}
+
+/// Steps of a trainer, on the threads of a run.
+pub(crate) type Whole<V, M, const Z: usize, const X: usize, E, D> =
+    fn(
+        &mut NoProp<V, M, Z, X, E, D>,
+        &Workers,
+        &Steps<'_, V, M, Z, X, E, D>,
+    ) -> Result<Vec<StepReport>, Error>;
+pub(crate) type Steps<'a, V, M, const Z: usize, const X: usize, E, D> =
+    dyn Fn(&mut NoProp<V, M, Z, X, E, D>) -> Result<Vec<StepReport>, Error> + Sync + 'a;
 
 impl<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> Clone
     for Ops<B, Plain, Traced, O, E, D>
@@ -182,7 +210,7 @@ where
     where
         M: Denoises<V::Input, E, D>,
         M::Gives: SuitsHead<V::Reader, Z, E, D>,
-        D: Execute<Block<M::Built, E, D>>,
+        D: Runs<V, M, Z, X, E>,
     {
         variant.optimizer().validate()?;
         let state = variant.start(device)?;
@@ -201,7 +229,6 @@ where
             state,
             table,
             table_optimizer: OptimizerState::default(),
-            replicas: Vec::new(),
             device: device.clone(),
             steps: 0,
             epochs: 0,
@@ -213,8 +240,14 @@ where
                     Ok(M::Gives::plain(M::denoise_encoded(block, input, encoded)?))
                 },
                 train: |block, input| Ok(M::Gives::traced(M::denoise_traced(block, input)?)),
-                each: D::each,
-                map: D::map,
+                each: <D as Execute<Block<M::Built, E, D>>>::each,
+                map: <D as Execute<Block<M::Built, E, D>>>::map,
+            },
+            whole: |trainer, workers, steps| {
+                let one = std::slice::from_mut(trainer);
+                let mut results =
+                    <D as Execute<Self>>::each(one, workers, &|_, trainer| steps(trainer));
+                results.pop().unwrap_or_else(|| Ok(Vec::new()))
             },
         })
     }
@@ -284,12 +317,12 @@ where
             state: self.state.clone(),
             table: self.table.clone(),
             table_optimizer: OptimizerState::default(),
-            replicas: Vec::new(),
             device: self.device.clone(),
             steps: self.steps,
             epochs: self.epochs,
             position: None,
             ops: self.ops,
+            whole: self.whole,
         };
         self.table_optimizer.put_averages(&mut model.table).map_err(failed())?;
         if let (Some((_, from)), Some((gamma, _))) =

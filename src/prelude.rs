@@ -16,7 +16,7 @@ pub use dfdx::{
 };
 
 pub use crate::{
-    Error, Fit, NoProp,
+    Error, Fit, NoProp, Runs,
     data::{self, Dataset, Labels, Values},
     head::{Learned, OneHot, Prototypes, Regression, Velocity},
     nn::{

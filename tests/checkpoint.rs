@@ -14,7 +14,6 @@ use common::blobs;
 use dfdx::nn::{BuildOnDevice, LoadFromSafetensors};
 use dfdx_noprop::{
     checkpoint::{Contents, Folder, NamedTensor, NumberType},
-    device::Execute,
     head::{Head, SuitsHead},
     nn::Denoises,
     prelude::*,
@@ -300,7 +299,7 @@ where
     V::Head: Head<4, f32, Targets = Labels<4>>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 4>,
-    AutoDevice: Execute<dfdx_noprop::Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, 4, 5>,
 {
     let data = blobs::<4, 5>(50, 1); // 7 steps an epoch
     let folder = tempfile::tempdir().unwrap();
@@ -353,7 +352,7 @@ fn another_trainer_refuses_and_stays_as_it_was() {
         V: Variant<Z, X, f32, AutoDevice>,
         M: Denoises<V::Input>,
         M::Gives: SuitsHead<V::Reader, Z>,
-        AutoDevice: Execute<dfdx_noprop::Block<M::Built, f32, AutoDevice>>,
+        AutoDevice: Runs<V, M, Z, X>,
     {
         let mut model = NoProp::<V, M, Z, X>::new(&dev(), variant).unwrap();
         let before = path.with_file_name("before.safetensors");

@@ -10,7 +10,6 @@ use std::{
 use common::blobs;
 use dfdx::nn::{RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorRef};
 use dfdx_noprop::{
-    device::Execute,
     head::{Head, SuitsHead},
     nn::Denoises,
     optim::Stepping,
@@ -81,7 +80,7 @@ where
     V::Head: Head<4, f32, Targets = Labels<4>>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 4>,
-    AutoDevice: Execute<dfdx_noprop::Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, 4, 5>,
 {
     use rand::Rng;
     let data = blobs::<4, 5>(50, 1); // 7 steps an epoch, the last with 2 rows

@@ -1,9 +1,7 @@
 //! Training any variant on ten classes, and the result as one JSON object.
 
 use dfdx_noprop::{
-    Block,
     data::Split,
-    device::Execute,
     head::{Classification, Head, SuitsHead},
     nn::Denoises,
     prelude::*,
@@ -48,7 +46,7 @@ where
     V: Classifies<X>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, 10, X>,
 {
     let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
     let mut seconds = 0.0;
@@ -101,7 +99,7 @@ where
     V: Classifies<64>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, 10, 64>,
 {
     let (mut sum, mut seed) = (0.0, training.seed);
     loop {

@@ -16,8 +16,6 @@ use std::{
 use clap::{Parser, ValueEnum};
 use common::learn::Classifies;
 use dfdx_noprop::{
-    Block,
-    device::Execute,
     head::SuitsHead,
     nn::Denoises,
     prelude::*,
@@ -155,7 +153,7 @@ where
     V: Classifies<X>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, Z>,
-    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, Z, X>,
 {
     let mut first = First { start: Instant::now(), took: None };
     let mut model = NoProp::<V, M, Z, X>::new(&AutoDevice::default(), variant)?;

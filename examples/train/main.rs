@@ -12,9 +12,7 @@ use std::{fs, path::PathBuf};
 use clap::Parser;
 use config::{Config, Data, Mathematics};
 use dfdx_noprop::{
-    Block,
     data::Split,
-    device::Execute,
     head::{Classification, Head, SuitsHead},
     nn::Denoises,
     observe::{Csv, JsonLines, Plots, Progress, ctrl_c},
@@ -68,8 +66,9 @@ where
     Untimed::Gives: SuitsHead<OneHot, 10>,
     Timed: Denoises<dfdx_noprop::nn::Timed<10, X>>,
     Timed::Gives: SuitsHead<OneHot, 10> + SuitsHead<Velocity, 10>,
-    AutoDevice: Execute<Block<Untimed::Built, f32, AutoDevice>>
-        + Execute<Block<Timed::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<DiscreteTime, Untimed, 10, X>
+        + Runs<ContinuousTime, Timed, 10, X>
+        + Runs<FlowMatching, Timed, 10, X>,
 {
     match config.mathematics.clone() {
         Mathematics::DiscreteTime(v) => run::<_, Untimed, X>(v, config, data, options),
@@ -89,7 +88,7 @@ where
     V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Execute<Block<M::Built, f32, AutoDevice>>,
+    AutoDevice: Runs<V, M, 10, X>,
 {
     let folder = &config.folder;
     let mut saving =

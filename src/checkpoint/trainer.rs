@@ -11,11 +11,11 @@ use super::{
     unit::{self, Mismatch, Restored, Tensors, number_type},
 };
 use crate::{
-    device::{Backend, Execute, Real},
+    device::{Backend, Real},
     error::Error,
     head::SuitsHead,
     nn::Denoises,
-    noprop::{Block, NoProp},
+    noprop::{NoProp, Runs},
     train::{Fit, Position},
     variant::{State, Variant},
 };
@@ -95,7 +95,7 @@ where
     where
         M: Denoises<V::Input, E, D>,
         M::Gives: SuitsHead<V::Reader, Z, E, D>,
-        D: Execute<Block<M::Built, E, D>>,
+        D: Runs<V, M, Z, X, E>,
     {
         let path = path.as_ref();
         let contents = Contents::read(path)?;

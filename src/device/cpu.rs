@@ -12,7 +12,7 @@ impl<E: Real> Backend<E> for Cpu
 where
     Cpu: Device<E>,
 {
-    const SPLITS: bool = true;
+    const THREADS: bool = true;
 
     fn seeded(&self, seed: u64) -> Self {
         Cpu::seed_from_u64(seed)
@@ -51,14 +51,6 @@ where
         } else {
             a.try_add(b)
         }
-    }
-
-    fn add_gradient<S: Shape>(
-        parameter: &Tensor<S, E, Self>,
-        to: &mut Gradients<E, Self>,
-        from: &mut Gradients<E, Self>,
-    ) -> Result<(), CpuError> {
-        kernel::add_gradient(parameter, to, from)
     }
 
     fn squared_gradient<S: Shape>(

@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use super::{Backend, Execute, Real};
+use super::{Backend, Execute, Real, Workers};
 
 impl<E: Real> Backend<E> for Cuda
 where
@@ -18,18 +18,13 @@ where
 impl<U> Execute<U> for Cuda {
     fn each<R: Send>(
         units: &mut [U],
-        _threads: usize,
+        _workers: &Workers,
         work: &(dyn Fn(usize, &mut U) -> R + Sync),
     ) -> Vec<R> {
         units.iter_mut().enumerate().map(|(i, unit)| work(i, unit)).collect()
     }
 
-    fn map<R: Send>(
-        units: &[U],
-        jobs: usize,
-        _threads: usize,
-        work: &(dyn Fn(&[U], usize) -> R + Sync),
-    ) -> Vec<R> {
+    fn map<R: Send>(units: &[U], jobs: usize, work: &(dyn Fn(&[U], usize) -> R + Sync)) -> Vec<R> {
         (0..jobs).map(|job| work(units, job)).collect()
     }
 }

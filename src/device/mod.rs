@@ -5,9 +5,11 @@ mod cpu;
 mod cuda;
 mod execute;
 mod real;
+mod workers;
 
 pub use execute::Execute;
 pub use real::Real;
+pub use workers::Workers;
 
 use dfdx::prelude::*;
 
@@ -27,8 +29,8 @@ pub type TracedScalar<E, D> = Tensor<(), E, D, OwnedTape<E, D>>;
 /// The methods have a plain version in dfdx's own operations; a device with a faster one overrides it, and the
 /// plain one stays as its test.
 pub trait Backend<E: Real>: Device<E> {
-    /// Whether a batch may be learned in pieces, side by side.
-    const SPLITS: bool = false;
+    /// Whether work is shared by threads.
+    const THREADS: bool = false;
 
     /// This device with a random stream of its own, so that what a layer draws (dropout) depends on the seed alone.
     fn seeded(&self, seed: u64) -> Self;
@@ -48,18 +50,6 @@ pub trait Backend<E: Real>: Device<E> {
     ) -> Result<Rows<Const<O>, E, Self, T>, Self::Err> {
         let _ = input_gradient;
         plain_dense(x, weight, bias)
-    }
-
-    /// Adds one gradient of a parameter tensor to another; the one that is added is zero afterwards.
-    ///
-    /// # Errors
-    /// The device's own.
-    fn add_gradient<S: Shape>(
-        parameter: &Tensor<S, E, Self>,
-        to: &mut Gradients<E, Self>,
-        from: &mut Gradients<E, Self>,
-    ) -> Result<(), Self::Err> {
-        plain_add_gradient(parameter, to, from)
     }
 
     /// Σ g² over the gradient of one parameter tensor.
@@ -181,21 +171,6 @@ pub(crate) fn plain_adamw<S: Shape, E: Real, D: Device<E>>(
     let update = first.clone().try_div(root.try_add(E::of(step.epsilon))?)?;
     let shape = *parameter.shape();
     parameter.try_axpy(step.keep, &update.try_reshape_like(&shape)?, -step.rate)
-}
-
-/// A sum of gradients in dfdx's own operations, as the gradient of a product: there is no direct way to write one.
-pub(crate) fn plain_add_gradient<S: Shape, E: Real, D: Device<E>>(
-    parameter: &Tensor<S, E, D>,
-    to: &mut Gradients<E, D>,
-    from: &mut Gradients<E, D>,
-) -> Result<(), D::Err> {
-    to.get_or_alloc_mut(parameter)?;
-    from.get_or_alloc_mut(parameter)?;
-    let sum = to.get(parameter).try_add(spent(parameter, from)?)?;
-    spent(parameter, to)?;
-    let old = std::mem::replace(to, Gradients::leaky());
-    *to = parameter.clone().traced(old).try_mul(sum)?.try_sum::<(), _>()?.try_backward()?;
-    Ok(())
 }
 
 /// A copy of a gradient, which is zero afterwards.

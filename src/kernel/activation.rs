@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
-    vector::vectorised,
+    vector::{in_pieces, vectorised},
     view::{elements, elements_mut},
 };
 use crate::device::Real;
@@ -120,14 +120,18 @@ fn clamp<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> Result<(), CpuError> {
 }
 
 fn mask<E: Real>(dy: &mut [E], y: &[E]) {
-    vectorised(|| {
-        for (d, y) in dy.iter_mut().zip(y) {
-            *d = if *y > E::zero() { *d } else { E::zero() };
-        }
+    in_pieces(dy, y, |dy, y| {
+        vectorised(|| {
+            for (d, y) in dy.iter_mut().zip(y) {
+                *d = if *y > E::zero() { *d } else { E::zero() };
+            }
+        });
     });
 }
 
 /// to ← to + from.
 pub(super) fn add_to<E: Real>(to: &mut [E], from: &[E]) {
-    vectorised(|| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from));
+    in_pieces(to, from, |to, from| {
+        vectorised(|| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from));
+    });
 }

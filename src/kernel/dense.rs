@@ -3,9 +3,9 @@
 use dfdx::prelude::*;
 
 use super::{
-    activation::add_to,
     product::{Matrix, add_product},
-    view::{elements, elements_mut},
+    vector::vectorised,
+    view::elements,
 };
 use crate::device::{Real, Rows};
 
@@ -17,17 +17,16 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
     input_gradient: bool,
 ) -> Result<Rows<Const<O>, E, Cpu, T>, CpuError> {
     let rows = x.shape().0;
-    let mut y = x.device().try_zeros_like(&(rows, Const::<O>))?;
-    let (Some(x_data), Some(w_data), Some(b_data), Some(y_data)) =
-        (elements(&x), elements(weight), elements(bias), elements_mut(&mut y))
+    let (Some(x_data), Some(w_data), Some(b_data)) =
+        (elements(&x), elements(weight), elements(bias))
     else {
         return Err(CpuError::WrongNumElements);
     };
-    for row in y_data.chunks_exact_mut(O.max(1)) {
-        row.copy_from_slice(b_data);
-    }
+    let mut y = Vec::with_capacity(rows * O);
+    (0..rows).for_each(|_| y.extend_from_slice(b_data));
     let w_matrix = Matrix::new(w_data, O, I);
-    add_product(y_data, Matrix::new(x_data, rows, I), w_matrix.transposed())?;
+    add_product(&mut y, Matrix::new(x_data, rows, I), w_matrix.transposed())?;
+    let y = x.device().try_tensor_from_vec(y, (rows, Const::<O>))?;
 
     let (x, mut tape) = x.split_tape();
     if T::OWNS_TAPE {
@@ -42,9 +41,11 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
             let dw = gradients.get_or_alloc_mut(&weight)?;
             add_product(dw, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
             let db = gradients.get_or_alloc_mut(&bias)?;
-            for row in dy.chunks_exact(O.max(1)) {
-                add_to(db, row);
-            }
+            vectorised(|| {
+                for row in dy.chunks_exact(O.max(1)) {
+                    db.iter_mut().zip(row).for_each(|(sum, dy)| *sum += *dy);
+                }
+            });
             if input_gradient {
                 let dx = gradients.get_or_alloc_mut(&x)?;
                 add_product(dx, dy_matrix, Matrix::new(w_data, O, I))?;

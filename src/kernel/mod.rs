@@ -11,7 +11,7 @@ mod view;
 pub(crate) use activation::{add, relu};
 pub(crate) use dense::dense;
 pub(crate) use embedding::time_embedding;
-pub(crate) use optimise::{adamw, add_gradient, sgd, squared_gradient};
+pub(crate) use optimise::{adamw, sgd, squared_gradient};
 pub(crate) use view::contiguous;
 
 #[cfg(test)]

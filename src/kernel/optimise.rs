@@ -2,36 +2,31 @@
 
 use dfdx::prelude::*;
 use num_traits::Float;
+use rayon::prelude::*;
 
-use super::{vector::vectorised, view::elements_mut};
+use super::{
+    vector::{piece, vectorised},
+    view::elements_mut,
+};
 use crate::{
     device::Real,
     optim::{AdamWStep, SgdStep},
 };
-
-/// to ← to + from, from ← 0.
-pub(crate) fn add_gradient<S: Shape, E: Real>(
-    parameter: &Tensor<S, E, Cpu>,
-    to: &mut Gradients<E, Cpu>,
-    from: &mut Gradients<E, Cpu>,
-) -> Result<(), CpuError> {
-    let (to, from) = (to.get_or_alloc_mut(parameter)?, from.get_or_alloc_mut(parameter)?);
-    vectorised(|| {
-        for (to, from) in to.iter_mut().zip(from.iter_mut()) {
-            *to += *from;
-            *from = E::zero();
-        }
-    });
-    Ok(())
-}
 
 /// Σ g², in several sums side by side, which one after the other would wait for each other.
 pub(crate) fn squared_gradient<S: Shape, E: Real>(
     parameter: &Tensor<S, E, Cpu>,
     gradients: &mut Gradients<E, Cpu>,
 ) -> Result<f64, CpuError> {
-    let gradient = gradients.get_or_alloc_mut(parameter)?;
-    Ok(vectorised(|| squares(gradient)))
+    /// A sum for each of these, whatever the number of threads.
+    const PIECE: usize = 1 << 16;
+    let gradient: &[E] = gradients.get_or_alloc_mut(parameter)?;
+    if gradient.len() <= PIECE {
+        return Ok(vectorised(|| squares(gradient)));
+    }
+    let sums: Vec<f64> =
+        gradient.par_chunks(PIECE).map(|piece| vectorised(|| squares(piece))).collect();
+    Ok(sums.into_iter().sum())
 }
 
 #[inline(always)]
@@ -72,15 +67,27 @@ pub(crate) fn adamw<S: Shape, E: Real>(
     let (c1, c2) = (E::of(1.0 - step.beta1), E::of(1.0 - step.beta2));
     let (rate, keep, epsilon) = (E::of(step.rate), E::of(step.keep), E::of(step.epsilon));
     let (correction2, scale) = (E::of(step.correction2), E::of(step.scale));
-    vectorised(|| {
-        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient.iter_mut()) {
-            let scaled = scale * *g;
-            *g = E::zero();
-            *m = b1 * *m + c1 * scaled;
-            *v = b2 * *v + c2 * scaled * scaled;
-            *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
-        }
-    });
+    let update = |p: &mut [E], m: &mut [E], v: &mut [E], g: &mut [E]| {
+        vectorised(|| {
+            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                let scaled = scale * *g;
+                *g = E::zero();
+                *m = b1 * *m + c1 * scaled;
+                *v = b2 * *v + c2 * scaled * scaled;
+                *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
+            }
+        });
+    };
+    let each = piece(p.len());
+    if each >= p.len() {
+        update(p, m, v, gradient);
+    } else {
+        let moments = m.par_chunks_mut(each).zip(v.par_chunks_mut(each));
+        p.par_chunks_mut(each)
+            .zip(moments)
+            .zip(gradient.par_chunks_mut(each))
+            .for_each(|((p, (m, v)), g)| update(p, m, v, g));
+    }
     Ok(())
 }
 

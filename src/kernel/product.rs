@@ -1,9 +1,9 @@
 //! The matrix product.
 
 use dfdx::prelude::CpuError;
+use rayon::prelude::*;
 
 /// A matrix that lies in a slice with some strides.
-#[derive(Clone, Copy)]
 pub(super) struct Matrix<'a, E> {
     data: &'a [E],
     rows: usize,
@@ -30,15 +30,39 @@ impl<'a, E> Matrix<'a, E> {
 
     /// Whether every element lies in the slice.
     fn fits(&self) -> bool {
-        self.rows * self.columns <= self.data.len()
+        let last = |n: usize, stride: usize| n.saturating_sub(1) * stride;
+        self.rows * self.columns == 0
+            || last(self.rows, self.row_stride) + last(self.columns, self.column_stride)
+                < self.data.len()
+    }
+
+    /// Some rows from `first` on.
+    fn some_rows(self, first: usize, rows: usize) -> Self {
+        Self { data: &self.data[first * self.row_stride..], rows, ..self }
+    }
+
+    /// Some columns from `first` on.
+    fn some_columns(self, first: usize, columns: usize) -> Self {
+        Self { data: &self.data[first * self.column_stride..], columns, ..self }
     }
 }
 
-/// out ← out + A B, row-major. On one thread: blocks are what runs in parallel.
+// By hand: a derive would ask for numbers that are `Copy`.
+impl<E> Clone for Matrix<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Matrix<'_, E> {}
+
+/// out ← out + A B, row-major, on as many threads of the pool around us as are worth it.
+///
+/// Each element is summed in the same order however the work is shared.
 ///
 /// # Errors
 /// `WrongNumElements` if the sizes do not agree.
-pub(super) fn add_product<E: 'static + num_traits::One>(
+pub(super) fn add_product<E: Send + Sync + 'static + num_traits::One>(
     out: &mut [E],
     a: Matrix<'_, E>,
     b: Matrix<'_, E>,
@@ -50,16 +74,76 @@ pub(super) fn add_product<E: 'static + num_traits::One>(
     if m * n * k == 0 {
         return Ok(());
     }
-    // SAFETY: the matrices were just checked to lie in their slices; `Matrix` has no strides but those of a dense
-    // array and of its transpose, so the last element of each is its slice's (rows × columns − 1)-th at most.
+    let out = Out { data: out.as_mut_ptr(), stride: n };
+    // A B that is not row-major is rearranged first, each thread its own columns; all else goes by rows.
+    let by_columns = b.column_stride != 1;
+    let (length, other) = if by_columns { (n, m) } else { (m, n) };
+    let each = length.div_ceil(pieces(length, other, k));
+    let piece = |i: usize| {
+        let (first, count) = (i * each, each.min(length - i * each));
+        // SAFETY: the sizes were checked; each piece has rows or columns of its own.
+        if by_columns {
+            unsafe { on_one_thread(out.at(0, first), a, b.some_columns(first, count)) }
+        } else {
+            unsafe { on_one_thread(out.at(first, 0), a.some_rows(first, count), b) }
+        }
+    };
+    match length.div_ceil(each) {
+        1 => piece(0),
+        pieces => (0..pieces).into_par_iter().with_max_len(1).for_each(piece),
+    }
+    Ok(())
+}
+
+/// Into how many pieces the `length` rows (or columns) of a product are cut.
+fn pieces(length: usize, other: usize, k: usize) -> usize {
+    /// Multiply-adds that take some times as long as handing them to another thread.
+    const LEAST: usize = 1 << 19;
+    /// Fewer rows or columns do not fill the registers.
+    const LEAST_LENGTH: usize = 32;
+    /// `gemm` has another order of summation for products of no more rows and columns than these.
+    const SMALL: usize = 64;
+    if other <= SMALL {
+        return 1;
+    }
+    let most = (length * other * k / LEAST).min(length / LEAST_LENGTH);
+    // Without a look at the pool where it is not needed: that would start one.
+    if most < 2 { 1 } else { most.min(rayon::current_num_threads()) }
+}
+
+/// Where a product goes, for several threads.
+struct Out<E> {
+    data: *mut E,
+    stride: usize,
+}
+
+// SAFETY: a pointer is only followed by `on_one_thread`, whose callers have pieces of their own.
+unsafe impl<E: Send> Sync for Out<E> {}
+
+impl<E> Out<E> {
+    /// The piece that begins at a row and a column.
+    fn at(&self, row: usize, column: usize) -> Self {
+        Self { data: self.data.wrapping_add(row * self.stride + column), stride: self.stride }
+    }
+}
+
+/// # Safety
+/// A and B lie in their slices; `out` has room for `a.rows` rows of `b.columns` numbers, `out.stride` apart, which nobody
+/// else touches.
+unsafe fn on_one_thread<E: 'static + num_traits::One>(
+    out: Out<E>,
+    a: Matrix<'_, E>,
+    b: Matrix<'_, E>,
+) {
+    // SAFETY: as the caller promises.
     unsafe {
         gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
+            a.rows,
+            b.columns,
+            a.columns,
+            out.data,
             1,
-            n as isize,
+            out.stride as isize,
             true,
             a.data.as_ptr(),
             a.column_stride as isize,
@@ -75,5 +159,4 @@ pub(super) fn add_product<E: 'static + num_traits::One>(
             gemm::Parallelism::None,
         );
     }
-    Ok(())
 }

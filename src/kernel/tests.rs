@@ -64,6 +64,44 @@ fn dense_is_the_plain_one() {
     check_dense::<65, 10>();
 }
 
+/// y, ∂W, ∂b, ∂x, and the weights after a step of AdamW with the norm of its gradient, in a pool of some threads.
+fn step_on<const I: usize, const O: usize>(threads: usize, rows: usize) -> Vec<Vec<u32>> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let dev = Cpu::seed_from_u64(7);
+        let x: Tensor<(usize, Const<I>), f32, _> = dev.sample_normal_like(&(rows, Const));
+        let mut w: Tensor<Rank2<O, I>, f32, _> = dev.sample_normal();
+        let b: Tensor<Rank1<O>, f32, _> = dev.sample_normal();
+        let y = Cpu::relu(Cpu::dense(x.leaky_trace(), &w, &b, true).unwrap()).unwrap();
+        let y = Cpu::sum(y.with_empty_tape(), y).unwrap();
+        let out = y.as_vec();
+        let mut g = y.square().mean().backward();
+        let norm = Cpu::squared_gradient(&w, &mut g).unwrap();
+        let mut all = vec![out, g.get(&w).as_vec(), g.get(&b).as_vec(), g.get(&x).as_vec()];
+        let (mut m, mut v) = (dev.zeros_like(&(O * I,)), dev.zeros_like(&(O * I,)));
+        Cpu::adamw(&mut w, &mut g, &mut m, &mut v, &AdamW::default().step(1)).unwrap();
+        all.extend([w.as_vec(), m.as_vec(), v.as_vec(), vec![norm as f32]]);
+        all.into_iter().map(|v| v.into_iter().map(f32::to_bits).collect()).collect()
+    })
+}
+
+#[test]
+fn every_number_of_threads_gives_the_same_bits() {
+    fn check<const I: usize, const O: usize>(rows: usize) {
+        let one = step_on::<I, O>(1, rows);
+        for threads in [2, 3, 5, 16] {
+            assert!(step_on::<I, O>(threads, rows) == one, "{threads} threads, {rows} rows");
+        }
+    }
+    // The shapes of the MLP, what does not divide, long sums, few and many rows.
+    check::<784, 256>(128);
+    check::<256, 256>(129);
+    check::<1100, 300>(70);
+    check::<256, 66>(1024);
+    check::<64, 1000>(37);
+    check::<60, 200>(1200);
+}
+
 #[test]
 fn dense_computes_no_input_gradient_unless_asked() {
     let dev = Cpu::default();
@@ -262,35 +300,6 @@ fn the_gradient_is_zero_after_a_step() {
     let (mut m, mut v) = (dev.zeros_like(&(40,)), dev.zeros_like(&(40,)));
     plain_adamw(&mut w, &mut gradients, &mut m, &mut v, &AdamW::default().step(1)).unwrap();
     assert_eq!(gradients.get(&w).as_vec(), [0.0; 40]);
-}
-
-#[test]
-fn gradients_are_added_as_the_plain_one_adds_them() {
-    /// The plain version, on a device that has a faster one.
-    #[derive(Clone, Debug)]
-    struct Both(Vec<f64>, Vec<f64>);
-    let dev = Cpu::default();
-    let w: Tensor<Rank1<40>, f64, Cpu> = dev.sample_uniform();
-    let gradients = || {
-        let of = |factor: f64| (w.leaky_trace().square() * factor).sum::<(), _>().backward();
-        (of(1.0), of(3.0))
-    };
-    let both = |add: fn(
-        &Tensor<Rank1<40>, f64, Cpu>,
-        &mut Gradients<f64, Cpu>,
-        &mut Gradients<f64, Cpu>,
-    )| {
-        let (mut to, mut from) = gradients();
-        add(&w, &mut to, &mut from);
-        Both(to.get(&w).as_vec(), from.get(&w).as_vec())
-    };
-    let fast = both(|w, to, from| Cpu::add_gradient(w, to, from).unwrap());
-    let plain = both(|w, to, from| crate::device::plain_add_gradient(w, to, from).unwrap());
-    let expected: Vec<f64> = w.as_vec().into_iter().map(|w| 8.0 * w).collect();
-    for Both(sum, spent) in [fast, plain] {
-        assert!(difference(&sum, &expected) < 1e-13);
-        assert_eq!(spent, [0.0; 40]);
-    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Loops over contiguous numbers, compiled for what the processor has and chosen when the program runs.
+//! Loops over contiguous numbers: compiled for what the processor has and chosen when the program runs, on as many
+//! threads of the pool around us as are worth it.
 
 use pulp::Arch;
+use rayon::prelude::*;
 
 /// Runs a loop, vectorised for this processor.
 #[inline(always)]
@@ -18,4 +20,27 @@ pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     }
 
     Arch::new().dispatch(Loop(work))
+}
+
+/// The length of the pieces that a loop over `length` numbers is cut into.
+pub(super) fn piece(length: usize) -> usize {
+    /// A loop over this many numbers takes some times as long as handing it to another thread.
+    const LEAST: usize = 1 << 13;
+    let most = length / LEAST;
+    // Without a look at the pool where it is not needed: that would start one.
+    let pieces = if most < 2 { 1 } else { most.min(rayon::current_num_threads()) };
+    length.div_ceil(pieces).max(1)
+}
+
+/// Runs `work` on pieces of some numbers and of as many others, side by side.
+pub(super) fn in_pieces<A: Send, B: Sync>(
+    to: &mut [A],
+    from: &[B],
+    work: impl Fn(&mut [A], &[B]) + Sync,
+) {
+    let each = piece(to.len());
+    if each >= to.len() {
+        return work(to, from);
+    }
+    to.par_chunks_mut(each).zip(from.par_chunks(each)).for_each(|(to, from)| work(to, from));
 }

@@ -8,7 +8,7 @@ mod state;
 mod stepping;
 
 pub use adamw::{AdamW, AdamWStep};
-pub(crate) use average::{add_gradients, all_tensors_are_trained, copy_module, share_weights};
+pub(crate) use average::copy_module;
 pub use rate::{Decay, LearningRate};
 pub use sgd::{Sgd, SgdStep};
 pub use state::OptimizerState;

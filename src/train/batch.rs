@@ -1,35 +1,27 @@
 //! Rows that are learned together.
 
 use crate::{
-    data::{Dataset, Targets},
+    data::{Dataset, Targets, select_rows},
     device::{Backend, Real},
-    head::Head,
     noprop::TargetsOf,
     variant::Variant,
 };
 
 /// Some rows of a data set, gathered: inputs and targets.
 pub struct Batch<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
-    pub(crate) x: Vec<E>,
-    pub(crate) targets: TargetsOf<V, Z, X, E, D>,
-    /// The weight of each row in the loss; `None` for 1 throughout.
-    pub(crate) weights: Option<Vec<E>>,
+    x: Vec<E>,
+    targets: TargetsOf<V, Z, X, E, D>,
 }
 
 impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>>
     Batch<V, Z, X, E, D>
 {
-    pub(super) fn gather(
-        data: &Dataset<X, TargetsOf<V, Z, X, E, D>, E>,
-        rows: &[usize],
-        class_weights: Option<&[f64]>,
-    ) -> Self {
-        let targets = data.targets().select(rows);
-        Self {
-            x: crate::data::select_rows::<X, E>(data.inputs(), rows),
-            weights: class_weights.map(|weights| V::Head::row_weights(&targets, weights)),
-            targets,
-        }
+    pub(super) fn gather(data: &Dataset<X, TargetsOf<V, Z, X, E, D>, E>, rows: &[usize]) -> Self {
+        Self { x: select_rows::<X, E>(data.inputs(), rows), targets: data.targets().select(rows) }
+    }
+
+    pub(super) fn into_inputs(self) -> Vec<E> {
+        self.x
     }
 
     /// How many rows there are.
@@ -50,5 +42,36 @@ impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend
     /// The targets of the rows.
     pub fn targets(&self) -> &TargetsOf<V, Z, X, E, D> {
         &self.targets
+    }
+}
+
+/// The rows of a step, gathered by whoever learns from them.
+#[doc(hidden)]
+pub struct Chosen<'a, T, E> {
+    pub(super) inputs: Inputs<'a, E>,
+    pub(crate) targets: T,
+    /// The weight of each row in the loss; `None` for 1 throughout.
+    pub(crate) weights: Option<Vec<E>>,
+}
+
+pub(super) enum Inputs<'a, E> {
+    /// Some rows of all.
+    Rows(&'a [E], &'a [usize]),
+    /// What a hook has left.
+    Changed(Vec<E>),
+}
+
+impl<T: Targets, E: Real> Chosen<'_, T, E> {
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// The inputs, row-major, `[rows, X]`.
+    pub(crate) fn inputs<const X: usize>(&self) -> Vec<E> {
+        match &self.inputs {
+            Inputs::Rows(all, rows) => select_rows::<X, E>(all, rows),
+            Inputs::Changed(inputs) => inputs.clone(),
+        }
     }
 }

@@ -11,6 +11,8 @@ mod span;
 mod training;
 
 pub use batch::Batch;
+#[doc(hidden)]
+pub use batch::Chosen;
 pub use fit::{EarlyStopping, Fit};
 pub use observer::Observer;
 pub use report::{

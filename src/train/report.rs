@@ -98,8 +98,6 @@ impl StepReport {
 pub(crate) struct Trained<E> {
     pub(crate) reports: Vec<BlockReport>,
     pub(crate) table_gradient: Vec<E>,
-    /// The terms without a block, where the unit has computed them.
-    pub(crate) terminal: [f64; 2],
 }
 
 /// One block over an epoch.

@@ -1,14 +1,17 @@
 //! Some steps of a run.
 
 use super::Fit;
-use crate::optim::{Optimizer, Stepping};
+use crate::{
+    device::Workers,
+    optim::{Optimizer, Stepping},
+};
 
 /// Steps of a run that blocks take without meeting.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
     pub(super) fit: &'a Fit,
-    pub(super) threads: usize,
+    pub(super) workers: &'a Workers,
     /// How many steps of the run come before.
     pub(super) before: u64,
     /// How many steps the whole run has.
@@ -21,9 +24,9 @@ impl Span<'_> {
         self.fit.seed
     }
 
-    /// How many threads there are.
-    pub(crate) fn threads(&self) -> usize {
-        self.threads
+    /// The threads of the run.
+    pub(crate) fn workers(&self) -> &Workers {
+        self.workers
     }
 
     /// How the `k`-th step of the span, counted from 0, is made.

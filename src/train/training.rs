@@ -13,12 +13,12 @@ use rand_chacha::ChaCha8Rng;
 #[cfg(feature = "checkpoint")]
 use super::Checkpoints;
 use super::{
-    Batch, Ended, EpochReport, Fit, Observer, Outcome, RunReport, StepReport, position::Position,
-    span::Span,
+    Batch, Chosen, Ended, EpochReport, Fit, Observer, Outcome, RunReport, StepReport,
+    batch::Inputs, position::Position, span::Span,
 };
 use crate::{
-    data::Dataset,
-    device::{Backend, Real},
+    data::{Dataset, Targets},
+    device::{Backend, Real, Workers},
     error::Error,
     head::Head,
     noprop::{NoProp, TargetsOf},
@@ -169,7 +169,10 @@ where
         let about = self.about(data.rows(), position);
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
         let mut epochs = Vec::new();
-        let ended = self.steps(data, position, about.steps_per_epoch as u64, &mut epochs)?;
+        let threads = if D::THREADS { self.fit.thread_count() } else { 0 };
+        let workers = Workers::new(threads, self.model.blocks.len())?;
+        let ended =
+            self.steps((data, &workers), position, about.steps_per_epoch as u64, &mut epochs)?;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);
         self.save(position, done)?;
         let along = match self.validation {
@@ -199,7 +202,7 @@ where
     /// Spans of steps until the run ends; `each` is how many steps an epoch has.
     fn steps(
         &mut self,
-        data: &Rows<V, Z, X, E, D>,
+        (data, workers): (&Rows<V, Z, X, E, D>, &Workers),
         position: &mut Position,
         each: u64,
         epochs: &mut Vec<EpochReport>,
@@ -219,7 +222,7 @@ where
             }
             let count =
                 TOGETHER.min(each - at).min(last - position.steps).min(self.steps_left(position));
-            let flow = self.span(data, &order, (at, count, total), position)?;
+            let flow = self.span((data, workers), &order, (at, count, total), position)?;
             if position.steps.is_multiple_of(each) {
                 let seconds = clock.elapsed().as_secs_f64();
                 let (report, ended) = self.end_epoch(position, seconds)?;
@@ -255,7 +258,7 @@ where
     /// `count` steps from batch `at` of the epoch on.
     fn span(
         &mut self,
-        data: &Rows<V, Z, X, E, D>,
+        (data, workers): (&Rows<V, Z, X, E, D>, &Workers),
         order: &[usize],
         (at, count, total): (u64, u64, u64),
         position: &mut Position,
@@ -266,10 +269,9 @@ where
             .skip(at as usize)
             .take(count as usize)
             .zip(before + 1..)
-            .map(|(rows, step)| self.gather(data, rows, step))
+            .map(|(rows, step)| self.choose(data, rows, step))
             .collect();
-        let threads = self.fit.thread_count();
-        let span = Span { fit: self.fit, threads, before: position.steps, total };
+        let span = Span { fit: self.fit, workers, before: position.steps, total };
         let reports =
             V::train(self.model, &batches, &span).map_err(|error| self.with_checkpoint(error))?;
         position.steps += count;
@@ -291,17 +293,24 @@ where
         Ok(flow)
     }
 
-    fn gather(
+    fn choose<'b>(
         &mut self,
-        data: &Rows<V, Z, X, E, D>,
-        rows: &[usize],
+        data: &'b Rows<V, Z, X, E, D>,
+        rows: &'b [usize],
         step: u64,
-    ) -> Batch<V, Z, X, E, D> {
-        let mut batch = Batch::gather(data, rows, self.fit.class_weights.as_deref());
-        if let Some(hook) = &mut self.hook {
-            hook(&mut batch, &mut stream(self.fit.seed, Purpose::Batch, 0, step));
-        }
-        batch
+    ) -> Chosen<'b, TargetsOf<V, Z, X, E, D>, E> {
+        let targets = data.targets().select(rows);
+        let weights = self.fit.class_weights.as_deref();
+        let weights = weights.map(|weights| V::Head::row_weights(&targets, weights));
+        let inputs = match &mut self.hook {
+            Some(hook) => {
+                let mut batch = Batch::gather(data, rows);
+                hook(&mut batch, &mut stream(self.fit.seed, Purpose::Batch, 0, step));
+                Inputs::Changed(batch.into_inputs())
+            }
+            None => Inputs::Rows(data.inputs(), rows),
+        };
+        Chosen { inputs, targets, weights }
     }
 
     /// The report of an epoch that is done, and whether it was the last.

@@ -17,11 +17,11 @@ use crate::{
     error::Error,
     head::{Head, OneHot},
     nn::Timed,
-    noprop::NoProp,
+    noprop::{NoProp, TargetsOf},
     optim::{Optimizer, OptimizerState, Stepping},
     schedule::{GammaSchedule, LearnedGamma, Path, TracedColumn},
     solver::{Method, Save, Solution, Solver, Steps},
-    train::{Batch, SchedulePoint, Span, StepReport},
+    train::{Chosen, SchedulePoint, Span, StepReport},
 };
 
 /// Continuous time: one network û(z, x, t) takes noise to the target along an ODE or SDE (Li, Teh, Pascanu 2025,
@@ -236,7 +236,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
 
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Batch<Self, Z, X, E, D>],
+        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         network::train(trainer, batches, span)
@@ -285,7 +285,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         let Draw { target, noise, end_noise, host_times, times, gradients } = draw;
         let device = noise.device().clone();
         let at = state.at(&host_times, &times)?;
-        let weight = (self.weighting, self.eta);
+        let weight = (self.weighting, self.eta, state.learned.is_some());
         let (error, output) =
             denoising::<H, Z, E, D>(at, weight, &target, noise, gradients, forward)?;
         let logits = output.clone().put_tape(OwnedTape::default());
@@ -366,7 +366,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
 /// Σ w(t) ‖û − u‖² / batch, and the network's output: γ and γ′ of each row come with their tape in `at`.
 fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     (gamma, slope): (TracedColumn<E, D>, Tensor<(usize,), E, D>),
-    (weighting, eta): (Weighting, f64),
+    (weighting, eta, learned): (Weighting, f64, bool),
     target: &Target<'_, H::Out, Z, E, D>,
     noise: Rows<Const<Z>, E, D>,
     gradients: Gradients<E, D>,
@@ -375,13 +375,14 @@ fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     let shape = *noise.shape();
     let (gamma, schedule_tape) = gamma.split_tape();
     let traced = || gamma.retaped::<OwnedTape<E, D>>();
-    // √ᾱ = √σ(−γ), √(1 − ᾱ) = √σ(γ).
-    let share = traced().try_negate()?.try_sigmoid()?.try_sqrt()?;
-    let spread = traced().try_sigmoid()?.try_sqrt()?;
     let (u, tape) = target.traced::<H>(gradients)?.split_tape();
-    let z = u.clone().put_tape(tape.merge(schedule_tape));
-    let z = z.try_mul(share.try_broadcast_like::<_, Axis<1>>(&shape)?)?;
-    let z = z.try_add(spread.try_broadcast_like::<_, Axis<1>>(&shape)?.try_mul(noise)?)?;
+    let z = if H::LEARNED || learned {
+        let u = u.clone().put_tape(tape.merge(schedule_tape));
+        noised(traced(), u, noise.put_tape(OwnedTape::default()), shape)?
+    } else {
+        // Nothing leads back to the schedule or to u, so the way to z need not be recorded.
+        noised(gamma.clone(), u.clone(), noise, shape)?.put_tape(tape)
+    };
     let (output, tape) = forward(z)?.split_tape();
     let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
     let weight = match weighting {
@@ -395,6 +396,19 @@ fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
         }
     };
     Ok((squared_error(estimate, u, target.weigh_rows(weight)?)?, output))
+}
+
+/// √ᾱ u + √(1 − ᾱ) ε, with √ᾱ = √σ(−γ) and √(1 − ᾱ) = √σ(γ).
+fn noised<const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D> + Merge<T>>(
+    gamma: Tensor<(usize,), E, D, T>,
+    u: Rows<Const<Z>, E, D, T>,
+    noise: Rows<Const<Z>, E, D, T>,
+    shape: (usize, Const<Z>),
+) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
+    let share = gamma.retaped::<T>().try_negate()?.try_sigmoid()?.try_sqrt()?;
+    let spread = gamma.retaped::<T>().try_sigmoid()?.try_sqrt()?;
+    let u = u.try_mul(share.try_broadcast_like::<_, Axis<1>>(&shape)?)?;
+    u.try_add(spread.try_broadcast_like::<_, Axis<1>>(&shape)?.try_mul(noise)?)
 }
 
 impl<H, M, const Z: usize, const X: usize, E, D> NoProp<ContinuousTime<H>, M, Z, X, E, D>
@@ -542,7 +556,7 @@ mod tests {
         let mut gradients = built.alloc_grads();
         learned.zero_grads(&mut gradients);
         table.zero_grads(&mut gradients);
-        let weight = (Weighting::SnrSlope, case["eta"].as_f64().unwrap());
+        let weight = (Weighting::SnrSlope, case["eta"].as_f64().unwrap(), true);
         let at = learned.at(&times).unwrap();
         let (loss, _) =
             denoising::<Head, 4, f64, Cpu>(at, weight, &target, noise, gradients, |z| {

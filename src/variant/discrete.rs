@@ -16,11 +16,11 @@ use crate::{
     error::Error,
     head::{Head, OneHot},
     nn::{Pair, Signal},
-    noprop::{Block, Infer, NoProp, Train},
+    noprop::{Block, Infer, NoProp, TargetsOf, Train},
     optim::{Optimizer, Stepping},
     random::{Purpose, normals, stream},
     schedule::{NoiseLevels, Schedule},
-    train::{Batch, BlockReport, Span, StepReport, Trained},
+    train::{BlockReport, Chosen, Span, StepReport, Trained},
 };
 
 /// Discrete time: T blocks û_1 … û_T take noise to the target in T steps (Li, Teh, Pascanu 2025, section 3).
@@ -154,7 +154,7 @@ where
 
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Batch<Self, Z, X, E, D>],
+        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         let mut reports = Vec::with_capacity(batches.len());
@@ -167,7 +167,7 @@ where
             let train = trainer.ops.train;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
             let results =
-                (trainer.ops.each)(&mut trainer.blocks, span.threads(), &|i,
+                (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|i,
                                                                           block: &mut Block<
                     _,
                     E,
@@ -241,9 +241,8 @@ where
 {
     let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
     let (variant, levels) = (&trainer.variant, &trainer.state);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = x.len().div_ceil(TOGETHER);
-    (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
+    (trainer.ops.map)(&trainer.blocks, jobs, &|blocks, job| {
         let first = job * TOGETHER;
         let rows = &x[first..x.len().min(first + TOGETHER)];
         let device = blocks[0].device.clone();
@@ -264,7 +263,7 @@ fn block_step<H, B, const Z: usize, const X: usize, E, D>(
     (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
     train: Train<B, <Pair<Z, X> as Signal<E, D>>::Traced, H::Out, E, D>,
     (t, block): (usize, &mut Block<B, E, D>),
-    batch: &Batch<DiscreteTime<H>, Z, X, E, D>,
+    batch: &Chosen<'_, H::Targets, E>,
     embedding: &[E],
     (seed, step): (u64, u64),
 ) -> Result<(BlockReport, Vec<E>), Error>
@@ -283,7 +282,7 @@ where
         on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
     let noise = normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
-    let x = on_device(&device, batch.x.clone(), (rows, Const::<X>))?;
+    let x = on_device(&device, batch.inputs::<X>(), (rows, Const::<X>))?;
 
     let mut gradients = match block.gradients.take() {
         Some(gradients) => gradients,
@@ -321,7 +320,7 @@ where
 /// The terms without a block, and the embedding's step if it is learned: `gradient` is the blocks' part.
 fn terminal_step<M, H, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
-    batch: &Batch<DiscreteTime<H>, Z, X, E, D>,
+    batch: &Chosen<'_, H::Targets, E>,
     gradient: Vec<E>,
     seed: u64,
     stepping: &Stepping,

@@ -15,11 +15,11 @@ use crate::{
     error::Error,
     head::{Head, OneHot, Reads, Velocity},
     nn::Timed,
-    noprop::NoProp,
+    noprop::{NoProp, TargetsOf},
     optim::Optimizer,
     schedule::TracedColumn,
     solver::{Method, Save, Solution, Solver, Steps},
-    train::{Batch, Span, StepReport},
+    train::{Chosen, Span, StepReport},
 };
 
 /// Flow matching: one network on (z, x, t) moves noise z_0 to target z_1 = u (Lipman et al. 2023, *Flow matching for
@@ -334,7 +334,7 @@ where
 
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Batch<Self, Z, X, E, D>],
+        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         network::train(trainer, batches, span)
@@ -387,8 +387,13 @@ where
         let shape = *start.shape();
         let (end, tape) = target.traced::<H>(gradients)?.split_tape();
         let [toward, away] = mixing(times, &shape)?;
-        let point = end.clone().put_tape(tape).try_mul(toward)?;
-        let (point, tape) = point.try_add(away.try_mul(start.clone())?)?.split_tape();
+        let (point, tape) = if H::LEARNED {
+            let point = end.clone().put_tape(tape).try_mul(toward)?;
+            point.try_add(away.try_mul(start.clone())?)?.split_tape()
+        } else {
+            // Nothing leads back to the target, so the way to the point need not be recorded.
+            (end.clone().try_mul(toward)?.try_add(away.try_mul(start.clone())?)?, tape)
+        };
         let output = forward(point.clone().put_tape(tape))?;
         let line = Line {
             start,

@@ -21,10 +21,10 @@ use crate::{
     error::Error,
     head::{Head, Reads},
     nn::Signal,
-    noprop::NoProp,
+    noprop::{NoProp, TargetsOf},
     optim::{Optimizer, OptimizerState, Stepping},
     schedule::LearnedGamma,
-    train::{Batch, SchedulePoint, Span, StepReport},
+    train::{Chosen, SchedulePoint, Span, StepReport},
 };
 
 /// A way to train by denoising: what a block takes, what it learns, and how an answer is read off.
@@ -63,7 +63,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     #[doc(hidden)]
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Batch<Self, Z, X, E, D>],
+        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error>;
 

@@ -1,7 +1,5 @@
 //! What the variants with one network on (z, x, t) share: a step, and the way from noise to target.
 
-use std::ops::Range;
-
 use dfdx::{
     nn::{BuildOnDevice, TensorCollection, ZeroGrads},
     prelude::*,
@@ -15,16 +13,14 @@ use super::{
     step::{check_rows, on_device, on_device_target, own_loss},
 };
 use crate::{
-    data::Targets,
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::{Head, Reads},
     nn::{Encoded, Signal, Timed},
-    noprop::{Block, NoProp, OpsOf, Out, Train},
-    optim::{OptimizerState, Stepping, add_gradients, all_tensors_are_trained, share_weights},
+    noprop::{Block, NoProp, OpsOf, Out, TargetsOf, Train},
     random::{Purpose, normals, stream},
     solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
-    train::{Batch, BlockReport, Span, StepReport, Trained},
+    train::{BlockReport, Chosen, Span, StepReport},
 };
 
 /// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
@@ -161,29 +157,22 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
 /// Steps of the one network, one batch after the other.
 pub(super) fn train<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
-    batches: &[Batch<V, Z, X, E, D>],
+    batches: &[Chosen<'_, TargetsOf<V, Z, X, E, D>, E>],
     span: &Span<'_>,
 ) -> Result<Vec<StepReport>, Error>
 where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    batches.iter().enumerate().map(|(k, batch)| step(trainer, batch, span, k)).collect()
+    (trainer.whole)(trainer, span.workers(), &|trainer| {
+        batches.iter().enumerate().map(|(k, batch)| step(trainer, batch, span, k)).collect()
+    })
 }
 
-/// Into how many pieces a batch is cut, whatever the number of threads: the sums, and with them the weights, depend on it.
-fn pieces(rows: usize) -> usize {
-    /// Fewer rows are not worth a copy of the network.
-    const LEAST: usize = 128;
-    /// Each piece has gradients of its own, to be added up.
-    const USUAL: usize = 4;
-    const MOST: usize = 512;
-    (rows / LEAST).clamp(1, USUAL).max(rows.div_ceil(MOST))
-}
-
+/// One step, with all that is trained beside the network.
 fn step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
-    batch: &Batch<V, Z, X, E, D>,
+    batch: &Chosen<'_, TargetsOf<V, Z, X, E, D>, E>,
     span: &Span<'_>,
     k: usize,
 ) -> Result<StepReport, Error>
@@ -191,69 +180,15 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    let (step, rows) = (trainer.steps + 1, batch.rows());
-    let stepping = span.stepping(trainer.variant.optimizer(), k);
-    let mut rng = stream(span.seed(), Purpose::Noise, 1, step);
-    let times = trainer.variant.times().draw(rows, &mut rng);
-    let drawn = Drawn {
-        times,
-        noise: normals(&mut rng, rows * Z),
-        end_noise: normals(&mut rng, rows * Z),
-        seed: span.seed(),
-        step,
-    };
-    let alone = V::Head::LEARNED || trainer.state.learned().is_some() || !D::SPLITS;
-    let pieces = if alone || !all_trained(trainer)? { 1 } else { pieces(rows) };
-    let (report, terminal) = match pieces {
-        1 => whole(trainer, batch, drawn, &stepping)?,
-        _ => split(trainer, batch, drawn, &stepping, (pieces, span.threads()))?,
-    };
-    trainer.steps = step;
-    Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
-}
-
-/// Whether the optimiser moves all that the network has: running statistics would be those of one piece.
-fn all_trained<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
-    trainer: &NoProp<V, M, Z, X, E, D>,
-) -> Result<bool, Error>
-where
-    V: Network<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
-{
-    let Some(block) = trainer.blocks.first() else { return Ok(false) };
-    all_tensors_are_trained(&block.module).map_err(Error::device("a training step"))
-}
-
-/// What is drawn for a batch.
-struct Drawn<E> {
-    times: Vec<f64>,
-    noise: Vec<E>,
-    end_noise: Vec<E>,
-    seed: u64,
-    step: u64,
-}
-
-/// The step on the whole batch, with all that is trained beside the network.
-fn whole<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
-    trainer: &mut NoProp<V, M, Z, X, E, D>,
-    batch: &Batch<V, Z, X, E, D>,
-    drawn: Drawn<E>,
-    stepping: &Stepping,
-) -> Result<(BlockReport, [f64; 2]), Error>
-where
-    V: Network<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
-{
     let failed = || Error::device("a training step");
-    let embedding = trainer.table.as_vec();
+    let step = trainer.steps + 1;
+    let stepping = span.stepping(trainer.variant.optimizer(), k);
     let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
-    let Some(block) = blocks.first_mut() else { return Ok((nothing(), [0.0; 2])) };
-    let step = drawn.step;
-    let part =
-        Part { batch, rows: 0..batch.rows(), drawn: &drawn, share: 1.0, embedding: &embedding };
-    let (mut report, terminal) = part.backward((variant, state, table), ops.train, block)?;
+    let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
+    let (mut report, terminal) =
+        backward((variant, state, table), ops.train, block, batch, (span.seed(), step))?;
     let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
-    report.gradient_norm = block.step(stepping, &mut gradients)?;
+    report.gradient_norm = block.step(&stepping, &mut gradients)?;
     Error::diverged((1, step), "gradient", report.gradient_norm)?;
     let beside = stepping.without_decay();
     if V::Head::LEARNED {
@@ -261,160 +196,66 @@ where
     }
     state.step(&beside, &mut gradients).map_err(failed())?;
     block.gradients = Some(gradients);
-    Ok((report, terminal))
+    trainer.steps = step;
+    Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
 }
 
-fn nothing() -> BlockReport {
-    let (denoising, cross_entropy, gradient_norm) = (0.0, 0.0, 0.0);
-    BlockReport { block: 1, denoising, cross_entropy, gradient_norm, correct: 0, rows: 0 }
-}
-
-/// The step on pieces of the batch, each with a copy of the network that shares its weights; their gradients are added up in
-/// the order of the pieces.
-fn split<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
-    trainer: &mut NoProp<V, M, Z, X, E, D>,
-    batch: &Batch<V, Z, X, E, D>,
-    drawn: Drawn<E>,
-    stepping: &Stepping,
-    (pieces, threads): (usize, usize),
+/// Forward and back; the gradients are left with the block.
+#[allow(clippy::type_complexity)]
+fn backward<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    (variant, state, table): (&V, &V::State, &Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>),
+    train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
+    block: &mut Block<B, E, D>,
+    batch: &Chosen<'_, TargetsOf<V, Z, X, E, D>, E>,
+    (seed, step): (u64, u64),
 ) -> Result<(BlockReport, [f64; 2]), Error>
 where
     V: Network<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    B: TensorCollection<E, D>,
 {
     let failed = || Error::device("a training step");
-    let (rows, step, embedding) = (batch.rows(), drawn.step, trainer.table.as_vec());
-    let each = rows.div_ceil(pieces);
-    let pieces = rows.div_ceil(each);
-    while trainer.replicas.len() + 1 < pieces {
-        let device = trainer.device.clone();
-        let module = M::try_build_on_device(&device).map_err(failed())?;
-        let optimizer = OptimizerState::default();
-        trainer.replicas.push(Block { module, optimizer, device, gradients: None });
-    }
-    for replica in &mut trainer.replicas[..pieces - 1] {
-        share_weights(&trainer.blocks[0].module, &mut replica.module).map_err(failed())?;
-    }
-    // One slice, so that each piece is a unit of work like any block.
-    let mut spare = trainer.replicas.split_off(pieces - 1);
-    trainer.blocks.append(&mut trainer.replicas);
-    let (variant, train) = (&trainer.variant, trainer.ops.train);
-    let results = (trainer.ops.each)(&mut trainer.blocks, threads, &|i, block| {
-        let range = i * each..rows.min((i + 1) * each);
-        let share = range.len() as f64 / rows as f64;
-        let part = Part { batch, rows: range, drawn: &drawn, share, embedding: &embedding };
-        let device = block.device.clone();
-        let state = variant.start(&device)?;
-        let table = on_device(&device, embedding.clone(), Default::default())?;
-        let (report, terminal) = part.backward((variant, &state, &table), train, block)?;
-        Ok(Trained { reports: vec![report], table_gradient: Vec::new(), terminal })
-    });
-    trainer.replicas = trainer.blocks.split_off(1);
-    trainer.replicas.append(&mut spare);
+    let rows = batch.rows();
+    let mut rng = stream(seed, Purpose::Noise, 1, step);
+    let host_times = variant.times().draw(rows, &mut rng);
+    let device = block.device.seeded(stream(seed, Purpose::Layers, 1, step).next_u64());
+    let mut normal = || on_device(&device, normals(&mut rng, rows * Z), (rows, Const::<Z>));
+    let (noise, end_noise) = (normal()?, normal()?);
+    let times = host_times.iter().map(|&t| E::of(t)).collect();
+    let times = on_device(&device, times, (rows,))?;
+    let x = on_device(&device, batch.inputs::<X>(), (rows, Const::<X>))?;
 
-    let (mut all, mut terminal) = (nothing(), [0.0; 2]);
-    for result in results {
-        let trained = result?;
-        for report in trained.reports {
-            let share = report.rows as f64 / rows as f64;
-            all.denoising += share * report.denoising;
-            all.cross_entropy += share * report.cross_entropy;
-            all.correct += report.correct;
-            all.rows += report.rows;
-            terminal.iter_mut().zip(trained.terminal).for_each(|(sum, t)| *sum += share * t);
-        }
+    let mut gradients = match block.gradients.take() {
+        Some(gradients) => gradients,
+        None => block.module.try_alloc_grads().map_err(failed())?,
+    };
+    state.register(&mut gradients).map_err(failed())?;
+    if V::Head::LEARNED {
+        table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
-    let block = &mut trainer.blocks[0];
-    let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
-    for replica in &mut trainer.replicas[..pieces - 1] {
-        if let Some(theirs) = &mut replica.gradients {
-            add_gradients(&block.module, &mut gradients, theirs).map_err(failed())?;
-        }
-    }
-    all.gradient_norm = block.step(stepping, &mut gradients)?;
-    Error::diverged((1, step), "gradient", all.gradient_norm)?;
-    block.gradients = Some(gradients);
-    Ok((all, terminal))
-}
-
-/// Some rows of a batch with what is drawn for them, all on the host.
-struct Part<'a, V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
-    batch: &'a Batch<V, Z, X, E, D>,
-    rows: Range<usize>,
-    drawn: &'a Drawn<E>,
-    /// The rows' share of the loss.
-    share: f64,
-    embedding: &'a [E],
-}
-
-impl<V, const Z: usize, const X: usize, E: Real, D: Backend<E>> Part<'_, V, Z, X, E, D>
-where
-    V: Network<Z, X, E, D>,
-{
-    /// Forward and back; the gradients are left with the block.
-    #[allow(clippy::type_complexity)]
-    fn backward<B: TensorCollection<E, D>>(
-        &self,
-        (variant, state, table): (&V, &V::State, &Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>),
-        train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
-        block: &mut Block<B, E, D>,
-    ) -> Result<(BlockReport, [f64; 2]), Error> {
-        let failed = || Error::device("a training step");
-        let (drawn, range) = (self.drawn, self.rows.clone());
-        let (first, rows) = (range.start as u64, range.len());
-        // The first piece draws what a whole batch does.
-        let layers = stream(drawn.seed, Purpose::Layers, 1 + (first << 32), drawn.step).next_u64();
-        let device = block.device.seeded(layers);
-        let host_times = drawn.times[range.clone()].to_vec();
-        let times = host_times.iter().map(|&t| E::of(t)).collect();
-        let times = on_device(&device, times, (rows,))?;
-        let wide = |values: &[E]| {
-            let values = values[range.start * Z..range.end * Z].to_vec();
-            on_device(&device, values, (rows, Const::<Z>))
-        };
-        let (noise, end_noise) = (wide(&drawn.noise)?, wide(&drawn.end_noise)?);
-        let x = self.batch.x[range.start * X..range.end * X].to_vec();
-        let x = on_device(&device, x, (rows, Const::<X>))?;
-
-        let mut gradients = match block.gradients.take() {
-            Some(gradients) => gradients,
-            None => block.module.try_alloc_grads().map_err(failed())?,
-        };
-        state.register(&mut gradients).map_err(failed())?;
-        if V::Head::LEARNED {
-            table.try_zero_grads(&mut gradients).map_err(failed())?;
-        }
-        let some: Vec<usize> = range.clone().collect();
-        let targets = self.batch.targets.select(&some);
-        let weights = self.batch.weights.as_ref().map(|weights| &weights[range.clone()]);
-        let target = on_device_target::<V::Head, Z, E, D>(
-            &device,
-            &targets,
-            rows,
-            weights,
-            self.embedding,
-            table,
-        )?;
-        let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
-        let module = &mut block.module;
-        let NetworkLoss { loss, terminal } =
-            variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
-        Error::diverged((1, drawn.step), "loss", value(&loss.total))?;
-        let total = match self.share {
-            1.0 => loss.total,
-            share => loss.total.try_mul(E::of(share)).map_err(failed())?,
-        };
-        block.gradients = Some(total.try_backward().map_err(failed())?);
-        let report = BlockReport {
-            block: 1,
-            denoising: loss.denoising,
-            cross_entropy: loss.cross_entropy,
-            gradient_norm: 0.0,
-            correct: V::Head::correct(&loss.output.as_vec(), &targets),
-            rows,
-        };
-        Ok((report, terminal))
-    }
+    let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());
+    let target = on_device_target::<V::Head, Z, E, D>(
+        &device,
+        &batch.targets,
+        rows,
+        weights,
+        &embedding,
+        table,
+    )?;
+    let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
+    let module = &mut block.module;
+    let NetworkLoss { loss, terminal } =
+        variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
+    Error::diverged((1, step), "loss", value(&loss.total))?;
+    block.gradients = Some(loss.total.try_backward().map_err(failed())?);
+    let report = BlockReport {
+        block: 1,
+        denoising: loss.denoising,
+        cross_entropy: loss.cross_entropy,
+        gradient_norm: 0.0,
+        correct: V::Head::correct(&loss.output.as_vec(), &batch.targets),
+        rows,
+    };
+    Ok((report, terminal))
 }
 
 /// z, x and t, with as many rows each.
@@ -497,9 +338,8 @@ where
 {
     let (ops, table) = (trainer.ops, trainer.table.as_vec());
     let (variant, curve) = (&trainer.variant, &trainer.variant.curve(&trainer.state));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = x.len().div_ceil(TOGETHER);
-    (trainer.ops.map)(&trainer.blocks, jobs, threads, &|blocks, job| {
+    (trainer.ops.map)(&trainer.blocks, jobs, &|blocks, job| {
         let first = job * TOGETHER;
         let rows = &x[first..x.len().min(first + TOGETHER)];
         let device = blocks[0].device.clone();

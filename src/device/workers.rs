@@ -1,0 +1,146 @@
+//! The threads of a run.
+
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::Error;
+
+/// Threads that live as long as a run, in a pool for each unit that is worked on at a time.
+///
+/// Where there are units (blocks) enough, a pool is one thread, and what happens inside a unit happens on it. Where there
+/// are more threads than units, a unit has several, which share its large operations.
+#[derive(Debug, Default)]
+pub struct Workers {
+    pools: Vec<ThreadPool>,
+}
+
+impl Workers {
+    /// `threads` threads for `units` units.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the operating system gives no more threads.
+    pub fn new(threads: usize, units: usize) -> Result<Self, Error> {
+        let at_once = threads.min(units);
+        let pool = |i: usize| {
+            let more = usize::from(i < threads % at_once);
+            ThreadPoolBuilder::new().num_threads(threads / at_once + more).build()
+        };
+        let pools = (0..at_once).map(pool).collect::<Result<_, _>>();
+        Ok(Self { pools: pools.map_err(Error::device("starting threads"))? })
+    }
+
+    /// The threads of inference: one for each core, shared by all models; none if there are none to be had.
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: LazyLock<Workers> = LazyLock::new(|| {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            Workers::new(threads, threads).unwrap_or_default()
+        });
+        &SHARED
+    }
+
+    /// Runs `work` once in each of the first `most` pools, at the same time, and waits for all.
+    pub(super) fn run(&self, most: usize, work: &(dyn Fn() + Sync)) {
+        match self.pools.get(..most.min(self.pools.len())) {
+            Some(pools) if !pools.is_empty() => in_all(pools, work),
+            _ => work(),
+        }
+    }
+}
+
+fn in_all(pools: &[ThreadPool], work: &(dyn Fn() + Sync)) {
+    let Some((pool, rest)) = pools.split_first() else { return };
+    let done = AtomicBool::new(false);
+    pool.in_place_scope(|scope| {
+        if pool.current_num_threads() == 1 {
+            scope.spawn(|_| work());
+        } else {
+            let done = &done;
+            scope.spawn_broadcast(move |_, thread| match thread.index() {
+                0 => {
+                    let _done = OnDrop(done);
+                    work();
+                }
+                _ => help(done),
+            });
+        }
+        in_all(rest, work);
+    });
+}
+
+/// Sets the flag also where the work panics.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Takes on what the pool's first thread shares, until it is done. To wait for it asleep costs more than most of it does:
+/// a thread takes tens of microseconds to wake.
+fn help(done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        if rayon::yield_now() != Some(rayon::Yield::Executed) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn threads_are_shared_out_among_the_units() {
+        for (threads, units, expected) in [
+            (1, 5, vec![1]),
+            (2, 5, vec![1, 1]),
+            (8, 3, vec![3, 3, 2]),
+            (4, 1, vec![4]),
+            (0, 3, vec![]),
+        ] {
+            let workers = Workers::new(threads, units).unwrap();
+            let sizes: Vec<_> = workers.pools.iter().map(ThreadPool::current_num_threads).collect();
+            assert_eq!(sizes, expected);
+            let seen = Mutex::new(Vec::new());
+            workers.run(units, &|| seen.lock().unwrap().push(rayon::current_num_threads()));
+            assert_eq!(seen.lock().unwrap().len(), expected.len().max(1));
+        }
+    }
+
+    #[test]
+    fn helpers_take_on_what_is_shared() {
+        let workers = Workers::new(3, 1).unwrap();
+        let seen = Mutex::new(Vec::new());
+        workers.run(1, &|| {
+            // Three that wait for each other need three threads.
+            let barrier = std::sync::Barrier::new(3);
+            let each = || {
+                barrier.wait();
+                seen.lock().unwrap().push(rayon::current_thread_index());
+            };
+            rayon::join(each, || rayon::join(each, each));
+        });
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort();
+        assert_eq!(seen, [Some(0), Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn a_panic_comes_through_and_ends_the_helpers() {
+        let workers = Workers::new(2, 1).unwrap();
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            workers.run(1, &|| panic!("on purpose"));
+        }));
+        assert!(panic.is_err());
+        let ran = AtomicBool::new(false);
+        workers.run(1, &|| ran.store(true, Ordering::Release));
+        assert!(ran.into_inner());
+    }
+}
