@@ -62,6 +62,24 @@ fn product(Product { m, k, n }: Product, a: &[f32], b: &[f32], out: &mut [f32]) 
     }
 }
 
+/// Microseconds that one thread takes to read this many numbers once, in memory as cold as a model's weights are: the median.
+pub fn read_once(numbers: usize) -> f64 {
+    let weights = vec![1e-3f32; numbers];
+    let mut times = [0.0; 31];
+    for time in &mut times {
+        let start = Instant::now();
+        let (lanes, rest) = weights.as_chunks::<128>();
+        let mut sums = [0f32; 128];
+        for lane in lanes {
+            sums.iter_mut().zip(lane).for_each(|(sum, weight)| *sum += weight);
+        }
+        std::hint::black_box((sums, rest));
+        *time = 1e6 * start.elapsed().as_secs_f64();
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
 /// GFLOP/s of multiply-adds on registers, on each of some threads at once.
 pub fn multiply_adds(threads: usize) -> f64 {
     const ROUNDS: usize = 20_000_000;

@@ -204,6 +204,7 @@ where
         "infer_rows_per_s": rows_per_s,
         "latency_us_p50": p50,
         "latency_us_p99": p99,
+        "read_weights_us": limits::read_once(model.parameters()),
     });
     if options.json {
         println!("{result}");

@@ -53,6 +53,13 @@ where
         }
     }
 
+    fn add_row<const N: usize>(
+        a: Rows<Const<N>, E, Self>,
+        b: Rows<Const<N>, E, Self>,
+    ) -> Result<Rows<Const<N>, E, Self>, CpuError> {
+        kernel::add_row(a, b)
+    }
+
     fn squared_gradient<S: Shape>(
         parameter: &Tensor<S, E, Self>,
         gradients: &mut Gradients<E, Self>,

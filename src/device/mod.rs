@@ -96,6 +96,17 @@ pub trait Backend<E: Real>: Device<E> {
         a.try_add(b)
     }
 
+    /// a + b for a: `[batch, N]` and b: `[1, N]`.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn add_row<const N: usize>(
+        a: Rows<Const<N>, E, Self>,
+        b: Rows<Const<N>, E, Self>,
+    ) -> Result<Rows<Const<N>, E, Self>, Self::Err> {
+        plain_add_row(a, b)
+    }
+
     /// One AdamW step of one parameter tensor, in place; its gradient is zero afterwards.
     ///
     /// # Errors
@@ -133,6 +144,16 @@ pub(crate) fn plain_dense<const I: usize, const O: usize, E: Real, D: Device<E>,
     let shape = (x.shape().0, Const::<O>);
     x.try_matmul(weight.retaped::<T>().try_permute()?)?
         .try_add(bias.retaped::<T>().try_broadcast_like(&shape)?)
+}
+
+/// The sum with one row in dfdx's own operations.
+pub(crate) fn plain_add_row<const N: usize, E: Real, D: Device<E>>(
+    a: Rows<Const<N>, E, D>,
+    b: Rows<Const<N>, E, D>,
+) -> Result<Rows<Const<N>, E, D>, D::Err> {
+    let shape = *a.shape();
+    let row = b.try_sum::<(Const<N>,), Axis<0>>()?;
+    a.try_add(row.try_broadcast_like::<_, Axis<0>>(&shape)?)
 }
 
 /// The embedding of times in dfdx's own operations.

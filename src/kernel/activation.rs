@@ -6,7 +6,7 @@ use super::{
     vector::{in_pieces, vectorised},
     view::{elements, elements_mut},
 };
-use crate::device::Real;
+use crate::device::{Real, Rows};
 
 /// For a contiguous tensor: max(x, 0); back: ∂x where x > 0.
 pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
@@ -83,6 +83,22 @@ pub(crate) fn add<S: Shape, E: Real, T: Tape<E, Cpu>>(
     Ok(sum.put_tape(tape))
 }
 
+/// For contiguous tensors: the one row of b added to each of a.
+pub(crate) fn add_row<const N: usize, E: Real>(
+    mut a: Rows<Const<N>, E, Cpu>,
+    b: Rows<Const<N>, E, Cpu>,
+) -> Result<Rows<Const<N>, E, Cpu>, CpuError> {
+    match (elements_mut(&mut a), elements(&b)) {
+        (Some(to), Some(row)) if row.len() == N => vectorised(|| {
+            for to in to.as_chunks_mut::<N>().0 {
+                to.iter_mut().zip(row).for_each(|(to, from)| *to += *from);
+            }
+        }),
+        _ => return Err(CpuError::WrongNumElements),
+    }
+    Ok(a)
+}
+
 /// Back: the gradient of `sum` goes to `part` too.
 fn pass_on<S: Shape, E: Real, T: Tape<E, Cpu>>(
     tape: &mut T,
@@ -120,7 +136,7 @@ fn clamp<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> Result<(), CpuError> {
 }
 
 fn mask<E: Real>(dy: &mut [E], y: &[E]) {
-    in_pieces(dy, y, |dy, y| {
+    in_pieces(dy, y, 1, |dy, y| {
         vectorised(|| {
             for (d, y) in dy.iter_mut().zip(y) {
                 *d = if *y > E::zero() { *d } else { E::zero() };
@@ -131,7 +147,7 @@ fn mask<E: Real>(dy: &mut [E], y: &[E]) {
 
 /// to ← to + from.
 pub(super) fn add_to<E: Real>(to: &mut [E], from: &[E]) {
-    in_pieces(to, from, |to, from| {
+    in_pieces(to, from, 1, |to, from| {
         vectorised(|| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from));
     });
 }

@@ -8,10 +8,11 @@ mod product;
 mod vector;
 mod view;
 
-pub(crate) use activation::{add, relu};
+pub(crate) use activation::{add, add_row, relu};
 pub(crate) use dense::dense;
 pub(crate) use embedding::time_embedding;
 pub(crate) use optimise::{adamw, sgd, squared_gradient};
+pub(crate) use vector::in_pieces;
 pub(crate) use view::contiguous;
 
 #[cfg(test)]

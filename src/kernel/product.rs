@@ -3,6 +3,8 @@
 use dfdx::prelude::CpuError;
 use rayon::prelude::*;
 
+use crate::device::Real;
+
 /// A matrix that lies in a slice with some strides.
 pub(super) struct Matrix<'a, E> {
     data: &'a [E],
@@ -62,7 +64,7 @@ impl<E> Copy for Matrix<'_, E> {}
 ///
 /// # Errors
 /// `WrongNumElements` if the sizes do not agree.
-pub(super) fn add_product<E: Send + Sync + 'static + num_traits::One>(
+pub(super) fn add_product<E: Real>(
     out: &mut [E],
     a: Matrix<'_, E>,
     b: Matrix<'_, E>,
@@ -75,12 +77,13 @@ pub(super) fn add_product<E: Send + Sync + 'static + num_traits::One>(
         return Ok(());
     }
     let out = Out { data: out.as_mut_ptr(), stride: n };
-    // A B that is not row-major is rearranged first, each thread its own columns; all else goes by rows.
-    let by_columns = b.column_stride != 1;
-    let (length, other) = if by_columns { (n, m) } else { (m, n) };
-    let each = length.div_ceil(pieces(length, other, k));
+    // Each thread reads all of A, or all of B: the smaller one.
+    let (rows, columns) = (pieces(m, n, k), pieces(n, m, k));
+    let by_columns = columns > 1 && (n > m || rows == 1);
+    let (length, pieces) = if by_columns { (n, columns) } else { (m, rows) };
     let piece = |i: usize| {
-        let (first, count) = (i * each, each.min(length - i * each));
+        let first = i * length / pieces;
+        let count = (i + 1) * length / pieces - first;
         // SAFETY: the sizes were checked; each piece has rows or columns of its own.
         if by_columns {
             unsafe { on_one_thread(out.at(0, first), a, b.some_columns(first, count)) }
@@ -88,9 +91,9 @@ pub(super) fn add_product<E: Send + Sync + 'static + num_traits::One>(
             unsafe { on_one_thread(out.at(first, 0), a.some_rows(first, count), b) }
         }
     };
-    match length.div_ceil(each) {
+    match pieces {
         1 => piece(0),
-        pieces => (0..pieces).into_par_iter().with_max_len(1).for_each(piece),
+        _ => (0..pieces).into_par_iter().with_max_len(1).for_each(piece),
     }
     Ok(())
 }
@@ -101,12 +104,10 @@ fn pieces(length: usize, other: usize, k: usize) -> usize {
     const LEAST: usize = 1 << 19;
     /// Fewer rows or columns do not fill the registers.
     const LEAST_LENGTH: usize = 32;
-    /// `gemm` has another order of summation for products of no more rows and columns than these.
+    /// `gemm` has another order of summation for products of no more rows and no more columns than these.
     const SMALL: usize = 64;
-    if other <= SMALL {
-        return 1;
-    }
-    let most = (length * other * k / LEAST).min(length / LEAST_LENGTH);
+    let least_length = if other <= SMALL { SMALL + 1 } else { LEAST_LENGTH };
+    let most = (length * other * k / LEAST).min(length / least_length);
     // Without a look at the pool where it is not needed: that would start one.
     if most < 2 { 1 } else { most.min(rayon::current_num_threads()) }
 }
@@ -130,11 +131,7 @@ impl<E> Out<E> {
 /// # Safety
 /// A and B lie in their slices; `out` has room for `a.rows` rows of `b.columns` numbers, `out.stride` apart, which nobody
 /// else touches.
-unsafe fn on_one_thread<E: 'static + num_traits::One>(
-    out: Out<E>,
-    a: Matrix<'_, E>,
-    b: Matrix<'_, E>,
-) {
+unsafe fn on_one_thread<E: Real>(out: Out<E>, a: Matrix<'_, E>, b: Matrix<'_, E>) {
     // SAFETY: as the caller promises.
     unsafe {
         gemm::gemm(

@@ -303,6 +303,33 @@ fn the_gradient_is_zero_after_a_step() {
 }
 
 #[test]
+fn means_without_a_gradient_end_at_zero() {
+    let dev = Cpu::default();
+    let mut w: Tensor<Rank1<2>, f32, Cpu> = dev.ones();
+    let (mut m, mut v) = (dev.zeros_like(&(2,)), dev.zeros_like(&(2,)));
+    let mut gradients = w.leaky_trace().square().sum().backward();
+    for step in 1..=1200 {
+        // The other weight keeps its gradient, so that the tensor takes part.
+        gradients.get_or_alloc_mut(&w).unwrap()[1] = 1.0;
+        Cpu::adamw(&mut w, &mut gradients, &mut m, &mut v, &AdamW::default().step(step)).unwrap();
+        assert!(m.as_vec().iter().chain(&v.as_vec()).all(|mean| !mean.is_subnormal()));
+    }
+    assert_eq!(m.as_vec()[0], 0.0);
+    assert!(v.as_vec()[0] > 0.0);
+}
+
+#[test]
+fn one_row_is_added_to_all_as_the_plain_one_does() {
+    let dev = Cpu::seed_from_u64(3);
+    let a: Tensor<(usize, Const<5>), f64, _> = dev.sample_normal_like(&(4, Const));
+    let b: Tensor<(usize, Const<5>), f64, _> = dev.sample_normal_like(&(1, Const));
+    let fast = Cpu::add_row(a.clone(), b.clone()).unwrap();
+    let plain = crate::device::plain_add_row(a.clone(), b).unwrap();
+    assert_eq!(fast.as_vec(), plain.as_vec());
+    assert!(Cpu::add_row(a.clone(), a).is_err());
+}
+
+#[test]
 fn times_are_embedded_as_the_plain_one_does() {
     let dev = Cpu::default();
     let times = vec![0.0, 0.25, 0.25, 0.25, 1.0, 0.9];

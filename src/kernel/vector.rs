@@ -32,13 +32,14 @@ pub(super) fn piece(length: usize) -> usize {
     length.div_ceil(pieces).max(1)
 }
 
-/// Runs `work` on pieces of some numbers and of as many others, side by side.
-pub(super) fn in_pieces<A: Send, B: Sync>(
+/// Runs `work` on pieces of some rows and of as many others, side by side; `width` is how many numbers a row has.
+pub(crate) fn in_pieces<A: Send, B: Sync>(
     to: &mut [A],
     from: &[B],
+    width: usize,
     work: impl Fn(&mut [A], &[B]) + Sync,
 ) {
-    let each = piece(to.len());
+    let each = piece(to.len() * width).div_ceil(width.max(1));
     if each >= to.len() {
         return work(to, from);
     }

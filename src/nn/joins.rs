@@ -20,6 +20,12 @@ pub trait Joins<Other: Signal<E, D>, Layer, E: Real = f32, D: Backend<E> = AutoD
     /// The device's own, for lack of memory.
     fn add_plain(other: Other::Plain, this: Self::Plain) -> Result<Other::Plain, D::Err>;
 
+    /// The sum in inference where this may have one row for all of the other's.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn add_shared(other: Other::Plain, this: Self::Plain) -> Result<Other::Plain, D::Err>;
+
     /// The sum in training; the tapes are merged.
     ///
     /// # Errors
@@ -33,6 +39,17 @@ impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D>
         this: Rows<Const<N>, E, D>,
     ) -> Result<Rows<Const<N>, E, D>, D::Err> {
         D::sum(other, this)
+    }
+
+    fn add_shared(
+        other: Rows<Const<N>, E, D>,
+        this: Rows<Const<N>, E, D>,
+    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
+        if this.shape().0 == other.shape().0 {
+            D::sum(other, this)
+        } else {
+            D::add_row(other, this)
+        }
     }
 
     fn add_traced(

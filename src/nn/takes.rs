@@ -74,7 +74,7 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         Ok(None)
     }
 
-    /// The output in inference, with the part that depends on x alone already done.
+    /// The output in inference, with the part that depends on x alone already done; the times may be one for all rows.
     ///
     /// # Errors
     /// The device's own, for lack of memory.

@@ -88,7 +88,7 @@ where
         let x = encoded.get().map_or_else(|| FX::infer(&built.x, x), Ok)?;
         let (z, t) = (FZ::infer(&built.z, z)?, FT::infer(&built.t, t)?);
         let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
-        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_plain(h, t)
+        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_shared(h, t)
     }
 
     fn train(

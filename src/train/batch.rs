@@ -3,6 +3,7 @@
 use crate::{
     data::{Dataset, Targets, select_rows},
     device::{Backend, Real},
+    kernel,
     noprop::TargetsOf,
     variant::Variant,
 };
@@ -47,30 +48,36 @@ impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend
 
 /// The rows of a step, gathered by whoever learns from them.
 #[doc(hidden)]
-pub struct Chosen<'a, T, E> {
-    pub(super) inputs: Inputs<'a, E>,
+pub struct Chosen<'a, const X: usize, T, E> {
+    pub(super) inputs: Inputs<'a, X, E>,
     pub(crate) targets: T,
     /// The weight of each row in the loss; `None` for 1 throughout.
     pub(crate) weights: Option<Vec<E>>,
 }
 
-pub(super) enum Inputs<'a, E> {
+pub(super) enum Inputs<'a, const X: usize, E> {
     /// Some rows of all.
-    Rows(&'a [E], &'a [usize]),
+    Rows(&'a [[E; X]], &'a [usize]),
     /// What a hook has left.
     Changed(Vec<E>),
 }
 
-impl<T: Targets, E: Real> Chosen<'_, T, E> {
+impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
     /// How many rows there are.
     pub(crate) fn rows(&self) -> usize {
         self.targets.len()
     }
 
     /// The inputs, row-major, `[rows, X]`.
-    pub(crate) fn inputs<const X: usize>(&self) -> Vec<E> {
+    pub(crate) fn inputs(&self) -> Vec<E> {
         match &self.inputs {
-            Inputs::Rows(all, rows) => select_rows::<X, E>(all, rows),
+            Inputs::Rows(all, rows) => {
+                let mut inputs = vec![E::zero(); rows.len() * X];
+                kernel::in_pieces(inputs.as_chunks_mut::<X>().0, rows, X, |to, rows| {
+                    to.iter_mut().zip(rows).for_each(|(to, &row)| *to = all[row]);
+                });
+                inputs
+            }
             Inputs::Changed(inputs) => inputs.clone(),
         }
     }

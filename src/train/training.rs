@@ -298,7 +298,7 @@ where
         data: &'b Rows<V, Z, X, E, D>,
         rows: &'b [usize],
         step: u64,
-    ) -> Chosen<'b, TargetsOf<V, Z, X, E, D>, E> {
+    ) -> Chosen<'b, X, TargetsOf<V, Z, X, E, D>, E> {
         let targets = data.targets().select(rows);
         let weights = self.fit.class_weights.as_deref();
         let weights = weights.map(|weights| V::Head::row_weights(&targets, weights));
@@ -308,7 +308,7 @@ where
                 hook(&mut batch, &mut stream(self.fit.seed, Purpose::Batch, 0, step));
                 Inputs::Changed(batch.into_inputs())
             }
-            None => Inputs::Rows(data.inputs(), rows),
+            None => Inputs::Rows(data.samples(), rows),
         };
         Chosen { inputs, targets, weights }
     }

@@ -236,7 +236,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
 
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
+        batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         network::train(trainer, batches, span)

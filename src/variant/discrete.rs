@@ -154,7 +154,7 @@ where
 
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
+        batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         let mut reports = Vec::with_capacity(batches.len());
@@ -263,7 +263,7 @@ fn block_step<H, B, const Z: usize, const X: usize, E, D>(
     (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
     train: Train<B, <Pair<Z, X> as Signal<E, D>>::Traced, H::Out, E, D>,
     (t, block): (usize, &mut Block<B, E, D>),
-    batch: &Chosen<'_, H::Targets, E>,
+    batch: &Chosen<'_, X, H::Targets, E>,
     embedding: &[E],
     (seed, step): (u64, u64),
 ) -> Result<(BlockReport, Vec<E>), Error>
@@ -282,7 +282,7 @@ where
         on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
     let noise = normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
-    let x = on_device(&device, batch.inputs::<X>(), (rows, Const::<X>))?;
+    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
 
     let mut gradients = match block.gradients.take() {
         Some(gradients) => gradients,
@@ -320,7 +320,7 @@ where
 /// The terms without a block, and the embedding's step if it is learned: `gradient` is the blocks' part.
 fn terminal_step<M, H, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
-    batch: &Chosen<'_, H::Targets, E>,
+    batch: &Chosen<'_, X, H::Targets, E>,
     gradient: Vec<E>,
     seed: u64,
     stepping: &Stepping,

@@ -334,7 +334,7 @@ where
 
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
+        batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
         network::train(trainer, batches, span)

@@ -63,7 +63,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     #[doc(hidden)]
     fn train<M: BuildOnDevice<D, E>>(
         trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Chosen<'_, TargetsOf<Self, Z, X, E, D>, E>],
+        batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error>;
 

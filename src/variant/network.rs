@@ -157,7 +157,7 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
 /// Steps of the one network, one batch after the other.
 pub(super) fn train<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
-    batches: &[Chosen<'_, TargetsOf<V, Z, X, E, D>, E>],
+    batches: &[Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>],
     span: &Span<'_>,
 ) -> Result<Vec<StepReport>, Error>
 where
@@ -172,7 +172,7 @@ where
 /// One step, with all that is trained beside the network.
 fn step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
-    batch: &Chosen<'_, TargetsOf<V, Z, X, E, D>, E>,
+    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     span: &Span<'_>,
     k: usize,
 ) -> Result<StepReport, Error>
@@ -206,7 +206,7 @@ fn backward<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, state, table): (&V, &V::State, &Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>),
     train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
     block: &mut Block<B, E, D>,
-    batch: &Chosen<'_, TargetsOf<V, Z, X, E, D>, E>,
+    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
 ) -> Result<(BlockReport, [f64; 2]), Error>
 where
@@ -222,7 +222,7 @@ where
     let (noise, end_noise) = (normal()?, normal()?);
     let times = host_times.iter().map(|&t| E::of(t)).collect();
     let times = on_device(&device, times, (rows,))?;
-    let x = on_device(&device, batch.inputs::<X>(), (rows, Const::<X>))?;
+    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
 
     let mut gradients = match block.gradients.take() {
         Some(gradients) => gradients,
@@ -445,7 +445,8 @@ where
         t: f64,
         z: &Rows<Const<Z>, E, D>,
     ) -> Result<Rows<Out<V, Z, X, E, D>, E, D>, Error> {
-        let rows = z.shape().0;
+        // With x encoded, one time stands for all rows.
+        let rows = if self.encoded.is_some() { 1 } else { z.shape().0 };
         let times = on_device(z.device(), vec![E::of(t); rows], (rows,))?;
         let input = (z.clone(), self.x.clone(), times);
         let output = match &self.encoded {

@@ -1,0 +1,101 @@
+//! The parts of a step, one by one: `cargo bench`.
+//!
+//! A dense layer there and back, a step of AdamW, and a step of a solver, on one thread, as in a block of ten.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use dfdx::{
+    nn::{DeviceBuildExt, ZeroGrads},
+    prelude::*,
+};
+use dfdx_noprop::{
+    nn::Dense,
+    optim::{AdamW, Optimizer, OptimizerState},
+    solver::{Method, Save, Solver, Steps},
+};
+
+fn dense(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("dense 784 to 256, forward and back");
+    for rows in [1, 128, 1024] {
+        group.throughput(Throughput::Elements(rows));
+        let rows = rows as usize;
+        let dev = Cpu::seed_from_u64(0);
+        let x: Tensor<(usize, Const<784>), f32, _> = dev.sample_normal_like(&(rows, Const));
+        let ours = dev.build_module::<Dense<784, 256>, f32>();
+        let theirs = dev.build_module::<Linear<784, 256>, f32>();
+        group.bench_function(BenchmarkId::new("this crate", rows), |bencher| {
+            let mut gradients = Some(ours.alloc_grads());
+            bencher.iter(|| {
+                let traced =
+                    x.clone().traced(gradients.take().unwrap_or_else(|| ours.alloc_grads()));
+                gradients = Some(ours.forward(traced).sum().backward());
+            });
+        });
+        group.bench_function(BenchmarkId::new("dfdx", rows), |bencher| {
+            let mut gradients = Some(theirs.alloc_grads());
+            bencher.iter(|| {
+                let traced =
+                    x.clone().traced(gradients.take().unwrap_or_else(|| theirs.alloc_grads()));
+                gradients = Some(theirs.forward(traced).sum().backward());
+            });
+        });
+    }
+    group.finish();
+}
+
+fn adamw(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("AdamW, 784 × 256 weights");
+    group.throughput(Throughput::Elements(784 * 256));
+    let dev = Cpu::seed_from_u64(0);
+    let config = AdamW::default();
+    let mut module = dev.build_module::<Dense<784, 256>, f32>();
+    let x: Tensor<(usize, Const<784>), f32, _> = dev.sample_normal_like(&(8, Const));
+    group.bench_function("this crate", |bencher| {
+        let (mut state, stepping) = (OptimizerState::default(), Optimizer::from(config).into());
+        let mut gradients = module.forward(x.leaky_trace()).sum().backward();
+        bencher.iter(|| {
+            // The gradients are spent by a step, so this fills them again, which counts too.
+            if let Ok(gradient) = gradients.get_or_alloc_mut(&module.weight) {
+                gradient.fill(1e-3);
+            }
+            state.update(&stepping, &mut module, &mut gradients)
+        });
+    });
+    let mut linear = dev.build_module::<Linear<784, 256>, f32>();
+    let gradients = linear.forward(x.leaky_trace()).sum().backward();
+    group.bench_function("dfdx", |bencher| {
+        use dfdx::optim::{Adam, AdamConfig, Optimizer as _, WeightDecay};
+        let weight_decay = Some(WeightDecay::Decoupled(config.weight_decay));
+        let mut adam = Adam::new(&linear, AdamConfig { weight_decay, ..AdamConfig::default() });
+        bencher.iter(|| adam.update(&mut linear, &gradients));
+    });
+    group.finish();
+}
+
+fn solver(criterion: &mut Criterion) {
+    let dev = Cpu::seed_from_u64(0);
+    let z: Tensor<(usize, Const<10>), f32, _> = dev.sample_normal_like(&(256, Const));
+    let mut group = criterion.benchmark_group("a solver's step on z: [256, 10], dz/dt = −z");
+    for method in [Method::Euler, Method::Heun, Method::DormandPrince] {
+        let solver = Solver { method, steps: Steps::Fixed(1), save: Save::End };
+        group.bench_function(format!("{method:?}"), |bencher| {
+            bencher.iter(|| {
+                let drift = |_, z: &Tensor<(usize, Const<10>), f32, Cpu>| Ok(z.clone().negate());
+                solver.integrate(drift, z.clone(), 0.0, 1.0)
+            });
+        });
+    }
+    group.finish();
+}
+
+/// As a block is trained: what is shared among threads stays on one.
+fn parts(criterion: &mut Criterion) {
+    if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(1).build_global() {
+        eprintln!("several threads: {error}");
+    }
+    dense(criterion);
+    adamw(criterion);
+    solver(criterion);
+}
+
+criterion_group!(all, parts);
+criterion_main!(all);
