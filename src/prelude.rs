@@ -22,6 +22,7 @@ pub use crate::{
     nn::{
         Condition, ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm, Custom, Dense,
         Pair, TimeEmbedding, Timed, TimedCondition, Width,
+        image::{AvgPool2d, BatchNorm, Conv2d, Flatten, Image, MaxPool2d, Planes},
     },
     optim::{AdamW, Decay, LearningRate, Optimizer, Sgd},
     schedule::{GammaSchedule, MonotoneNetwork, Path, Schedule},

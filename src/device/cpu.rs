@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use super::{Backend, Real, Rows, plain_dense};
+use super::{Backend, Real, Rows, Window, plain_dense};
 use crate::{
     kernel,
     optim::{AdamWStep, SgdStep},
@@ -51,6 +51,56 @@ where
         } else {
             a.try_add(b)
         }
+    }
+
+    fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        filter: (&Tensor<F, E, Self>, &Tensor<B, E, Self>),
+        window: Window,
+        shape: Y,
+        input_gradient: bool,
+    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
+        kernel::convolution(x, filter, window, shape, input_gradient)
+    }
+
+    fn max_pool<X: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
+        kernel::max_pool(x, window, shape)
+    }
+
+    fn average_pool<X: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
+        kernel::average_pool(x, window, shape)
+    }
+
+    fn batch_norm<S: Shape, C: Shape, T: Tape<E, Self>>(
+        x: Tensor<S, E, Self, T>,
+        affine: (&Tensor<C, E, Self>, &Tensor<C, E, Self>),
+        epsilon: f64,
+    ) -> Result<(Tensor<S, E, Self, T>, [Tensor<C, E, Self>; 2]), CpuError> {
+        kernel::batch_norm(x, affine, epsilon)
+    }
+
+    fn scale_and_shift<S: Shape, C: Shape>(
+        x: Tensor<S, E, Self>,
+        factor: &Tensor<C, E, Self>,
+        shift: &Tensor<C, E, Self>,
+    ) -> Result<Tensor<S, E, Self>, CpuError> {
+        kernel::scale_and_shift(&x, factor, shift)
+    }
+
+    fn channels_last<X: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        channels: usize,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
+        kernel::channels_last(x, channels, shape)
     }
 
     fn add_row<const N: usize>(

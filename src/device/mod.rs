@@ -4,12 +4,21 @@ mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod execute;
+mod images;
 mod real;
+mod window;
 mod workers;
 
 pub use execute::Execute;
 pub use real::Real;
+pub use window::Window;
 pub use workers::Workers;
+
+#[cfg(test)]
+pub(crate) use images::{
+    plain_average_pool, plain_batch_norm, plain_channels_last, plain_convolution, plain_max_pool,
+    plain_scale_and_shift,
+};
 
 use dfdx::prelude::*;
 
@@ -105,6 +114,83 @@ pub trait Backend<E: Real>: Device<E> {
         b: Rows<Const<N>, E, Self>,
     ) -> Result<Rows<Const<N>, E, Self>, Self::Err> {
         plain_add_row(a, b)
+    }
+
+    /// The convolution of x: `[batch, H, W, C]` with filters `[O, K, K, C]` and a bias `[O]`, `[batch, OH, OW, O]`:
+    /// y_ijo = b_o + Σ_{k l c} f_oklc x_{i S + k − P, j S + l − P, c}, where x is 0 outside of the image.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory, or for sizes that do not agree.
+    fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        filter: (&Tensor<F, E, Self>, &Tensor<B, E, Self>),
+        window: Window,
+        shape: Y,
+        input_gradient: bool,
+    ) -> Result<Tensor<Y, E, Self, T>, Self::Err> {
+        let _ = input_gradient;
+        images::plain_convolution(x, filter, window, shape)
+    }
+
+    /// The largest number of each window, channel by channel; padding counts for nothing.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn max_pool<X: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, Self, T>, Self::Err> {
+        images::plain_max_pool(x, window, shape)
+    }
+
+    /// The mean of each window, channel by channel; padding counts as zeros.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn average_pool<X: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, Self, T>, Self::Err> {
+        images::plain_average_pool(x, window, shape)
+    }
+
+    /// γ (x − μ) / √(σ² + ε) + β over all axes but the last, with μ and the biased σ² of x itself, which come with it.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[allow(clippy::type_complexity)]
+    fn batch_norm<S: Shape, C: Shape, T: Tape<E, Self>>(
+        x: Tensor<S, E, Self, T>,
+        affine: (&Tensor<C, E, Self>, &Tensor<C, E, Self>),
+        epsilon: f64,
+    ) -> Result<(Tensor<S, E, Self, T>, [Tensor<C, E, Self>; 2]), Self::Err> {
+        images::plain_batch_norm(x, affine, epsilon)
+    }
+
+    /// x γ + β for each channel, the last axis.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn scale_and_shift<S: Shape, C: Shape>(
+        x: Tensor<S, E, Self>,
+        factor: &Tensor<C, E, Self>,
+        shift: &Tensor<C, E, Self>,
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        images::plain_scale_and_shift(x, factor, shift)
+    }
+
+    /// `[batch, C × pixels]`, a plane for each channel, to `[batch, …, C]`.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn channels_last<X: Shape, Y: Shape, T: Tape<E, Self>>(
+        x: Tensor<X, E, Self, T>,
+        channels: usize,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, Self, T>, Self::Err> {
+        images::plain_channels_last(x, channels, shape)
     }
 
     /// One AdamW step of one parameter tensor, in place; its gradient is zero afterwards.

@@ -3,6 +3,7 @@
 mod activation;
 mod dense;
 mod embedding;
+mod image;
 mod optimise;
 mod product;
 mod vector;
@@ -11,6 +12,9 @@ mod view;
 pub(crate) use activation::{add, add_row, relu};
 pub(crate) use dense::dense;
 pub(crate) use embedding::time_embedding;
+pub(crate) use image::{
+    average_pool, batch_norm, channels_last, convolution, max_pool, scale_and_shift,
+};
 pub(crate) use optimise::{adamw, sgd, squared_gradient};
 pub(crate) use vector::in_pieces;
 pub(crate) use view::contiguous;

@@ -4,6 +4,7 @@ mod condition;
 mod custom;
 mod dense;
 mod foreign;
+pub mod image;
 mod joins;
 mod resnet;
 mod sequence;

@@ -40,7 +40,7 @@ pub trait Kind: 'static {
     /// Whether anything asks for the gradient with respect to this signal.
     const GRADIENT: bool;
     /// What it carries in training.
-    type Tape<E: Real, D: Backend<E>>;
+    type Tape<E: Real, D: Backend<E>>: dfdx::prelude::Tape<E, D>;
 
     /// The tape for the layer's own parameters: the one that arrives, or a new one.
     fn tape<E: Real, D: Backend<E>>(tape: Self::Tape<E, D>) -> OwnedTape<E, D>;

@@ -1,0 +1,36 @@
+//! From planes of one channel each to pixels of all channels.
+
+use dfdx::prelude::*;
+
+use super::read;
+use crate::device::Real;
+
+/// `[batch, C, pixels]` to `[batch, pixels, C]`; back: the other way round.
+pub(crate) fn channels_last<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
+    x: Tensor<X, E, Cpu, T>,
+    channels: usize,
+    shape: Y,
+) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
+    let (x, mut tape) = x.split_tape();
+    let images = x.shape().concrete().into_iter().next().unwrap_or(1).max(1);
+    let (each, c) = (x.shape().num_elements() / images, channels.max(1));
+    let pixels = each / c;
+    let mut y = Vec::with_capacity(images * each);
+    for image in read(&x)?.chunks_exact(each.max(1)) {
+        y.extend((0..each).map(|i| image[i % c * pixels + i / c]));
+    }
+    let y = x.device().try_tensor_from_vec(y, shape)?;
+    if T::OWNS_TAPE {
+        let (x, y) = (x.ghost(), y.ghost());
+        tape.add_backward_op(move |gradients| {
+            let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&y)?);
+            let dx = gradients.get_or_alloc_mut(&x)?;
+            for (dx, dy) in dx.chunks_exact_mut(each.max(1)).zip(dy.chunks_exact(each.max(1))) {
+                dy.iter().enumerate().for_each(|(i, dy)| dx[i % c * pixels + i / c] += *dy);
+            }
+            **gradients.get_or_alloc_mut(&y)? = dy;
+            Ok(())
+        });
+    }
+    Ok(y.put_tape(tape))
+}

@@ -1,0 +1,170 @@
+//! The convolution as blocked matrix products: the windows of some pixels at a time lie in a buffer, never those of a batch.
+
+use std::cell::Cell;
+
+use dfdx::prelude::*;
+
+use super::read;
+use crate::{
+    device::{Real, Window},
+    kernel::{
+        product::{Matrix, add_product},
+        vector::{in_pieces, vectorised},
+    },
+};
+
+/// For contiguous tensors, x: `[batch, H, W, C]`, filter: `[O, K, K, C]`, bias: `[O]`: y of shape `[batch, OH, OW, O]`.
+pub(crate) fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
+    x: Tensor<X, E, Cpu, T>,
+    (filter, bias): (&Tensor<F, E, Cpu>, &Tensor<B, E, Cpu>),
+    window: Window,
+    shape: Y,
+    input_gradient: bool,
+) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
+    let (x, mut tape) = x.split_tape();
+    let y = forward(window, read(&x)?, read(filter)?, read(bias)?)?;
+    let y = x.device().try_tensor_from_vec(y, shape)?;
+    if T::OWNS_TAPE {
+        let (filter, bias, y) = (filter.clone(), bias.ghost(), y.ghost());
+        tape.add_backward_op(move |gradients| {
+            // Taken out so that the others can be borrowed, and put back after.
+            let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&y)?);
+            let mut df = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&filter)?);
+            let dx = match input_gradient {
+                true => Some(&mut **gradients.get_or_alloc_mut(&x)?),
+                false => None,
+            };
+            backward(window, (read(&x)?, read(&filter)?, &dy), (&mut df, dx))?;
+            **gradients.get_or_alloc_mut(&filter)? = df;
+            let db = gradients.get_or_alloc_mut(&bias)?;
+            vectorised(|| {
+                for row in dy.chunks_exact(db.len().max(1)) {
+                    db.iter_mut().zip(row).for_each(|(sum, dy)| *sum += *dy);
+                }
+            });
+            **gradients.get_or_alloc_mut(&y)? = dy;
+            Ok(())
+        });
+    }
+    Ok(y.put_tape(tape))
+}
+
+fn forward<E: Real>(window: Window, x: &[E], filter: &[E], bias: &[E]) -> Result<Vec<E>, CpuError> {
+    let (filters, patch) = (bias.len(), window.patch());
+    let rows = rows(window, x, filter, filters)?;
+    let mut y = Vec::with_capacity(rows * filters);
+    (0..rows).for_each(|_| y.extend_from_slice(bias));
+    // By columns, so that no block has to rearrange it again.
+    let by_patch = transposed(filter, filters, patch);
+    with_buffer(|patches: &mut Vec<E>| {
+        let each = block(patch);
+        for (i, y) in y.chunks_mut(each * filters.max(1)).enumerate() {
+            let count = y.len() / filters;
+            gather(window, x, i * each, count, patches);
+            add_product(
+                y,
+                Matrix::new(patches, count, patch),
+                Matrix::new(&by_patch, patch, filters),
+            )?;
+        }
+        Ok(())
+    })?;
+    Ok(y)
+}
+
+fn backward<E: Real>(
+    window: Window,
+    (x, filter, dy): (&[E], &[E], &[E]),
+    (df, mut dx): (&mut [E], Option<&mut Vec<E>>),
+) -> Result<(), CpuError> {
+    let patch = window.patch();
+    let filters = filter.len() / patch.max(1);
+    rows(window, x, filter, filters)?;
+    with_buffer(|patches: &mut Vec<E>| {
+        let each = block(patch);
+        for (i, dy) in dy.chunks(each * filters.max(1)).enumerate() {
+            let count = dy.len() / filters;
+            let dy = Matrix::new(dy, count, filters);
+            gather(window, x, i * each, count, patches);
+            add_product(df, dy.transposed(), Matrix::new(patches, count, patch))?;
+            if let Some(dx) = &mut dx {
+                patches.fill(E::zero());
+                add_product(patches, dy, Matrix::new(filter, filters, patch))?;
+                scatter(window, patches, i * each, dx);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// How many windows there are in the batch, if all sizes agree.
+fn rows<E>(window: Window, x: &[E], filter: &[E], filters: usize) -> Result<usize, CpuError> {
+    if !x.len().is_multiple_of(window.image().max(1)) || filter.len() != filters * window.patch() {
+        return Err(CpuError::WrongNumElements);
+    }
+    Ok(x.len() / window.image().max(1) * window.windows())
+}
+
+/// How many windows lie in the buffer at a time: so many that it fits the processor's second cache, with room for the rest.
+fn block(patch: usize) -> usize {
+    const NUMBERS: usize = 1 << 17;
+    (NUMBERS / patch.max(1)).clamp(64, 2048)
+}
+
+/// The windows from `first` on, a row each.
+fn gather<E: Real>(window: Window, x: &[E], first: usize, count: usize, patches: &mut Vec<E>) {
+    let patch = window.patch();
+    patches.clear();
+    patches.resize(count * patch, E::zero());
+    let numbers: Vec<usize> = (first..first + count).collect();
+    let side = window.kernel * window.channels;
+    let mut rows: Vec<&mut [E]> = patches.chunks_exact_mut(patch.max(1)).collect();
+    in_pieces(&mut rows, &numbers, patch, |rows, numbers| {
+        for (to, number) in rows.iter_mut().zip(numbers) {
+            let image = &x[number / window.windows() * window.image()..];
+            let lines = to.chunks_exact_mut(side).zip(window.rows(number % window.windows()));
+            for (to, line) in lines {
+                if let Some((start, columns)) = line {
+                    let (c, from) = (window.channels, start * window.channels);
+                    let to = &mut to[columns.start * c..columns.end * c];
+                    to.copy_from_slice(&image[from..from + to.len()]);
+                }
+            }
+        }
+    });
+}
+
+/// Adds gradients of windows to those of the pixels.
+fn scatter<E: Real>(window: Window, patches: &[E], first: usize, dx: &mut [E]) {
+    let (side, c) = (window.kernel * window.channels, window.channels);
+    vectorised(|| {
+        for (from, number) in patches.chunks_exact(window.patch().max(1)).zip(first..) {
+            let image = &mut dx[number / window.windows() * window.image()..];
+            let lines = from.chunks_exact(side).zip(window.rows(number % window.windows()));
+            for (from, line) in lines {
+                if let Some((start, columns)) = line {
+                    let from = &from[columns.start * c..columns.end * c];
+                    let to = &mut image[start * c..][..from.len()];
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+                }
+            }
+        }
+    });
+}
+
+fn transposed<E: Real>(matrix: &[E], rows: usize, columns: usize) -> Vec<E> {
+    let column = |j: usize| (0..rows).map(move |i| matrix[i * columns + j]);
+    (0..columns).flat_map(column).collect()
+}
+
+/// A buffer that lives as long as the thread.
+fn with_buffer<E: Real, R>(work: impl FnOnce(&mut Vec<E>) -> R) -> R {
+    thread_local! {
+        static BUFFER: Cell<Option<Box<dyn std::any::Any>>> = const { Cell::new(None) };
+    }
+    let kept = BUFFER.take().and_then(|buffer| buffer.downcast::<Vec<E>>().ok());
+    let mut buffer = kept.unwrap_or_default();
+    let result = work(&mut buffer);
+    BUFFER.set(Some(buffer));
+    result
+}

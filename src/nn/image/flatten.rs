@@ -1,0 +1,58 @@
+//! From images to rows of numbers.
+
+use dfdx::{nn::ZeroSizedModule, prelude::*};
+
+use super::{Image, Images, size::check_numbers};
+use crate::{
+    device::{Backend, Real, Rows},
+    nn::{Kind, Signal, Takes, Width},
+};
+
+/// An image as a row of `N` = C H W numbers, pixel by pixel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flatten<const N: usize>;
+
+impl<const N: usize> ZeroSizedModule for Flatten<N> {}
+impl<const N: usize> NonMutableModule for Flatten<N> {}
+
+impl<const N: usize, const C: usize, const H: usize, const W: usize, E, D, T>
+    Module<Images<C, H, W, E, D, T>> for Flatten<N>
+where
+    E: Real,
+    D: Backend<E>,
+    T: Tape<E, D>,
+{
+    type Output = Rows<Const<N>, E, D, T>;
+    type Error = D::Err;
+
+    fn try_forward(&self, x: Images<C, H, W, E, D, T>) -> Result<Self::Output, D::Err> {
+        const { check_numbers("Flatten", [C, H, W], N) };
+        let shape = (x.shape().0, Const);
+        x.try_reshape_like(&shape)
+    }
+}
+
+impl<const N: usize, const C: usize, const H: usize, const W: usize, K, E, D>
+    Takes<Image<C, H, W, K>, E, D> for Flatten<N>
+where
+    K: Kind,
+    E: Real,
+    D: Backend<E>,
+{
+    type Out = Width<N, K>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn infer(
+        built: &Self::Built,
+        input: Images<C, H, W, E, D>,
+    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
+        built.try_forward(input)
+    }
+
+    fn train(
+        built: &mut Self::Built,
+        input: Images<C, H, W, E, D, K::Tape<E, D>>,
+    ) -> Result<Rows<Const<N>, E, D, K::Tape<E, D>>, D::Err> {
+        built.try_forward(input)
+    }
+}

@@ -1,0 +1,25 @@
+//! Layers on images: convolution, pooling, batch normalisation, and the ways from rows of numbers to images and back.
+//!
+//! An [`Image<C, H, W>`](Image) is a tensor `[batch, H, W, C]`: the channels of a pixel lie side by side, which is the order
+//! that convolutions are fast in. [`Planes`] makes one of x, whose rows hold one plane after the other, `[C, H, W]`, as data
+//! files do.
+//!
+//! The output size of a layer is a parameter of it, so that a model can be read; a size that does not follow from the input's
+//! does not build, and the message says which one does. It comes from `cargo build`, not from `cargo check`: the compiler
+//! computes it when it makes the program.
+
+mod any_size;
+mod batch_norm;
+mod convolution;
+mod flatten;
+mod planes;
+mod pool;
+mod signal;
+mod size;
+
+pub use batch_norm::{BatchNorm, BuiltBatchNorm};
+pub use convolution::{BuiltConv2d, Conv2d};
+pub use flatten::Flatten;
+pub use planes::Planes;
+pub use pool::{AvgPool2d, MaxPool2d};
+pub use signal::{Image, Images};

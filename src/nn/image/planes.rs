@@ -1,0 +1,76 @@
+//! From rows of numbers to images.
+
+use dfdx::{nn::ZeroSizedModule, prelude::*};
+
+use super::{Image, Images, size::check_numbers};
+use crate::{
+    device::{Backend, Real, Rows},
+    nn::{Kind, Signal, Takes, Width},
+};
+
+/// Rows as images: `C` planes of `H` × `W` pixels, one plane after the other, as image files have them.
+///
+/// Takes a [`Width<X, _>`](Width) with X = C H W and gives an [`Image<C, H, W, _>`](Image). As a dfdx module it takes
+/// `[batch, X]` and `[batch, C, H, W]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planes<const C: usize, const H: usize, const W: usize>;
+
+impl<const C: usize, const H: usize, const W: usize> ZeroSizedModule for Planes<C, H, W> {}
+impl<const C: usize, const H: usize, const W: usize> NonMutableModule for Planes<C, H, W> {}
+
+impl<const C: usize, const H: usize, const W: usize, const X: usize, E, D, T>
+    Module<Rows<Const<X>, E, D, T>> for Planes<C, H, W>
+where
+    E: Real,
+    D: Backend<E>,
+    T: Tape<E, D>,
+{
+    type Output = Images<C, H, W, E, D, T>;
+    type Error = D::Err;
+
+    fn try_forward(&self, x: Rows<Const<X>, E, D, T>) -> Result<Self::Output, D::Err> {
+        const { check_numbers("Planes", [C, H, W], X) };
+        let shape = (x.shape().0, Const, Const, Const);
+        if C == 1 { x.try_reshape_like(&shape) } else { D::channels_last(x, C, shape) }
+    }
+}
+
+impl<const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>, T: Tape<E, D>>
+    Module<Tensor<(usize, Const<C>, Const<H>, Const<W>), E, D, T>> for Planes<C, H, W>
+{
+    type Output = Images<C, H, W, E, D, T>;
+    type Error = D::Err;
+
+    fn try_forward(
+        &self,
+        x: Tensor<(usize, Const<C>, Const<H>, Const<W>), E, D, T>,
+    ) -> Result<Self::Output, D::Err> {
+        let shape = (x.shape().0, Const, Const, Const);
+        D::channels_last(x, C, shape)
+    }
+}
+
+impl<const C: usize, const H: usize, const W: usize, const X: usize, K, E, D>
+    Takes<Width<X, K>, E, D> for Planes<C, H, W>
+where
+    K: Kind,
+    E: Real,
+    D: Backend<E>,
+{
+    type Out = Image<C, H, W, K>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn infer(
+        built: &Self::Built,
+        input: Rows<Const<X>, E, D>,
+    ) -> Result<Images<C, H, W, E, D>, D::Err> {
+        built.try_forward(input)
+    }
+
+    fn train(
+        built: &mut Self::Built,
+        input: Rows<Const<X>, E, D, K::Tape<E, D>>,
+    ) -> Result<Images<C, H, W, E, D, K::Tape<E, D>>, D::Err> {
+        built.try_forward(input)
+    }
+}

@@ -1,0 +1,54 @@
+//! Images as signals.
+
+use std::marker::PhantomData;
+
+use dfdx::prelude::*;
+
+use crate::{
+    device::{Backend, Real},
+    nn::{Activation, Joins, Kind, Repeats, Signal},
+};
+
+/// A batch of images, `[batch, H, W, C]`.
+pub type Images<const C: usize, const H: usize, const W: usize, E, D, T = NoneTape> =
+    Tensor<(usize, Const<H>, Const<W>, Const<C>), E, D, T>;
+
+/// An image of `C` channels, `H` pixels high and `W` wide, for each row of the batch.
+///
+/// As with [`Width`](crate::nn::Width), `Image<C, H, W, Input>` is given and gets no gradient.
+pub struct Image<const C: usize, const H: usize, const W: usize, K = Activation>(PhantomData<K>);
+
+impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>> Signal<E, D>
+    for Image<C, H, W, K>
+{
+    type Traced = Images<C, H, W, E, D, K::Tape<E, D>>;
+    type Plain = Images<C, H, W, E, D>;
+}
+
+impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
+    Joins<Image<C, H, W>, Layer, E, D> for Image<C, H, W>
+{
+    fn add_plain(other: Self::Plain, this: Self::Plain) -> Result<Self::Plain, D::Err> {
+        D::sum(other, this)
+    }
+
+    fn add_shared(other: Self::Plain, this: Self::Plain) -> Result<Self::Plain, D::Err> {
+        D::sum(other, this)
+    }
+
+    fn add_traced(other: Self::Traced, this: Self::Traced) -> Result<Self::Traced, D::Err> {
+        D::sum(other, this)
+    }
+}
+
+impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
+    Repeats<Image<C, H, W>, Layer, E, D> for Image<C, H, W>
+{
+    fn plain(this: Self::Plain) -> Self::Plain {
+        this
+    }
+
+    fn traced(this: Self::Traced) -> Self::Traced {
+        this
+    }
+}
