@@ -17,7 +17,10 @@ use clap::{Parser, ValueEnum};
 use common::learn::Classifies;
 use dfdx_noprop::{
     head::SuitsHead,
-    nn::Denoises,
+    nn::{
+        Denoises,
+        image::{PaperNetCt, PaperNetDt, PlainTrunk28, SmallNetCt, SmallNetDt},
+    },
     prelude::*,
     train::{Observer, StepReport},
 };
@@ -35,10 +38,14 @@ enum Kind {
     Fm,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Net {
     /// The conditional ResNet: one hidden width
     Mlp,
+    /// Two convolutions, with batch norm
+    Small,
+    /// The paper's network, without batch norm and dropout
+    Paper,
 }
 
 /// Measures training steps and inference on random data shaped like MNIST
@@ -77,6 +84,11 @@ const TIME: usize = 64;
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
+    match options.model {
+        Net::Mlp => {}
+        Net::Small => return networks::<SmallNetDt<Z>, SmallNetCt<Z>>(&options),
+        Net::Paper => return networks::<PaperNetDt<Z, PlainTrunk28>, PaperNetCt<Z>>(&options),
+    }
     match options.width {
         64 => run::<64>(&options),
         128 => run::<128>(&options),
@@ -92,21 +104,33 @@ fn main() -> Result<(), Error> {
 }
 
 fn run<const H: usize>(options: &Options) -> Result<(), Error> {
-    let Net::Mlp = options.model;
+    networks::<ConditionalResNetDt<Z, X, H>, ConditionalResNetCt<Z, X, H>>(options)
+}
+
+fn networks<Untimed, InTime>(options: &Options) -> Result<(), Error>
+where
+    Untimed: Denoises<Pair<Z, X>>,
+    Untimed::Gives: SuitsHead<OneHot, Z>,
+    InTime: Denoises<Timed<Z, X>>,
+    InTime::Gives: SuitsHead<OneHot, Z> + SuitsHead<Velocity, Z>,
+    AutoDevice: Runs<DiscreteTime, Untimed, Z, X>
+        + Runs<ContinuousTime, InTime, Z, X>
+        + Runs<FlowMatching, InTime, Z, X>,
+{
     match options.variant {
         Kind::Dt => {
             let variant = DiscreteTime { blocks: options.blocks, ..DiscreteTime::default() };
-            measure::<DiscreteTime, ConditionalResNetDt<Z, X, H>>(variant, options, options.blocks)
+            measure::<DiscreteTime, Untimed>(variant, options, options.blocks)
         }
         // Inference by 40 steps of Heun's method.
         Kind::Ct => {
             let inference = Inference::Ode(heun());
             let variant = ContinuousTime { inference, ..ContinuousTime::default() };
-            measure::<ContinuousTime, ConditionalResNetCt<Z, X, H>>(variant, options, 1)
+            measure::<ContinuousTime, InTime>(variant, options, 1)
         }
         Kind::Fm => {
             let variant = FlowMatching { solver: heun(), ..FlowMatching::default() };
-            measure::<FlowMatching, ConditionalResNetFm<Z, X, H>>(variant, options, 1)
+            measure::<FlowMatching, InTime>(variant, options, 1)
         }
     }
 }
@@ -117,21 +141,51 @@ fn heun() -> Solver {
 
 /// The products of a step of one block: forward, and back to weights and (but for inputs) to activations.
 fn products(options: &Options) -> Vec<Product> {
-    let (rows, h) = (options.batch, options.width);
-    let layer = |from: usize, to: usize, back: bool| {
+    let rows = options.batch;
+    let mut all: Vec<Product> = Vec::new();
+    let mut layer = |rows: usize, from: usize, to: usize, back: bool| {
         let mut products = vec![[rows, from, to], [to, rows, from]];
         products.extend(back.then_some([rows, to, from]));
-        products.into_iter().map(|[m, k, n]| Product { m, k, n })
+        all.extend(products.into_iter().map(|[m, k, n]| Product { m, k, n }));
     };
-    let mut all: Vec<Product> = Vec::new();
-    all.extend(layer(X, h, false));
-    all.extend(layer(Z, h, false));
-    if options.variant != Kind::Dt {
-        all.extend(layer(TIME, h, false));
+    let timed = options.variant != Kind::Dt;
+    let h = match options.model {
+        Net::Mlp => options.width,
+        Net::Small => 128,
+        Net::Paper => 256,
+    };
+    match options.model {
+        Net::Mlp => {
+            layer(rows, X, h, false);
+            layer(rows, h, h, true);
+            layer(rows, h, h, true);
+            layer(rows, h, Z, true);
+        }
+        // A convolution is a product of as many rows as there are windows.
+        Net::Small => {
+            layer(784 * rows, 9, 16, false);
+            layer(196 * rows, 144, 32, true);
+            layer(rows, 1568, h, true);
+        }
+        Net::Paper => {
+            layer(784 * rows, 9, 32, false);
+            layer(196 * rows, 288, 64, true);
+            layer(196 * rows, 576, 128, true);
+            layer(rows, 6272, h, true);
+        }
     }
-    all.extend(layer(h, h, true));
-    all.extend(layer(h, h, true));
-    all.extend(layer(h, Z, true));
+    layer(rows, Z, h, false);
+    if timed {
+        layer(rows, TIME, h, false);
+    }
+    if options.model != Net::Mlp {
+        (0..3).for_each(|_| layer(rows, h, h, true));
+        layer(rows, h, h / 2, true);
+        layer(rows, h / 2, Z, true);
+    }
+    if timed && options.model == Net::Paper {
+        layer(rows, h, h, true);
+    }
     all
 }
 

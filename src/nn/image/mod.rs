@@ -12,6 +12,7 @@ mod any_size;
 mod batch_norm;
 mod convolution;
 mod flatten;
+mod paper;
 mod planes;
 mod pool;
 mod signal;
@@ -20,6 +21,10 @@ mod size;
 pub use batch_norm::{BatchNorm, BuiltBatchNorm};
 pub use convolution::{BuiltConv2d, Conv2d};
 pub use flatten::Flatten;
+pub use paper::{
+    Answers, ConvNormReLU, LatentTrunk, PaperNetCt, PaperNetDt, PaperNetFm, PaperTrunk28,
+    PaperTrunk32, PlainTrunk28, PlainTrunk32, SmallNetCt, SmallNetDt, SmallNetFm, SmallTrunk28,
+};
 pub use planes::Planes;
 pub use pool::{AvgPool2d, MaxPool2d};
 pub use signal::{Image, Images};
