@@ -5,6 +5,8 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 /// Runs a loop, vectorised for this processor.
+///
+/// Only what is inlined into it is: a long loop belongs in a function of its own, marked `inline(always)`.
 #[inline(always)]
 pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     /// A closure as what [`Arch::dispatch`] takes.

@@ -136,20 +136,23 @@ fn gather<E: Real>(window: Window, x: &[E], first: usize, count: usize, patches:
 
 /// Adds gradients of windows to those of the pixels.
 fn scatter<E: Real>(window: Window, patches: &[E], first: usize, dx: &mut [E]) {
+    vectorised(|| add_windows(window, patches, first, dx));
+}
+
+#[inline(always)]
+fn add_windows<E: Real>(window: Window, patches: &[E], first: usize, dx: &mut [E]) {
     let (side, c) = (window.kernel * window.channels, window.channels);
-    vectorised(|| {
-        for (from, number) in patches.chunks_exact(window.patch().max(1)).zip(first..) {
-            let image = &mut dx[number / window.windows() * window.image()..];
-            let lines = from.chunks_exact(side).zip(window.rows(number % window.windows()));
-            for (from, line) in lines {
-                if let Some((start, columns)) = line {
-                    let from = &from[columns.start * c..columns.end * c];
-                    let to = &mut image[start * c..][..from.len()];
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
-                }
+    for (from, number) in patches.chunks_exact(window.patch().max(1)).zip(first..) {
+        let image = &mut dx[number / window.windows() * window.image()..];
+        let lines = from.chunks_exact(side).zip(window.rows(number % window.windows()));
+        for (from, line) in lines {
+            if let Some((start, columns)) = line {
+                let from = &from[columns.start * c..columns.end * c];
+                let to = &mut image[start * c..][..from.len()];
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
             }
         }
-    });
+    }
 }
 
 fn transposed<E: Real>(matrix: &[E], rows: usize, columns: usize) -> Vec<E> {

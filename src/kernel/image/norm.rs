@@ -63,36 +63,51 @@ pub(crate) fn scale_and_shift<S: Shape, C: Shape, E: Real>(
 /// (x − mean) · factor + shift.
 fn affine<E: Real>(x: &[E], mean: &[E], factor: &[E], shift: &[E]) -> Vec<E> {
     let mut y = x.to_vec();
-    vectorised(|| {
-        for row in y.chunks_exact_mut(factor.len().max(1)) {
-            for (((y, m), f), s) in row.iter_mut().zip(mean).zip(factor).zip(shift) {
-                *y = (*y - *m) * *f + *s;
-            }
-        }
-    });
+    vectorised(|| transform(&mut y, mean, factor, shift));
     y
+}
+
+#[inline(always)]
+fn transform<E: Real>(y: &mut [E], mean: &[E], factor: &[E], shift: &[E]) {
+    for row in y.chunks_exact_mut(factor.len().max(1)) {
+        for (((y, m), f), s) in row.iter_mut().zip(mean).zip(factor).zip(shift) {
+            *y = (*y - *m) * *f + *s;
+        }
+    }
 }
 
 /// Mean and variance of each channel, in two passes.
 fn moments<E: Real>(x: &[E], channels: usize) -> [Vec<f64>; 2] {
     let count = (x.len() / channels.max(1)).max(1) as f64;
-    let mut mean = vec![0.0; channels];
-    let mut variance = vec![0.0; channels];
-    vectorised(|| {
-        for row in x.chunks_exact(channels.max(1)) {
-            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x.as_f64());
-        }
-        mean.iter_mut().for_each(|sum| *sum /= count);
-        for row in x.chunks_exact(channels.max(1)) {
-            for ((sum, mean), x) in variance.iter_mut().zip(&mean).zip(row) {
-                let off = x.as_f64() - mean;
-                *sum += off * off;
+    let nothing = vec![0.0; channels];
+    let mean = vectorised(|| sums(x, &nothing, |off| off));
+    let mean: Vec<f64> = mean.into_iter().map(|sum| sum / count).collect();
+    let squares = vectorised(|| sums(x, &mean, |off| off * off));
+    [mean, squares.into_iter().map(|sum| sum / count).collect()]
+}
+
+/// Σ f(x − μ) of each channel: in x's own type over some rows, and these in f64, so that a long sum does not lose its end.
+#[inline(always)]
+fn sums<E: Real>(x: &[E], mean: &[f64], f: impl Fn(E) -> E) -> Vec<f64> {
+    let channels = mean.len();
+    let from: Vec<E> = mean.iter().map(|mean| E::of(*mean)).collect();
+    let (mut total, mut some) = (vec![0.0; channels], vec![E::zero(); channels]);
+    for rows in x.chunks(RUN * channels.max(1)) {
+        for row in rows.chunks_exact(channels.max(1)) {
+            for ((sum, mean), x) in some.iter_mut().zip(&from).zip(row) {
+                *sum += f(*x - *mean);
             }
         }
-        variance.iter_mut().for_each(|sum| *sum /= count);
-    });
-    [mean, variance]
+        for (total, some) in total.iter_mut().zip(&mut some) {
+            *total += some.as_f64();
+            *some = E::zero();
+        }
+    }
+    total
 }
+
+/// Rows that are summed in their own type.
+const RUN: usize = 64;
 
 /// x̂ = (x − μ) / √(σ² + ε).
 struct Normal<'a, E> {
@@ -104,34 +119,54 @@ struct Normal<'a, E> {
 impl<E: Real> Normal<'_, E> {
     /// Σ ∂y and Σ ∂y x̂ of each channel.
     fn sums(&self, dy: &[E]) -> [Vec<E>; 2] {
-        let channels = self.mean.len();
-        let (mut sums, mut products) = (vec![0.0; channels], vec![0.0; channels]);
-        vectorised(|| {
-            let rows = dy.chunks_exact(channels.max(1)).zip(self.x.chunks_exact(channels.max(1)));
-            for (dy, x) in rows {
-                for c in 0..channels {
-                    sums[c] += dy[c].as_f64();
-                    products[c] += (dy[c] * (x[c] - self.mean[c]) * self.inverse[c]).as_f64();
+        vectorised(|| self.both_sums(dy)).map(|sums| sums.into_iter().map(E::of).collect())
+    }
+
+    #[inline(always)]
+    fn both_sums(&self, dy: &[E]) -> [Vec<f64>; 2] {
+        let c = self.mean.len();
+        let (mut total, mut totals) = (vec![0.0; c], vec![0.0; c]);
+        let (mut sum, mut product) = (vec![E::zero(); c], vec![E::zero(); c]);
+        for (dy, x) in dy.chunks(RUN * c.max(1)).zip(self.x.chunks(RUN * c.max(1))) {
+            for (dy, x) in dy.chunks_exact(c.max(1)).zip(x.chunks_exact(c.max(1))) {
+                let sums = sum.iter_mut().zip(&mut product).zip(dy.iter().zip(x));
+                for (((sum, product), (dy, x)), mean) in sums.zip(self.mean) {
+                    *sum += *dy;
+                    *product += *dy * (*x - *mean);
                 }
             }
-        });
-        [sums, products].map(|sums| sums.into_iter().map(E::of).collect())
+            for (total, sum) in total.iter_mut().zip(&mut sum) {
+                *total += std::mem::replace(sum, E::zero()).as_f64();
+            }
+            for (total, product) in totals.iter_mut().zip(&mut product) {
+                *total += std::mem::replace(product, E::zero()).as_f64();
+            }
+        }
+        totals.iter_mut().zip(self.inverse).for_each(|(total, s)| *total *= s.as_f64());
+        [total, totals]
     }
 
     /// ∂x += γ / √(σ² + ε) (∂y − mean ∂y − x̂ mean (∂y x̂)).
     fn backward(&self, dy: &[E], gamma: &[E], [sums, products]: [&[E]; 2], dx: &mut [E]) {
-        let channels = self.mean.len();
-        let share = E::of(channels as f64 / dy.len().max(1) as f64);
-        vectorised(|| {
-            let rows = dx.chunks_exact_mut(channels.max(1));
-            let rows = rows.zip(dy.chunks_exact(channels.max(1)));
-            for ((dx, dy), x) in rows.zip(self.x.chunks_exact(channels.max(1))) {
-                for c in 0..channels {
-                    let normal = (x[c] - self.mean[c]) * self.inverse[c];
-                    let rest = dy[c] - share * sums[c] - normal * share * products[c];
-                    dx[c] += gamma[c] * self.inverse[c] * rest;
-                }
-            }
-        });
+        let share = E::of(self.mean.len() as f64 / dy.len().max(1) as f64);
+        let each = |f: &dyn Fn(usize) -> E| (0..self.mean.len()).map(f).collect::<Vec<E>>();
+        // As a ∂y + b x + c.
+        let a = each(&|c| gamma[c] * self.inverse[c]);
+        let b = each(&|c| -a[c] * self.inverse[c] * share * products[c]);
+        let c = each(&|c| -a[c] * share * sums[c] - b[c] * self.mean[c]);
+        vectorised(|| add_linear(dx, (dy, self.x), (&a, &b, &c)));
+    }
+}
+
+/// dx ← dx + a ∂y + b x + c, channel by channel.
+#[inline(always)]
+fn add_linear<E: Real>(dx: &mut [E], (dy, x): (&[E], &[E]), (a, b, c): (&[E], &[E], &[E])) {
+    let channels = a.len().max(1);
+    let rows = dx.chunks_exact_mut(channels).zip(dy.chunks_exact(channels));
+    for ((dx, dy), x) in rows.zip(x.chunks_exact(channels)) {
+        let numbers = dx.iter_mut().zip(dy).zip(x);
+        for (((dx, dy), x), ((a, b), c)) in numbers.zip(a.iter().zip(b).zip(c)) {
+            *dx += *a * *dy + *b * *x + *c;
+        }
     }
 }

@@ -15,49 +15,51 @@ pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     shape: Y,
 ) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let c = window.channels;
     let mut y = vec![E::neg_infinity(); shape.num_elements()];
     let from = read(&x)?;
-    vectorised(|| {
-        each_pixel(window, &mut y, |image, pixel, y| {
-            let from = &from[image + pixel * c..][..c];
-            y.iter_mut().zip(from).for_each(|(y, x)| *y = if *x > *y { *x } else { *y });
-        });
-    });
+    vectorised(|| largest(window, from, &mut y));
     let y = x.device().try_tensor_from_vec(y, shape)?;
     if T::OWNS_TAPE {
         let kept = y.clone();
         tape.add_backward_op(move |gradients| {
             let mut dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&kept)?);
-            let dx = gradients.get_or_alloc_mut(&x)?;
+            let dx: &mut [E] = gradients.get_or_alloc_mut(&x)?;
             let (from, y) = (read(&x)?, read(&kept)?);
-            vectorised(|| {
-                let mut at = 0;
-                // What is given away is taken, so that a second that is as large gets nothing.
-                for (number, left) in dy.chunks_exact_mut(c.max(1)).enumerate() {
-                    let image = number / window.windows() * window.image();
-                    let y = &y[at..at + c];
-                    at += c;
-                    for (start, columns) in window.rows(number % window.windows()).flatten() {
-                        for pixel in start..start + columns.len() {
-                            let (from, dx) = (
-                                &from[image + pixel * c..][..c],
-                                &mut dx[image + pixel * c..][..c],
-                            );
-                            for i in 0..c {
-                                let taken = if from[i] == y[i] { left[i] } else { E::zero() };
-                                dx[i] += taken;
-                                left[i] = left[i] - taken;
-                            }
-                        }
-                    }
-                }
-            });
+            vectorised(|| to_the_largest(window, (from, y), &mut dy, dx));
             **gradients.get_or_alloc_mut(&kept)? = dy;
             Ok(())
         });
     }
     Ok(y.put_tape(tape))
+}
+
+#[inline(always)]
+fn largest<E: Real>(window: Window, x: &[E], y: &mut [E]) {
+    let c = window.channels;
+    for (number, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
+        for at in pixels(window, number) {
+            for (y, x) in y.iter_mut().zip(&x[at..at + c]) {
+                *y = if *x > *y { *x } else { *y };
+            }
+        }
+    }
+}
+
+/// What is given to a pixel is taken from dy, so that a second that is as large gets nothing.
+#[inline(always)]
+fn to_the_largest<E: Real>(window: Window, (x, y): (&[E], &[E]), dy: &mut [E], dx: &mut [E]) {
+    let c = window.channels;
+    let rows = dy.chunks_exact_mut(c.max(1)).zip(y.chunks_exact(c.max(1)));
+    for (number, (dy, y)) in rows.enumerate() {
+        for at in pixels(window, number) {
+            let pixel = dx[at..at + c].iter_mut().zip(&x[at..at + c]);
+            for ((dx, x), (dy, y)) in pixel.zip(dy.iter_mut().zip(y)) {
+                let taken = if *x == *y { *dy } else { E::zero() };
+                *dx += taken;
+                *dy = *dy - taken;
+            }
+        }
+    }
 }
 
 /// The mean of each window, of `kernel`² numbers whatever of it is padding; back: as much to each.
@@ -67,28 +69,16 @@ pub(crate) fn average_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     shape: Y,
 ) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let c = window.channels;
-    let share = E::of(1.0 / (window.kernel * window.kernel) as f64);
     let mut y = vec![E::zero(); shape.num_elements()];
     let from = read(&x)?;
-    vectorised(|| {
-        each_pixel(window, &mut y, |image, pixel, y| {
-            let from = &from[image + pixel * c..][..c];
-            y.iter_mut().zip(from).for_each(|(y, x)| *y += share * *x);
-        });
-    });
+    vectorised(|| mean(window, from, &mut y));
     let y = x.device().try_tensor_from_vec(y, shape)?;
     if T::OWNS_TAPE {
         let (x, ghost) = (x.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {
-            let mut dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&ghost)?);
-            let dx = gradients.get_or_alloc_mut(&x)?;
-            vectorised(|| {
-                each_pixel(window, &mut dy, |image, pixel, dy| {
-                    let dx = &mut dx[image + pixel * c..][..c];
-                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += share * *dy);
-                });
-            });
+            let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&ghost)?);
+            let dx: &mut [E] = gradients.get_or_alloc_mut(&x)?;
+            vectorised(|| to_all(window, &dy, dx));
             **gradients.get_or_alloc_mut(&ghost)? = dy;
             Ok(())
         });
@@ -96,15 +86,37 @@ pub(crate) fn average_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     Ok(y.put_tape(tape))
 }
 
-/// Calls `work` with where each window's image begins, each of its pixels on the image, and the window's numbers in `y`.
+fn share<E: Real>(window: Window) -> E {
+    E::of(1.0 / (window.kernel * window.kernel) as f64)
+}
+
 #[inline(always)]
-fn each_pixel<E>(window: Window, y: &mut [E], mut work: impl FnMut(usize, usize, &mut [E])) {
-    for (number, y) in y.chunks_exact_mut(window.channels.max(1)).enumerate() {
-        let image = number / window.windows() * window.image();
-        for (start, columns) in window.rows(number % window.windows()).flatten() {
-            for pixel in start..start + columns.len() {
-                work(image, pixel, y);
-            }
+fn mean<E: Real>(window: Window, x: &[E], y: &mut [E]) {
+    let (c, share) = (window.channels, share::<E>(window));
+    for (number, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
+        for at in pixels(window, number) {
+            y.iter_mut().zip(&x[at..at + c]).for_each(|(y, x)| *y += share * *x);
         }
     }
+}
+
+#[inline(always)]
+fn to_all<E: Real>(window: Window, dy: &[E], dx: &mut [E]) {
+    let (c, share) = (window.channels, share::<E>(window));
+    for (number, dy) in dy.chunks_exact(c.max(1)).enumerate() {
+        for at in pixels(window, number) {
+            dx[at..at + c].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += share * *dy);
+        }
+    }
+}
+
+/// Where the pixels of a window begin in the batch, those on the image.
+#[inline(always)]
+fn pixels(window: Window, number: usize) -> impl Iterator<Item = usize> {
+    let (image, inside) = (number / window.windows(), number % window.windows());
+    let first = image * window.image();
+    let rows = window.rows(inside).flatten();
+    rows.flat_map(move |(start, columns)| {
+        (start..start + columns.len()).map(move |pixel| first + pixel * window.channels)
+    })
 }
