@@ -4,9 +4,10 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-/// Runs a loop, vectorised for this processor.
+/// Runs a short loop, vectorised for this processor.
 ///
-/// Only what is inlined into it is: a long loop belongs in a function of its own, marked `inline(always)`.
+/// Only what the compiler inlines is, and it leaves long closures alone: a long loop is a function with
+/// `pulp::with_simd`.
 #[inline(always)]
 pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     /// A closure as what [`Arch::dispatch`] takes.

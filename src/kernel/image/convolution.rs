@@ -117,30 +117,50 @@ fn gather<E: Real>(window: Window, x: &[E], first: usize, count: usize, patches:
     patches.clear();
     patches.resize(count * patch, E::zero());
     let numbers: Vec<usize> = (first..first + count).collect();
-    let side = window.kernel * window.channels;
     let mut rows: Vec<&mut [E]> = patches.chunks_exact_mut(patch.max(1)).collect();
     in_pieces(&mut rows, &numbers, patch, |rows, numbers| {
-        for (to, number) in rows.iter_mut().zip(numbers) {
-            let image = &x[number / window.windows() * window.image()..];
-            let lines = to.chunks_exact_mut(side).zip(window.rows(number % window.windows()));
-            for (to, line) in lines {
-                if let Some((start, columns)) = line {
-                    let (c, from) = (window.channels, start * window.channels);
-                    let to = &mut to[columns.start * c..columns.end * c];
-                    to.copy_from_slice(&image[from..from + to.len()]);
-                }
+        copy_windows(window, x, rows, numbers);
+    });
+}
+
+#[pulp::with_simd(copy_windows = pulp::Arch::new())]
+#[inline(always)]
+fn copy_windows_simd<'a, 'b, S: pulp::Simd, E: Real>(
+    _: S,
+    window: Window,
+    x: &'a [E],
+    rows: &'a mut [&'b mut [E]],
+    numbers: &'a [usize],
+) {
+    let (side, c) = (window.kernel * window.channels, window.channels);
+    for (to, number) in rows.iter_mut().zip(numbers) {
+        let image = &x[number / window.windows() * window.image()..];
+        let lines = to.chunks_exact_mut(side).zip(window.rows(number % window.windows()));
+        for (to, line) in lines {
+            if let Some((start, columns)) = line {
+                let to = &mut to[columns.start * c..columns.end * c];
+                let from = &image[start * c..][..to.len()];
+                // A loop, since most of these are too short for a call.
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
         }
-    });
+    }
 }
 
 /// Adds gradients of windows to those of the pixels.
 fn scatter<E: Real>(window: Window, patches: &[E], first: usize, dx: &mut [E]) {
-    vectorised(|| add_windows(window, patches, first, dx));
+    add_windows(window, patches, first, dx);
 }
 
+#[pulp::with_simd(add_windows = pulp::Arch::new())]
 #[inline(always)]
-fn add_windows<E: Real>(window: Window, patches: &[E], first: usize, dx: &mut [E]) {
+fn add_windows_simd<'a, S: pulp::Simd, E: Real>(
+    _: S,
+    window: Window,
+    patches: &'a [E],
+    first: usize,
+    dx: &'a mut [E],
+) {
     let (side, c) = (window.kernel * window.channels, window.channels);
     for (from, number) in patches.chunks_exact(window.patch().max(1)).zip(first..) {
         let image = &mut dx[number / window.windows() * window.image()..];

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::read;
-use crate::{device::Real, kernel::vector::vectorised};
+use crate::device::Real;
 
 /// y = γ (x − μ) / √(σ² + ε) + β with the batch's own μ and σ² of each channel, which come with it.
 ///
@@ -63,12 +63,19 @@ pub(crate) fn scale_and_shift<S: Shape, C: Shape, E: Real>(
 /// (x − mean) · factor + shift.
 fn affine<E: Real>(x: &[E], mean: &[E], factor: &[E], shift: &[E]) -> Vec<E> {
     let mut y = x.to_vec();
-    vectorised(|| transform(&mut y, mean, factor, shift));
+    transform(&mut y, mean, factor, shift);
     y
 }
 
+#[pulp::with_simd(transform = pulp::Arch::new())]
 #[inline(always)]
-fn transform<E: Real>(y: &mut [E], mean: &[E], factor: &[E], shift: &[E]) {
+fn transform_simd<'a, S: pulp::Simd, E: Real>(
+    _: S,
+    y: &'a mut [E],
+    mean: &'a [E],
+    factor: &'a [E],
+    shift: &'a [E],
+) {
     for row in y.chunks_exact_mut(factor.len().max(1)) {
         for (((y, m), f), s) in row.iter_mut().zip(mean).zip(factor).zip(shift) {
             *y = (*y - *m) * *f + *s;
@@ -80,10 +87,22 @@ fn transform<E: Real>(y: &mut [E], mean: &[E], factor: &[E], shift: &[E]) {
 fn moments<E: Real>(x: &[E], channels: usize) -> [Vec<f64>; 2] {
     let count = (x.len() / channels.max(1)).max(1) as f64;
     let nothing = vec![0.0; channels];
-    let mean = vectorised(|| sums(x, &nothing, |off| off));
+    let mean = plain_sums(x, &nothing);
     let mean: Vec<f64> = mean.into_iter().map(|sum| sum / count).collect();
-    let squares = vectorised(|| sums(x, &mean, |off| off * off));
+    let squares = square_sums(x, &mean);
     [mean, squares.into_iter().map(|sum| sum / count).collect()]
+}
+
+#[pulp::with_simd(plain_sums = pulp::Arch::new())]
+#[inline(always)]
+fn plain_sums_simd<'a, S: pulp::Simd, E: Real>(_: S, x: &'a [E], mean: &'a [f64]) -> Vec<f64> {
+    sums(x, mean, |off| off)
+}
+
+#[pulp::with_simd(square_sums = pulp::Arch::new())]
+#[inline(always)]
+fn square_sums_simd<'a, S: pulp::Simd, E: Real>(_: S, x: &'a [E], mean: &'a [f64]) -> Vec<f64> {
+    sums(x, mean, |off| off * off)
 }
 
 /// Σ f(x − μ) of each channel: in x's own type over some rows, and these in f64, so that a long sum does not lose its end.
@@ -119,31 +138,8 @@ struct Normal<'a, E> {
 impl<E: Real> Normal<'_, E> {
     /// Σ ∂y and Σ ∂y x̂ of each channel.
     fn sums(&self, dy: &[E]) -> [Vec<E>; 2] {
-        vectorised(|| self.both_sums(dy)).map(|sums| sums.into_iter().map(E::of).collect())
-    }
-
-    #[inline(always)]
-    fn both_sums(&self, dy: &[E]) -> [Vec<f64>; 2] {
-        let c = self.mean.len();
-        let (mut total, mut totals) = (vec![0.0; c], vec![0.0; c]);
-        let (mut sum, mut product) = (vec![E::zero(); c], vec![E::zero(); c]);
-        for (dy, x) in dy.chunks(RUN * c.max(1)).zip(self.x.chunks(RUN * c.max(1))) {
-            for (dy, x) in dy.chunks_exact(c.max(1)).zip(x.chunks_exact(c.max(1))) {
-                let sums = sum.iter_mut().zip(&mut product).zip(dy.iter().zip(x));
-                for (((sum, product), (dy, x)), mean) in sums.zip(self.mean) {
-                    *sum += *dy;
-                    *product += *dy * (*x - *mean);
-                }
-            }
-            for (total, sum) in total.iter_mut().zip(&mut sum) {
-                *total += std::mem::replace(sum, E::zero()).as_f64();
-            }
-            for (total, product) in totals.iter_mut().zip(&mut product) {
-                *total += std::mem::replace(product, E::zero()).as_f64();
-            }
-        }
-        totals.iter_mut().zip(self.inverse).for_each(|(total, s)| *total *= s.as_f64());
-        [total, totals]
+        both_sums(dy, self.x, self.mean, self.inverse)
+            .map(|sums| sums.into_iter().map(E::of).collect())
     }
 
     /// ∂x += γ / √(σ² + ε) (∂y − mean ∂y − x̂ mean (∂y x̂)).
@@ -154,13 +150,53 @@ impl<E: Real> Normal<'_, E> {
         let a = each(&|c| gamma[c] * self.inverse[c]);
         let b = each(&|c| -a[c] * self.inverse[c] * share * products[c]);
         let c = each(&|c| -a[c] * share * sums[c] - b[c] * self.mean[c]);
-        vectorised(|| add_linear(dx, (dy, self.x), (&a, &b, &c)));
+        add_linear(dx, dy, self.x, [&a, &b, &c]);
     }
 }
 
-/// dx ← dx + a ∂y + b x + c, channel by channel.
+/// Σ ∂y and Σ ∂y x̂ of each channel.
+#[pulp::with_simd(both_sums = pulp::Arch::new())]
 #[inline(always)]
-fn add_linear<E: Real>(dx: &mut [E], (dy, x): (&[E], &[E]), (a, b, c): (&[E], &[E], &[E])) {
+fn both_sums_simd<'a, S: pulp::Simd, E: Real>(
+    _: S,
+    dy: &'a [E],
+    x: &'a [E],
+    mean: &'a [E],
+    inverse: &'a [E],
+) -> [Vec<f64>; 2] {
+    let c = mean.len();
+    let (mut total, mut totals) = (vec![0.0; c], vec![0.0; c]);
+    let (mut sum, mut product) = (vec![E::zero(); c], vec![E::zero(); c]);
+    for (dy, x) in dy.chunks(RUN * c.max(1)).zip(x.chunks(RUN * c.max(1))) {
+        for (dy, x) in dy.chunks_exact(c.max(1)).zip(x.chunks_exact(c.max(1))) {
+            let sums = sum.iter_mut().zip(&mut product).zip(dy.iter().zip(x));
+            for (((sum, product), (dy, x)), mean) in sums.zip(mean) {
+                *sum += *dy;
+                *product += *dy * (*x - *mean);
+            }
+        }
+        for (total, sum) in total.iter_mut().zip(&mut sum) {
+            *total += std::mem::replace(sum, E::zero()).as_f64();
+        }
+        for (total, product) in totals.iter_mut().zip(&mut product) {
+            *total += std::mem::replace(product, E::zero()).as_f64();
+        }
+    }
+    totals.iter_mut().zip(inverse).for_each(|(total, s)| *total *= s.as_f64());
+    [total, totals]
+}
+
+/// dx ← dx + a ∂y + b x + c, channel by channel.
+#[pulp::with_simd(add_linear = pulp::Arch::new())]
+#[inline(always)]
+fn add_linear_simd<'a, S: pulp::Simd, E: Real>(
+    _: S,
+    dx: &'a mut [E],
+    dy: &'a [E],
+    x: &'a [E],
+    of: [&'a [E]; 3],
+) {
+    let [a, b, c] = of;
     let channels = a.len().max(1);
     let rows = dx.chunks_exact_mut(channels).zip(dy.chunks_exact(channels));
     for ((dx, dy), x) in rows.zip(x.chunks_exact(channels)) {

@@ -3,10 +3,7 @@
 use dfdx::prelude::*;
 
 use super::read;
-use crate::{
-    device::{Real, Window},
-    kernel::vector::vectorised,
-};
+use crate::device::{Real, Window};
 
 /// The largest number of each window; back: the gradient goes to the first that is as large. Padding counts for nothing.
 pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
@@ -17,7 +14,7 @@ pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     let (x, mut tape) = x.split_tape();
     let mut y = vec![E::neg_infinity(); shape.num_elements()];
     let from = read(&x)?;
-    vectorised(|| largest(window, from, &mut y));
+    largest(window, from, &mut y);
     let y = x.device().try_tensor_from_vec(y, shape)?;
     if T::OWNS_TAPE {
         let kept = y.clone();
@@ -25,7 +22,7 @@ pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
             let mut dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&kept)?);
             let dx: &mut [E] = gradients.get_or_alloc_mut(&x)?;
             let (from, y) = (read(&x)?, read(&kept)?);
-            vectorised(|| to_the_largest(window, (from, y), &mut dy, dx));
+            to_the_largest(window, from, y, &mut dy, dx);
             **gradients.get_or_alloc_mut(&kept)? = dy;
             Ok(())
         });
@@ -33,8 +30,9 @@ pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     Ok(y.put_tape(tape))
 }
 
+#[pulp::with_simd(largest = pulp::Arch::new())]
 #[inline(always)]
-fn largest<E: Real>(window: Window, x: &[E], y: &mut [E]) {
+fn largest_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, x: &'a [E], y: &'a mut [E]) {
     let c = window.channels;
     for (number, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
         for at in pixels(window, number) {
@@ -46,8 +44,16 @@ fn largest<E: Real>(window: Window, x: &[E], y: &mut [E]) {
 }
 
 /// What is given to a pixel is taken from dy, so that a second that is as large gets nothing.
+#[pulp::with_simd(to_the_largest = pulp::Arch::new())]
 #[inline(always)]
-fn to_the_largest<E: Real>(window: Window, (x, y): (&[E], &[E]), dy: &mut [E], dx: &mut [E]) {
+fn to_the_largest_simd<'a, S: pulp::Simd, E: Real>(
+    _: S,
+    window: Window,
+    x: &'a [E],
+    y: &'a [E],
+    dy: &'a mut [E],
+    dx: &'a mut [E],
+) {
     let c = window.channels;
     let rows = dy.chunks_exact_mut(c.max(1)).zip(y.chunks_exact(c.max(1)));
     for (number, (dy, y)) in rows.enumerate() {
@@ -71,14 +77,14 @@ pub(crate) fn average_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     let (x, mut tape) = x.split_tape();
     let mut y = vec![E::zero(); shape.num_elements()];
     let from = read(&x)?;
-    vectorised(|| mean(window, from, &mut y));
+    mean(window, from, &mut y);
     let y = x.device().try_tensor_from_vec(y, shape)?;
     if T::OWNS_TAPE {
         let (x, ghost) = (x.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {
             let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&ghost)?);
             let dx: &mut [E] = gradients.get_or_alloc_mut(&x)?;
-            vectorised(|| to_all(window, &dy, dx));
+            to_all(window, &dy, dx);
             **gradients.get_or_alloc_mut(&ghost)? = dy;
             Ok(())
         });
@@ -90,8 +96,9 @@ fn share<E: Real>(window: Window) -> E {
     E::of(1.0 / (window.kernel * window.kernel) as f64)
 }
 
+#[pulp::with_simd(mean = pulp::Arch::new())]
 #[inline(always)]
-fn mean<E: Real>(window: Window, x: &[E], y: &mut [E]) {
+fn mean_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, x: &'a [E], y: &'a mut [E]) {
     let (c, share) = (window.channels, share::<E>(window));
     for (number, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
         for at in pixels(window, number) {
@@ -100,8 +107,9 @@ fn mean<E: Real>(window: Window, x: &[E], y: &mut [E]) {
     }
 }
 
+#[pulp::with_simd(to_all = pulp::Arch::new())]
 #[inline(always)]
-fn to_all<E: Real>(window: Window, dy: &[E], dx: &mut [E]) {
+fn to_all_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, dy: &'a [E], dx: &'a mut [E]) {
     let (c, share) = (window.channels, share::<E>(window));
     for (number, dy) in dy.chunks_exact(c.max(1)).enumerate() {
         for at in pixels(window, number) {
