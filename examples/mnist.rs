@@ -14,10 +14,26 @@ use common::{
     learn::{Classifies, Learned, learn, result},
     time::{Continuous, Integrator, Prediction, Solving, continuous, flow},
 };
-use dfdx_noprop::{data::Split, head::SuitsHead, nn::Denoises, prelude::*, variant::Predictor};
+use dfdx_noprop::{
+    data::Split,
+    head::SuitsHead,
+    nn::{
+        Denoises,
+        image::{PaperNetCt, PaperNetDt, SmallNetCt, SmallNetDt},
+    },
+    prelude::*,
+    variant::Predictor,
+};
 
-type Discrete = ConditionalResNetDt<10, 784, 256>;
-type Timed = ConditionalResNetCt<10, 784, 256>;
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Net {
+    /// The conditional ResNet, one hidden width of 256
+    Mlp,
+    /// Two convolutions with batch norm
+    Small,
+    /// The paper's network: three convolutions
+    Paper,
+}
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
@@ -44,6 +60,9 @@ struct Options {
     /// Which mathematics
     #[arg(long, value_enum, default_value_t = Kind::Dt)]
     variant: Kind,
+    /// Which network
+    #[arg(long, value_enum, default_value_t = Net::Mlp)]
+    net: Net,
     /// T, the number of blocks (discrete time)
     #[arg(long, default_value_t = 10)]
     blocks: usize,
@@ -75,6 +94,27 @@ fn main() -> Result<(), Error> {
         let rows: Vec<usize> = (0..rows.min(data.train.rows())).collect();
         data.train = data.train.select(&rows);
     }
+    match options.net {
+        Net::Mlp => by_variant::<
+            ConditionalResNetDt<10, 784, 256>,
+            ConditionalResNetCt<10, 784, 256>,
+        >(&options, &data),
+        Net::Small => by_variant::<SmallNetDt<10>, SmallNetCt<10>>(&options, &data),
+        Net::Paper => by_variant::<PaperNetDt<10>, PaperNetCt<10>>(&options, &data),
+    }
+}
+
+fn by_variant<Untimed, InTime>(options: &Options, data: &Data) -> Result<(), Error>
+where
+    Untimed: Denoises<Pair<10, 784>>,
+    Untimed::Gives: SuitsHead<OneHot, 10>,
+    InTime: Denoises<Timed<10, 784>>,
+    InTime::Gives: SuitsHead<OneHot, 10> + SuitsHead<Velocity, 10>,
+    AutoDevice: Runs<DiscreteTime, Untimed, 10, 784>
+        + Runs<ContinuousTime, InTime, 10, 784>
+        + Runs<FlowMatching, InTime, 10, 784>
+        + Runs<FlowMatching<OneHot, Estimate>, InTime, 10, 784>,
+{
     let (training, seed) = (&options.training, options.training.seed);
     let optimizer = training.optimizer();
     match (options.variant, options.predictor.estimate()) {
@@ -87,32 +127,34 @@ fn main() -> Result<(), Error> {
                 seed,
                 ..usual
             };
-            train::<DiscreteTime, Discrete>(variant, &options, &data)?;
+            train::<DiscreteTime, Untimed>(variant, options, data)?;
         }
         (Kind::Ct, _) => {
             let how = (&options.continuous, &options.solving);
             let variant = continuous(how, options.cross_entropy, optimizer, seed);
-            let mut learned = train::<ContinuousTime, Timed>(variant, &options, &data)?;
+            let mut learned = train::<ContinuousTime, InTime>(variant, options, data)?;
             if options.sweep {
-                sweep(&mut learned, &data, |model, solver| {
+                sweep(&mut learned, data, |model, solver| {
                     model.set_inference(Inference::Ode(solver))
                 })?;
             }
         }
-        (Kind::Fm, Some(estimate)) => flow_matching(estimate, &options, &data)?,
-        (Kind::Fm, None) => flow_matching(Velocity::default(), &options, &data)?,
+        (Kind::Fm, Some(estimate)) => flow_matching::<_, InTime>(estimate, options, data)?,
+        (Kind::Fm, None) => flow_matching::<_, InTime>(Velocity::default(), options, data)?,
     }
     Ok(())
 }
 
-fn flow_matching<P>(predictor: P, options: &Options, data: &Data) -> Result<(), Error>
+fn flow_matching<P, M>(predictor: P, options: &Options, data: &Data) -> Result<(), Error>
 where
     P: Predictor<OneHot, 10, f32> + Default,
-    Width<10>: SuitsHead<P::Reader, 10>,
+    M: Denoises<Timed<10, 784>>,
+    M::Gives: SuitsHead<P::Reader, 10>,
+    AutoDevice: Runs<FlowMatching<OneHot, P>, M, 10, 784>,
 {
     let (optimizer, seed) = (options.training.optimizer(), options.training.seed);
     let variant = flow(predictor, &options.solving, options.cross_entropy, optimizer, seed);
-    let mut learned = train::<FlowMatching<OneHot, P>, Timed>(variant, options, data)?;
+    let mut learned = train::<FlowMatching<OneHot, P>, M>(variant, options, data)?;
     if options.sweep {
         sweep(&mut learned, data, |model, solver| {
             model.set_solver(solver);
@@ -133,7 +175,7 @@ where
     // The last steps are small, so that the answer is not where the last batches left it.
     let learning_rate = LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } };
     let fit = Fit { learning_rate, ..training.fit(EPOCHS) };
-    let learned = learn::<V, M, 784>(variant, data, &fit)?;
+    let learned = learn::<V, M, 784>(variant, data, &fit, training.checkpoints.as_deref())?;
     let report = &learned.report;
     println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
     if training.json {
@@ -144,7 +186,9 @@ where
         };
         let dataset = if options.fashion { "fashion-mnist" } else { "mnist" };
         let about = [variant, dataset];
+        let net = format!("{:?}", options.net).to_lowercase();
         let mut result = result(about, data, &learned, report.accuracy, (training, EPOCHS));
+        result["net"] = net.into();
         if let Some(solver) = solver {
             result["solver"] = solver.into();
         }

@@ -1,10 +1,14 @@
 //! Training any variant on ten classes, and the result as one JSON object.
 
+use std::path::Path;
+
 use dfdx_noprop::{
     data::Split,
     head::{Classification, Head, SuitsHead},
     nn::Denoises,
+    observe::ctrl_c,
     prelude::*,
+    train::{Checkpoints, Every},
     variant::Variant,
 };
 use serde_json::{Value, json};
@@ -41,6 +45,7 @@ pub fn learn<V, M, const X: usize>(
     variant: V,
     data: &Split<X, Labels<10>>,
     fit: &Fit,
+    checkpoints: Option<&Path>,
 ) -> Result<Learned<V, M, X>, Error>
 where
     V: Classifies<X>,
@@ -49,12 +54,23 @@ where
     AutoDevice: Runs<V, M, 10, X>,
 {
     let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
+    let mut saving = match checkpoints {
+        Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
+        None => None,
+    };
+    let found = saving.as_mut().map_or(Ok(false), |saving| saving.resume(&mut model))?;
     let mut seconds = 0.0;
-    model.fit_with(&data.train, fit, |model, report| {
-        seconds += report.seconds;
-        let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
-        show(report, &format!("test accuracy {accuracy:6.2} %"))
-    })?;
+    if !found || model.is_unfinished() {
+        let mut training = model.training(fit).each_epoch(|model, report| {
+            seconds += report.seconds;
+            let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
+            show(report, &format!("test accuracy {accuracy:6.2} %"))
+        });
+        if let Some(saving) = &mut saving {
+            training = training.checkpoints(saving).interrupt(ctrl_c()?);
+        }
+        training.run(&data.train)?;
+    }
     let report = model.evaluate(&data.test)?;
     Ok(Learned { model, report, seconds })
 }
@@ -105,7 +121,7 @@ where
     loop {
         let digits = data::digits_with_seed(seed)?;
         let fit = Fit { seed, ..training.fit(epochs) };
-        let learned = learn::<V, M, 64>(variant(seed), &digits, &fit)?;
+        let learned = learn::<V, M, 64>(variant(seed), &digits, &fit, None)?;
         let report = &learned.report;
         println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
         sum += report.accuracy;

@@ -31,6 +31,9 @@ pub struct Training {
     /// The weight decay of AdamW
     #[arg(long, default_value_t = 1e-3)]
     pub weight_decay: f64,
+    /// A folder for checkpoints, one an epoch: a run that was stopped goes on from its last one
+    #[arg(long)]
+    pub checkpoints: Option<std::path::PathBuf>,
     /// Print the result as one JSON object, as the last line of stdout
     #[arg(long)]
     pub json: bool,
