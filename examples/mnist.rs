@@ -11,11 +11,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use common::{
-    learn::{Classifies, Learned, learn, result},
+    learn::{Classifies, How, Learned, learn, result},
     time::{Continuous, Integrator, Prediction, Solving, continuous, flow},
 };
 use dfdx_noprop::{
-    data::Split,
+    data::{Augment, Pixels, Split},
     head::SuitsHead,
     nn::{
         Denoises,
@@ -24,6 +24,7 @@ use dfdx_noprop::{
     prelude::*,
     variant::Predictor,
 };
+use rand_chacha::ChaCha8Rng;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Net {
@@ -63,6 +64,9 @@ struct Options {
     /// Which network
     #[arg(long, value_enum, default_value_t = Net::Mlp)]
     net: Net,
+    /// Shift each training image by up to this many pixels, at random
+    #[arg(long, default_value_t = 0)]
+    shift: usize,
     /// T, the number of blocks (discrete time)
     #[arg(long, default_value_t = 10)]
     blocks: usize,
@@ -175,7 +179,16 @@ where
     // The last steps are small, so that the answer is not where the last batches left it.
     let learning_rate = LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } };
     let fit = Fit { learning_rate, ..training.fit(EPOCHS) };
-    let learned = learn::<V, M, 784>(variant, data, &fit, training.checkpoints.as_deref())?;
+    // Black, as it is after the standardisation of MNIST's pixels.
+    let augment = Augment { shift: options.shift, background: -0.4242, flip: false };
+    let change = |images: &mut [[f32; 784]], rng: &mut ChaCha8Rng| {
+        augment.apply(Pixels::<1, 28, 28>, images, rng)
+    };
+    let mut how = How { checkpoints: training.checkpoints.as_deref(), change: None };
+    if options.shift > 0 {
+        how.change = Some(&change);
+    }
+    let learned = learn::<V, M, 784>(variant, data, &fit, how)?;
     let report = &learned.report;
     println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
     if training.json {

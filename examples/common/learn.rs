@@ -11,6 +11,7 @@ use dfdx_noprop::{
     train::{Checkpoints, Every},
     variant::Variant,
 };
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Training, peak_rss_mb, show};
@@ -40,12 +41,20 @@ where
     pub seconds: f64,
 }
 
+/// Where checkpoints go, if anywhere, and what is done to the images of a batch before they are learned from.
+#[derive(Default)]
+pub struct How<'a, const X: usize> {
+    pub checkpoints: Option<&'a Path>,
+    #[allow(clippy::type_complexity)]
+    pub change: Option<&'a dyn Fn(&mut [[f32; X]], &mut ChaCha8Rng)>,
+}
+
 /// Trains on the training rows, with the accuracy on the test rows after each epoch on stderr.
 pub fn learn<V, M, const X: usize>(
     variant: V,
     data: &Split<X, Labels<10>>,
     fit: &Fit,
-    checkpoints: Option<&Path>,
+    how: How<'_, X>,
 ) -> Result<Learned<V, M, X>, Error>
 where
     V: Classifies<X>,
@@ -54,7 +63,7 @@ where
     AutoDevice: Runs<V, M, 10, X>,
 {
     let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
-    let mut saving = match checkpoints {
+    let mut saving = match how.checkpoints {
         Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
         None => None,
     };
@@ -66,6 +75,9 @@ where
             let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
             show(report, &format!("test accuracy {accuracy:6.2} %"))
         });
+        if let Some(change) = how.change {
+            training = training.each_batch(|batch, rng| change(batch.inputs_mut(), rng));
+        }
         if let Some(saving) = &mut saving {
             training = training.checkpoints(saving).interrupt(ctrl_c()?);
         }
@@ -121,7 +133,7 @@ where
     loop {
         let digits = data::digits_with_seed(seed)?;
         let fit = Fit { seed, ..training.fit(epochs) };
-        let learned = learn::<V, M, 64>(variant(seed), &digits, &fit, None)?;
+        let learned = learn::<V, M, 64>(variant(seed), &digits, &fit, How::default())?;
         let report = &learned.report;
         println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
         sum += report.accuracy;

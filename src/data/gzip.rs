@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -34,4 +34,15 @@ pub(super) fn read_error(path: &Path, err: io::Error) -> Error {
     } else {
         Error::file(path, "an intact gzip stream", err)
     }
+}
+
+/// The file of this name in a folder, or the one with `.gz` at its end.
+pub(super) fn find(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    let packed = format!("{name}.gz");
+    for path in [dir.join(name), dir.join(&packed)] {
+        if path.try_exists().map_err(|err| Error::io(&path, "read", err))? {
+            return Ok(path);
+        }
+    }
+    Err(Error::file(&dir.join(name), format!("this file, or {packed} beside it"), "neither"))
 }

@@ -3,10 +3,7 @@
 //! Big-endian: the magic number `0x800 + d`, for bytes in `d` dimensions, then `d` sizes of 32
 //! bits, then the bytes.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{io::Read, path::Path};
 
 use super::{Dataset, Labels, Split, gzip};
 use crate::error::Error;
@@ -31,7 +28,7 @@ pub fn idx_folder<const X: usize, const C: usize>(
     dir: impl AsRef<Path>,
 ) -> Result<Split<X, Labels<C>>, Error> {
     let dir = dir.as_ref();
-    let part = |images, labels| idx_files(find(dir, images)?, find(dir, labels)?);
+    let part = |images, labels| idx_files(gzip::find(dir, images)?, gzip::find(dir, labels)?);
     Ok(Split {
         train: part("train-images-idx3-ubyte", "train-labels-idx1-ubyte")?,
         test: part("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?,
@@ -130,14 +127,4 @@ fn body(file: impl Read, path: &Path, len: u64) -> Result<Vec<u8>, Error> {
     }
     let found = if found > len { "more".to_string() } else { format!("{found} bytes") };
     Err(Error::file(path, format!("{len} bytes after the header, as it says"), found))
-}
-
-fn find(dir: &Path, name: &str) -> Result<PathBuf, Error> {
-    let packed = format!("{name}.gz");
-    for path in [dir.join(name), dir.join(&packed)] {
-        if path.try_exists().map_err(|err| Error::io(&path, "read", err))? {
-            return Ok(path);
-        }
-    }
-    Err(Error::file(&dir.join(name), format!("this file, or {packed} beside it"), "neither"))
 }

@@ -11,12 +11,15 @@
 //! | the digits inside this crate | `digits`, with the feature of that name |
 //! | MNIST, Fashion-MNIST | [`mnist`] |
 //! | other idx files | [`idx_folder`], [`idx_files`] |
+//! | CIFAR-10, CIFAR-100 | [`cifar10`], [`cifar100`], [`cifar_file`] |
 //! | CSV | [`csv_labels`], [`csv_values`] |
 //!
 //! Then [`Dataset::split`] or [`Dataset::split_stratified`], and a [`Standardiser`] made from the
-//! training rows. Files may be gzipped; a file that is not what it should be is an
+//! training rows. [`Augment`] changes images at random as they are learned from. Files may be gzipped; a file that is not what it should be is an
 //! [`Error`](crate::Error) that says where, what was expected, and what is there.
 
+mod augment;
+mod cifar;
 mod csv;
 mod dataset;
 #[cfg(feature = "digits")]
@@ -27,7 +30,9 @@ mod normalise;
 mod split;
 mod targets;
 
+pub use self::cifar::{cifar_file, cifar10, cifar100};
 pub use self::csv::{csv_labels, csv_values};
+pub use augment::{Augment, Pixels};
 pub use dataset::Dataset;
 pub(crate) use dataset::{check_rows, select_rows};
 #[cfg(feature = "digits")]

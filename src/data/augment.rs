@@ -1,0 +1,80 @@
+//! Images changed at random, so that a network does not learn them by heart.
+
+use rand::Rng;
+
+use crate::device::Real;
+
+/// Images of `C` planes of `H` × `W` pixels, one plane after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pixels<const C: usize, const H: usize, const W: usize>;
+
+/// Changes to images, drawn for each anew: for
+/// [`each_batch`](crate::train::Training::each_batch). Nothing is changed by default.
+///
+/// ```
+/// use dfdx_noprop::{data::{Augment, Pixels}, prelude::*};
+///
+/// let augment = Augment { shift: 1, ..Augment::default() };
+/// let digits = data::digits()?;
+/// let mut model =
+///     NoProp::<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// let fit = Fit { epochs: 1, ..Fit::default() };
+/// model
+///     .training(&fit)
+///     .each_batch(|batch, rng| augment.apply(Pixels::<1, 8, 8>, batch.inputs_mut(), rng))
+///     .run(&digits.train)?;
+/// # Ok::<(), dfdx_noprop::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Augment {
+    /// By how many pixels an image is shifted at most, up or down and left or right; a crop with so much padding is the same.
+    pub shift: usize,
+    /// Whether half of the images, by chance, are mirrored, left and right.
+    pub flip: bool,
+    /// What comes in from outside: the background, which is 0 before and about −0.42 after MNIST's standardisation.
+    pub background: f64,
+}
+
+impl Augment {
+    /// Changes each image. The same state of `rng` gives the same changes.
+    ///
+    /// Rows of other than C H W numbers do not build.
+    pub fn apply<const C: usize, const H: usize, const W: usize, E: Real, const X: usize>(
+        &self,
+        size: Pixels<C, H, W>,
+        images: &mut [[E; X]],
+        rng: &mut impl Rng,
+    ) {
+        const { assert!(C * H * W == X, "the rows of this batch are not images of Augment's size") };
+        let reach = self.shift as i64;
+        for image in images {
+            let [down, right] = [(); 2].map(|()| rng.gen_range(-reach..=reach) as isize);
+            let flip = self.flip && rng.r#gen::<bool>();
+            if (down, right, flip) != (0, 0, false) {
+                *image = self.moved(size, image, (down, right), flip);
+            }
+        }
+    }
+
+    fn moved<const C: usize, const H: usize, const W: usize, E: Real, const X: usize>(
+        &self,
+        _: Pixels<C, H, W>,
+        image: &[E; X],
+        (down, right): (isize, isize),
+        flip: bool,
+    ) -> [E; X] {
+        let mut to = [E::of(self.background); X];
+        for (i, pixel) in to.iter_mut().enumerate() {
+            let (plane, y, x) = (i / (H * W), i / W % H, i % W);
+            let from_y = y.checked_add_signed(-down).filter(|y| *y < H);
+            let from_x = x.checked_add_signed(-right).filter(|x| *x < W);
+            if let (Some(y), Some(x)) = (from_y, from_x) {
+                let x = if flip { W - 1 - x } else { x };
+                *pixel = image[(plane * H + y) * W + x];
+            }
+        }
+        to
+    }
+}
