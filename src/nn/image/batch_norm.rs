@@ -109,6 +109,53 @@ impl<const C: usize, E: Real, D: Backend<E>> BuiltBatchNorm<C, E, D> {
     }
 }
 
+/// A signal of `C` channels.
+#[diagnostic::on_unimplemented(
+    message = "the layer `BatchNorm<{C}>` does not take a `{Self}`",
+    label = "a `{Self}` arrives at `BatchNorm<{C}>`",
+    note = "`BatchNorm<C>` takes an `Image<C, _, _>` or a `Width<C>`"
+)]
+pub trait Channels<const C: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
+    Signal<E, D>
+{
+    /// The same as an activation.
+    type Activation: Signal<E, D>;
+
+    #[doc(hidden)]
+    fn infer(
+        built: &BuiltBatchNorm<C, E, D>,
+        input: Self::Plain,
+    ) -> Result<<Self::Activation as Signal<E, D>>::Plain, D::Err>;
+
+    #[doc(hidden)]
+    fn train(
+        built: &mut BuiltBatchNorm<C, E, D>,
+        input: Self::Traced,
+    ) -> Result<<Self::Activation as Signal<E, D>>::Traced, D::Err>;
+}
+
+impl<In, const C: usize, E: Real, D: Backend<E>> Takes<In, E, D> for BatchNorm<C>
+where
+    In: Channels<C, E, D>,
+{
+    type Out = In::Activation;
+    type Then<S: Signal<E, D>> = S;
+
+    fn infer(
+        built: &Self::Built,
+        input: In::Plain,
+    ) -> Result<<In::Activation as Signal<E, D>>::Plain, D::Err> {
+        In::infer(built, input)
+    }
+
+    fn train(
+        built: &mut Self::Built,
+        input: In::Traced,
+    ) -> Result<<In::Activation as Signal<E, D>>::Traced, D::Err> {
+        In::train(built, input)
+    }
+}
+
 /// On rows and on images, as a module and in a model.
 macro_rules! normalises {
     ($signal:ty, $out:ty, $tensor:ty, $input:ty, $traced:ty $(, $n:ident)*) => {
@@ -136,17 +183,22 @@ macro_rules! normalises {
             }
         }
 
-        impl<$(const $n: usize,)* const C: usize, K: Kind, E: Real, D: Backend<E>>
-            Takes<$signal, E, D> for BatchNorm<C>
+        impl<$(const $n: usize,)* const C: usize, K: Kind, E: Real, D: Backend<E>> Channels<C, E, D>
+            for $signal
         {
-            type Out = $out;
-            type Then<S: Signal<E, D>> = S;
+            type Activation = $out;
 
-            fn infer(built: &Self::Built, input: $tensor) -> Result<$tensor, D::Err> {
+            fn infer(
+                built: &BuiltBatchNorm<C, E, D>,
+                input: $tensor,
+            ) -> Result<$tensor, D::Err> {
                 built.infer(input)
             }
 
-            fn train(built: &mut Self::Built, input: $input) -> Result<$traced, D::Err> {
+            fn train(
+                built: &mut BuiltBatchNorm<C, E, D>,
+                input: $input,
+            ) -> Result<$traced, D::Err> {
                 let (input, tape) = input.split_tape();
                 built.train(input.put_tape(K::tape(tape)))
             }

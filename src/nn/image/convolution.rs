@@ -6,7 +6,10 @@ use dfdx::{
 };
 use rand_distr::Uniform;
 
-use super::{Image, Images, size::check_windows};
+use super::{
+    Image, Images,
+    size::{On, check_windows},
+};
 use crate::{
     device::{Backend, Real, Window},
     nn::{Kind, Signal, Takes},
@@ -125,6 +128,34 @@ impl<
     const K: usize,
     const S: usize,
     const P: usize,
+    const H0: usize,
+    const W0: usize,
+> On<Conv2d<IN, OUT, H, W, K, S, P>, H0, W0>
+{
+    const WINDOW: Window = {
+        let window = Window {
+            height: H0,
+            width: W0,
+            channels: IN,
+            kernel: K,
+            stride: S,
+            padding: P,
+            out_height: H,
+            out_width: W,
+        };
+        check_windows("Conv2d", window);
+        window
+    };
+}
+
+impl<
+    const IN: usize,
+    const OUT: usize,
+    const H: usize,
+    const W: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
     E: Real,
     D: Backend<E>,
 > BuiltConv2d<IN, OUT, H, W, K, S, P, E, D>
@@ -134,20 +165,7 @@ impl<
         x: Images<IN, H0, W0, E, D, T>,
         input_gradient: bool,
     ) -> Result<Images<OUT, H, W, E, D, T>, D::Err> {
-        let window = const {
-            let window = Window {
-                height: H0,
-                width: W0,
-                channels: IN,
-                kernel: K,
-                stride: S,
-                padding: P,
-                out_height: H,
-                out_width: W,
-            };
-            check_windows("Conv2d", window);
-            window
-        };
+        let window = On::<Conv2d<IN, OUT, H, W, K, S, P>, H0, W0>::WINDOW;
         let shape = (x.shape().0, Const, Const, Const);
         D::convolution(x, (&self.weight, &self.bias), window, shape, input_gradient)
     }

@@ -1,8 +1,13 @@
 //! From images to rows of numbers.
 
+use std::marker::PhantomData;
+
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
-use super::{Image, Images, size::check_numbers};
+use super::{
+    Image, Images,
+    size::{On, check_numbers},
+};
 use crate::{
     device::{Backend, Real, Rows},
     nn::{Kind, Signal, Takes, Width},
@@ -11,6 +16,15 @@ use crate::{
 /// An image as a row of `N` = C H W numbers, pixel by pixel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flatten<const N: usize>;
+
+/// The layer with the number of channels that it gets.
+struct OfChannels<L, const C: usize>(PhantomData<L>);
+
+impl<const N: usize, const C: usize, const H: usize, const W: usize>
+    On<OfChannels<Flatten<N>, C>, H, W>
+{
+    const FITS: () = check_numbers("Flatten", [C, H, W], N);
+}
 
 impl<const N: usize> ZeroSizedModule for Flatten<N> {}
 impl<const N: usize> NonMutableModule for Flatten<N> {}
@@ -26,7 +40,7 @@ where
     type Error = D::Err;
 
     fn try_forward(&self, x: Images<C, H, W, E, D, T>) -> Result<Self::Output, D::Err> {
-        const { check_numbers("Flatten", [C, H, W], N) };
+        let () = On::<OfChannels<Self, C>, H, W>::FITS;
         let shape = (x.shape().0, Const);
         x.try_reshape_like(&shape)
     }

@@ -18,7 +18,7 @@ mod pool;
 mod signal;
 mod size;
 
-pub use batch_norm::{BatchNorm, BuiltBatchNorm};
+pub use batch_norm::{BatchNorm, BuiltBatchNorm, Channels};
 pub use convolution::{BuiltConv2d, Conv2d};
 pub use flatten::Flatten;
 pub use paper::{

@@ -2,7 +2,10 @@
 
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
-use super::{Image, Images, size::check_numbers};
+use super::{
+    Image, Images,
+    size::{On, check_numbers},
+};
 use crate::{
     device::{Backend, Real, Rows},
     nn::{Kind, Signal, Takes, Width},
@@ -14,6 +17,11 @@ use crate::{
 /// `[batch, X]` and `[batch, C, H, W]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planes<const C: usize, const H: usize, const W: usize>;
+
+/// On rows of `X` numbers.
+impl<const C: usize, const H: usize, const W: usize, const X: usize> On<Planes<C, H, W>, X, 1> {
+    const FITS: () = check_numbers("Planes", [C, H, W], X);
+}
 
 impl<const C: usize, const H: usize, const W: usize> ZeroSizedModule for Planes<C, H, W> {}
 impl<const C: usize, const H: usize, const W: usize> NonMutableModule for Planes<C, H, W> {}
@@ -29,7 +37,7 @@ where
     type Error = D::Err;
 
     fn try_forward(&self, x: Rows<Const<X>, E, D, T>) -> Result<Self::Output, D::Err> {
-        const { check_numbers("Planes", [C, H, W], X) };
+        let () = On::<Self, X, 1>::FITS;
         let shape = (x.shape().0, Const, Const, Const);
         if C == 1 { x.try_reshape_like(&shape) } else { D::channels_last(x, C, shape) }
     }

@@ -2,7 +2,10 @@
 
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
-use super::{Image, Images, size::check_windows};
+use super::{
+    Image, Images,
+    size::{On, check_windows},
+};
 use crate::{
     device::{Backend, Real, Window},
     nn::{Kind, Signal, Takes},
@@ -36,6 +39,33 @@ macro_rules! pool {
             const K: usize,
             const S: usize,
             const P: usize,
+            const H0: usize,
+            const W0: usize,
+        > On<$name<H, W, K, S, P>, H0, W0>
+        {
+            /// For one channel.
+            const WINDOW: Window = {
+                let window = Window {
+                    height: H0,
+                    width: W0,
+                    channels: 1,
+                    kernel: K,
+                    stride: S,
+                    padding: P,
+                    out_height: H,
+                    out_width: W,
+                };
+                check_windows($text, window);
+                window
+            };
+        }
+
+        impl<
+            const H: usize,
+            const W: usize,
+            const K: usize,
+            const S: usize,
+            const P: usize,
             const C: usize,
             const H0: usize,
             const W0: usize,
@@ -48,20 +78,7 @@ macro_rules! pool {
             type Error = D::Err;
 
             fn try_forward(&self, x: Images<C, H0, W0, E, D, T>) -> Result<Self::Output, D::Err> {
-                let window = const {
-                    let window = Window {
-                        height: H0,
-                        width: W0,
-                        channels: C,
-                        kernel: K,
-                        stride: S,
-                        padding: P,
-                        out_height: H,
-                        out_width: W,
-                    };
-                    check_windows($text, window);
-                    window
-                };
+                let window = Window { channels: C, ..On::<$name<H, W, K, S, P>, H0, W0>::WINDOW };
                 let shape = (x.shape().0, Const, Const, Const);
                 D::$operation(x, window, shape)
             }

@@ -1,8 +1,14 @@
 //! Sizes that are checked while the program is built, with words for the compiler.
 
+use std::marker::PhantomData;
+
 use crate::device::Window;
 
+/// A layer on images of a size: what is checked of the two is checked once, whatever they are used for.
+pub(super) struct On<Layer, const H: usize, const W: usize>(PhantomData<Layer>);
+
 /// Ends the build unless windows of this kind make an image of this output size.
+#[track_caller]
 pub(super) const fn check_windows(layer: &str, window: Window) {
     let Window { height, width, kernel, stride, padding, out_height, out_width, .. } = window;
     let fits = [
@@ -23,6 +29,7 @@ pub(super) const fn check_windows(layer: &str, window: Window) {
 }
 
 /// Ends the build unless a row has as many numbers as an image.
+#[track_caller]
 pub(super) const fn check_numbers(layer: &str, [c, h, w]: [usize; 3], numbers: usize) {
     if c * h * w == numbers {
         return;
