@@ -182,11 +182,17 @@ fn names_what_and_where(line: &str) -> bool {
         let short = name.split('<').next().unwrap_or_default().rsplit("::").next();
         short.is_some_and(|short| of.contains(&short))
     };
+    if let Some((_, said)) = line.split_once("evaluation panicked: ") {
+        // What is computed as the program is built: the layer, the size that follows, and the one that was written.
+        let layer = said.split([' ', ':']).next().unwrap_or_default();
+        let sizes = said.chars().filter(char::is_ascii_digit).count();
+        return ["Conv2d", "Pool2d", "Flatten", "Planes"].contains(&layer) && sizes >= 2;
+    }
     if line.contains("has no classes") {
         return quoted.iter().any(|name| is(name, &["Regression"]));
     }
     let (widths, layers): (Vec<&str>, Vec<&str>) =
-        quoted.into_iter().partition(|name| is(name, &["Width", "Pair", "Timed"]));
+        quoted.into_iter().partition(|name| is(name, &["Width", "Pair", "Timed", "Image"]));
     !widths.is_empty() && !layers.is_empty()
 }
 

@@ -233,7 +233,7 @@ fn planes_become_pixels_of_all_channels() {
 fn the_gradient_of_a_pool_goes_to_one_of_those_that_are_largest() {
     let dev = seed();
     let x: Images<1, 2, 2, f32, _> = dev.ones_like(&(1, Const, Const, Const));
-    let g = MaxPool2d::<1, 1>.forward(x.leaky_trace()).sum::<(), _>().backward();
+    let g = MaxPool2d::<1, 1>::default().forward(x.leaky_trace()).sum::<(), _>().backward();
     assert_eq!(g.get(&x).as_vec(), [1., 0., 0., 0.]);
 }
 

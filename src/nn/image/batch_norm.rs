@@ -7,7 +7,7 @@ use dfdx::{
 
 use super::{Image, Images};
 use crate::{
-    device::{Backend, Real, Rows},
+    device::{Backend, Real, Rows, TracedRows},
     nn::{Kind, Signal, Takes, Width},
 };
 
@@ -156,9 +156,9 @@ where
     }
 }
 
-/// On rows and on images, as a module and in a model.
+/// On rows and on images, as a module.
 macro_rules! normalises {
-    ($signal:ty, $out:ty, $tensor:ty, $input:ty, $traced:ty $(, $n:ident)*) => {
+    ($tensor:ty, $traced:ty $(, $n:ident)*) => {
         /// In inference: with the running statistics.
         impl<$(const $n: usize,)* const C: usize, E: Real, D: Backend<E>> Module<$tensor>
             for BuiltBatchNorm<C, E, D>
@@ -182,43 +182,48 @@ macro_rules! normalises {
                 self.train(x)
             }
         }
-
-        impl<$(const $n: usize,)* const C: usize, K: Kind, E: Real, D: Backend<E>> Channels<C, E, D>
-            for $signal
-        {
-            type Activation = $out;
-
-            fn infer(
-                built: &BuiltBatchNorm<C, E, D>,
-                input: $tensor,
-            ) -> Result<$tensor, D::Err> {
-                built.infer(input)
-            }
-
-            fn train(
-                built: &mut BuiltBatchNorm<C, E, D>,
-                input: $input,
-            ) -> Result<$traced, D::Err> {
-                let (input, tape) = input.split_tape();
-                built.train(input.put_tape(K::tape(tape)))
-            }
-        }
     };
 }
 
-normalises!(
-    Width<C, K>,
-    Width<C>,
-    Rows<Const<C>, E, D>,
-    Rows<Const<C>, E, D, K::Tape<E, D>>,
-    Rows<Const<C>, E, D, OwnedTape<E, D>>
-);
-normalises!(
-    Image<C, H, W, K>,
-    Image<C, H, W>,
-    Images<C, H, W, E, D>,
-    Images<C, H, W, E, D, K::Tape<E, D>>,
-    Images<C, H, W, E, D, OwnedTape<E, D>>,
-    H,
-    W
-);
+normalises!(Rows<Const<C>, E, D>, Rows<Const<C>, E, D, OwnedTape<E, D>>);
+normalises!(Images<C, H, W, E, D>, Images<C, H, W, E, D, OwnedTape<E, D>>, H, W);
+
+impl<const C: usize, K: Kind, E: Real, D: Backend<E>> Channels<C, E, D> for Width<C, K> {
+    type Activation = Width<C>;
+
+    fn infer(
+        built: &BuiltBatchNorm<C, E, D>,
+        input: Self::Plain,
+    ) -> Result<Rows<Const<C>, E, D>, D::Err> {
+        built.infer(input)
+    }
+
+    fn train(
+        built: &mut BuiltBatchNorm<C, E, D>,
+        input: Self::Traced,
+    ) -> Result<TracedRows<Const<C>, E, D>, D::Err> {
+        let (input, tape) = input.split_tape();
+        built.train(input.put_tape(K::tape(tape)))
+    }
+}
+
+impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>>
+    Channels<C, E, D> for Image<C, H, W, K>
+{
+    type Activation = Image<C, H, W>;
+
+    fn infer(
+        built: &BuiltBatchNorm<C, E, D>,
+        input: Self::Plain,
+    ) -> Result<Images<C, H, W, E, D>, D::Err> {
+        built.infer(input)
+    }
+
+    fn train(
+        built: &mut BuiltBatchNorm<C, E, D>,
+        input: Self::Traced,
+    ) -> Result<Images<C, H, W, E, D, OwnedTape<E, D>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        built.train(input.put_tape(K::tape(tape)))
+    }
+}

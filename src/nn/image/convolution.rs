@@ -128,6 +128,22 @@ impl<
     const K: usize,
     const S: usize,
     const P: usize,
+> Conv2d<IN, OUT, H, W, K, S, P>
+{
+    /// On images of `H0` × `W0` pixels.
+    fn window<const H0: usize, const W0: usize>() -> Window {
+        On::<Self, H0, W0>::WINDOW
+    }
+}
+
+impl<
+    const IN: usize,
+    const OUT: usize,
+    const H: usize,
+    const W: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
     const H0: usize,
     const W0: usize,
 > On<Conv2d<IN, OUT, H, W, K, S, P>, H0, W0>
@@ -165,7 +181,7 @@ impl<
         x: Images<IN, H0, W0, E, D, T>,
         input_gradient: bool,
     ) -> Result<Images<OUT, H, W, E, D, T>, D::Err> {
-        let window = On::<Conv2d<IN, OUT, H, W, K, S, P>, H0, W0>::WINDOW;
+        let window = Conv2d::<IN, OUT, H, W, K, S, P>::window::<H0, W0>();
         let shape = (x.shape().0, Const, Const, Const);
         D::convolution(x, (&self.weight, &self.bias), window, shape, input_gradient)
     }
@@ -208,7 +224,77 @@ impl<
     }
 }
 
+/// An image of `C` channels, for the convolution `Layer`.
+#[diagnostic::on_unimplemented(
+    message = "the layer `{Layer}` does not take a `{Self}`",
+    label = "a `{Self}` arrives, and an image of {C} channels is needed",
+    note = "`Image<C, H, W>` are images of C channels; `Planes<C, H, W>` makes them of the input x"
+)]
+pub trait Convolves<const C: usize, Layer, E: Real = f32, D: Backend<E> = AutoDevice>:
+    Signal<E, D>
+{
+    #[doc(hidden)]
+    fn infer<
+        const OUT: usize,
+        const H: usize,
+        const W: usize,
+        const K: usize,
+        const S: usize,
+        const P: usize,
+    >(
+        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
+        input: Self::Plain,
+    ) -> Result<Images<OUT, H, W, E, D>, D::Err>;
+
+    #[doc(hidden)]
+    fn train<
+        const OUT: usize,
+        const H: usize,
+        const W: usize,
+        const K: usize,
+        const S: usize,
+        const P: usize,
+    >(
+        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
+        input: Self::Traced,
+    ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err>;
+}
+
+impl<Layer, const C: usize, const H0: usize, const W0: usize, Q: Kind, E: Real, D: Backend<E>>
+    Convolves<C, Layer, E, D> for Image<C, H0, W0, Q>
+{
+    fn infer<
+        const OUT: usize,
+        const H: usize,
+        const W: usize,
+        const K: usize,
+        const S: usize,
+        const P: usize,
+    >(
+        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
+        input: Self::Plain,
+    ) -> Result<Images<OUT, H, W, E, D>, D::Err> {
+        built.convolve(input, false)
+    }
+
+    fn train<
+        const OUT: usize,
+        const H: usize,
+        const W: usize,
+        const K: usize,
+        const S: usize,
+        const P: usize,
+    >(
+        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
+        input: Self::Traced,
+    ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        built.convolve(input.put_tape(Q::tape(tape)), Q::GRADIENT)
+    }
+}
+
 impl<
+    In,
     const IN: usize,
     const OUT: usize,
     const H: usize,
@@ -216,28 +302,23 @@ impl<
     const K: usize,
     const S: usize,
     const P: usize,
-    const H0: usize,
-    const W0: usize,
-    Q: Kind,
     E: Real,
     D: Backend<E>,
-> Takes<Image<IN, H0, W0, Q>, E, D> for Conv2d<IN, OUT, H, W, K, S, P>
+> Takes<In, E, D> for Conv2d<IN, OUT, H, W, K, S, P>
+where
+    In: Convolves<IN, Self, E, D>,
 {
     type Out = Image<OUT, H, W>;
     type Then<Z: Signal<E, D>> = Z;
 
-    fn infer(
-        built: &Self::Built,
-        input: Images<IN, H0, W0, E, D>,
-    ) -> Result<Images<OUT, H, W, E, D>, D::Err> {
-        built.convolve(input, false)
+    fn infer(built: &Self::Built, input: In::Plain) -> Result<Images<OUT, H, W, E, D>, D::Err> {
+        In::infer(built, input)
     }
 
     fn train(
         built: &mut Self::Built,
-        input: Images<IN, H0, W0, E, D, Q::Tape<E, D>>,
+        input: In::Traced,
     ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        built.convolve(input.put_tape(Q::tape(tape)), Q::GRADIENT)
+        In::train(built, input)
     }
 }

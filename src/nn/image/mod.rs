@@ -19,12 +19,12 @@ mod signal;
 mod size;
 
 pub use batch_norm::{BatchNorm, BuiltBatchNorm, Channels};
-pub use convolution::{BuiltConv2d, Conv2d};
+pub use convolution::{BuiltConv2d, Conv2d, Convolves};
 pub use flatten::Flatten;
 pub use paper::{
     Answers, ConvNormReLU, LatentTrunk, PaperNetCt, PaperNetDt, PaperNetFm, PaperTrunk28,
     PaperTrunk32, PlainTrunk28, PlainTrunk32, SmallNetCt, SmallNetDt, SmallNetFm, SmallTrunk28,
 };
 pub use planes::Planes;
-pub use pool::{AvgPool2d, MaxPool2d};
+pub use pool::{AvgPool2d, Max, MaxPool2d, Mean, Pool2d, Pools};
 pub use signal::{Image, Images};

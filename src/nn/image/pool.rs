@@ -1,5 +1,7 @@
 //! Pooling.
 
+use std::marker::PhantomData;
+
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{
@@ -11,121 +13,184 @@ use crate::{
     nn::{Kind, Signal, Takes},
 };
 
-macro_rules! pool {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $operation:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $name<
-            const H: usize,
-            const W: usize,
-            const K: usize = 2,
-            const S: usize = 2,
-            const P: usize = 0,
-        >;
+/// The largest number of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel, onto an image
+/// of `H` × `W` pixels. Padding counts for nothing; the gradient goes to the first of those that are largest.
+pub type MaxPool2d<
+    const H: usize,
+    const W: usize,
+    const K: usize = 2,
+    const S: usize = 2,
+    const P: usize = 0,
+> = Pool2d<Max, H, W, K, S, P>;
 
-        impl<const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
-            ZeroSizedModule for $name<H, W, K, S, P>
-        {
-        }
+/// The mean of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel, onto an image of
+/// `H` × `W` pixels. Padding counts as zeros.
+pub type AvgPool2d<
+    const H: usize,
+    const W: usize,
+    const K: usize = 2,
+    const S: usize = 2,
+    const P: usize = 0,
+> = Pool2d<Mean, H, W, K, S, P>;
 
-        impl<const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
-            NonMutableModule for $name<H, W, K, S, P>
-        {
-        }
+/// One number for each window: by [`Max`] or [`Mean`]. See [`MaxPool2d`] and [`AvgPool2d`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pool2d<
+    By,
+    const H: usize,
+    const W: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+>(PhantomData<By>);
 
-        impl<
-            const H: usize,
-            const W: usize,
-            const K: usize,
-            const S: usize,
-            const P: usize,
-            const H0: usize,
-            const W0: usize,
-        > On<$name<H, W, K, S, P>, H0, W0>
-        {
-            /// For one channel.
-            const WINDOW: Window = {
-                let window = Window {
-                    height: H0,
-                    width: W0,
-                    channels: 1,
-                    kernel: K,
-                    stride: S,
-                    padding: P,
-                    out_height: H,
-                    out_width: W,
-                };
-                check_windows($text, window);
-                window
-            };
-        }
+/// What becomes of a window.
+pub trait Pools: Clone + Default + std::fmt::Debug + 'static {
+    #[doc(hidden)]
+    fn pool<X: Shape, Y: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
+        x: Tensor<X, E, D, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, D, T>, D::Err>;
+}
 
-        impl<
-            const H: usize,
-            const W: usize,
-            const K: usize,
-            const S: usize,
-            const P: usize,
-            const C: usize,
-            const H0: usize,
-            const W0: usize,
-            E: Real,
-            D: Backend<E>,
-            T: Tape<E, D>,
-        > Module<Images<C, H0, W0, E, D, T>> for $name<H, W, K, S, P>
-        {
-            type Output = Images<C, H, W, E, D, T>;
-            type Error = D::Err;
+/// Its largest number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Max;
 
-            fn try_forward(&self, x: Images<C, H0, W0, E, D, T>) -> Result<Self::Output, D::Err> {
-                let window = Window { channels: C, ..On::<$name<H, W, K, S, P>, H0, W0>::WINDOW };
-                let shape = (x.shape().0, Const, Const, Const);
-                D::$operation(x, window, shape)
-            }
-        }
+/// Its mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mean;
 
-        impl<
-            const H: usize,
-            const W: usize,
-            const K: usize,
-            const S: usize,
-            const P: usize,
-            const C: usize,
-            const H0: usize,
-            const W0: usize,
-            Q: Kind,
-            E: Real,
-            D: Backend<E>,
-        > Takes<Image<C, H0, W0, Q>, E, D> for $name<H, W, K, S, P>
-        {
-            type Out = Image<C, H, W, Q>;
-            type Then<Z: Signal<E, D>> = Z;
+impl Pools for Max {
+    fn pool<X: Shape, Y: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
+        x: Tensor<X, E, D, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, D, T>, D::Err> {
+        D::max_pool(x, window, shape)
+    }
+}
 
-            fn infer(
-                built: &Self::Built,
-                input: Images<C, H0, W0, E, D>,
-            ) -> Result<Images<C, H, W, E, D>, D::Err> {
-                built.try_forward(input)
-            }
+impl Pools for Mean {
+    fn pool<X: Shape, Y: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
+        x: Tensor<X, E, D, T>,
+        window: Window,
+        shape: Y,
+    ) -> Result<Tensor<Y, E, D, T>, D::Err> {
+        D::average_pool(x, window, shape)
+    }
+}
 
-            fn train(
-                built: &mut Self::Built,
-                input: Images<C, H0, W0, E, D, Q::Tape<E, D>>,
-            ) -> Result<Images<C, H, W, E, D, Q::Tape<E, D>>, D::Err> {
-                built.try_forward(input)
-            }
-        }
+impl<By, const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
+    Pool2d<By, H, W, K, S, P>
+{
+    /// On images of `H0` × `W0` pixels.
+    fn pool<const C: usize, const H0: usize, const W0: usize, E, D, T>(
+        x: Images<C, H0, W0, E, D, T>,
+    ) -> Result<Images<C, H, W, E, D, T>, D::Err>
+    where
+        By: Pools,
+        E: Real,
+        D: Backend<E>,
+        T: Tape<E, D>,
+    {
+        let window = Window { channels: C, ..On::<Self, H0, W0>::WINDOW };
+        let shape = (x.shape().0, Const, Const, Const);
+        By::pool(x, window, shape)
+    }
+}
+
+impl<
+    By,
+    const H: usize,
+    const W: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    const H0: usize,
+    const W0: usize,
+> On<Pool2d<By, H, W, K, S, P>, H0, W0>
+{
+    /// For one channel.
+    const WINDOW: Window = {
+        let window = Window {
+            height: H0,
+            width: W0,
+            channels: 1,
+            kernel: K,
+            stride: S,
+            padding: P,
+            out_height: H,
+            out_width: W,
+        };
+        check_windows("Pool2d", window);
+        window
     };
 }
 
-pool! {
-    /// The largest number of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel, onto an image
-    /// of `H` × `W` pixels. Padding counts for nothing; the gradient goes to the first of those that are largest.
-    MaxPool2d, "MaxPool2d", max_pool
+impl<By: Pools, const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
+    ZeroSizedModule for Pool2d<By, H, W, K, S, P>
+{
 }
 
-pool! {
-    /// The mean of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel, onto an image of
-    /// `H` × `W` pixels. Padding counts as zeros.
-    AvgPool2d, "AvgPool2d", average_pool
+impl<By, const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
+    NonMutableModule for Pool2d<By, H, W, K, S, P>
+{
+}
+
+impl<
+    By: Pools,
+    const H: usize,
+    const W: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    const C: usize,
+    const H0: usize,
+    const W0: usize,
+    E: Real,
+    D: Backend<E>,
+    T: Tape<E, D>,
+> Module<Images<C, H0, W0, E, D, T>> for Pool2d<By, H, W, K, S, P>
+{
+    type Output = Images<C, H, W, E, D, T>;
+    type Error = D::Err;
+
+    fn try_forward(&self, x: Images<C, H0, W0, E, D, T>) -> Result<Self::Output, D::Err> {
+        Self::pool(x)
+    }
+}
+
+impl<
+    By: Pools,
+    const H: usize,
+    const W: usize,
+    const K: usize,
+    const S: usize,
+    const P: usize,
+    const C: usize,
+    const H0: usize,
+    const W0: usize,
+    Q: Kind,
+    E: Real,
+    D: Backend<E>,
+> Takes<Image<C, H0, W0, Q>, E, D> for Pool2d<By, H, W, K, S, P>
+{
+    type Out = Image<C, H, W, Q>;
+    type Then<Z: Signal<E, D>> = Z;
+
+    fn infer(
+        _: &Self::Built,
+        input: Images<C, H0, W0, E, D>,
+    ) -> Result<Images<C, H, W, E, D>, D::Err> {
+        Self::pool(input)
+    }
+
+    fn train(
+        _: &mut Self::Built,
+        input: Images<C, H0, W0, E, D, Q::Tape<E, D>>,
+    ) -> Result<Images<C, H, W, E, D, Q::Tape<E, D>>, D::Err> {
+        Self::pool(input)
+    }
 }
