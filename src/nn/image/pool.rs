@@ -85,7 +85,11 @@ impl Pools for Mean {
 impl<By, const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
     Pool2d<By, H, W, K, S, P>
 {
-    /// On images of `H0` × `W0` pixels.
+    /// On images of `H0` × `W0` pixels and one channel.
+    fn window<const H0: usize, const W0: usize>() -> Window {
+        On::<Self, H0, W0>::WINDOW
+    }
+
     fn pool<const C: usize, const H0: usize, const W0: usize, E, D, T>(
         x: Images<C, H0, W0, E, D, T>,
     ) -> Result<Images<C, H, W, E, D, T>, D::Err>
@@ -95,7 +99,7 @@ impl<By, const H: usize, const W: usize, const K: usize, const S: usize, const P
         D: Backend<E>,
         T: Tape<E, D>,
     {
-        let window = Window { channels: C, ..On::<Self, H0, W0>::WINDOW };
+        let window = Window { channels: C, ..Self::window::<H0, W0>() };
         let shape = (x.shape().0, Const, Const, Const);
         By::pool(x, window, shape)
     }
@@ -112,7 +116,6 @@ impl<
     const W0: usize,
 > On<Pool2d<By, H, W, K, S, P>, H0, W0>
 {
-    /// For one channel.
     const WINDOW: Window = {
         let window = Window {
             height: H0,
