@@ -6,6 +6,10 @@ pub mod mathematics {}
 #[doc = include_str!("../docs/shapes.md")]
 pub mod shapes {}
 
+#[cfg(feature = "digits")]
+#[doc = include_str!("../docs/images.md")]
+pub mod images {}
+
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 

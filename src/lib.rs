@@ -23,7 +23,7 @@
 //! | train, evaluate, predict, sample | [`NoProp`], [`Fit`] |
 //! | choose the mathematics | [`DiscreteTime`], [`ContinuousTime`], [`FlowMatching`], in [`variant`] |
 //! | say what the targets are | [`head`]: classes (one-hot, learned, prototypes), numbers |
-//! | declare a block | [`nn`]: the conditional ResNets, layers, your own module by [`nn::Custom`] |
+//! | declare a block | [`nn`]: the conditional ResNets, layers, your own module by [`nn::Custom`]; [`nn::image`] for images |
 //! | load, split and normalise data | [`data`] |
 //! | choose how noise turns into target | [`schedule`] |
 //! | integrate, with a network or a closure of your own | [`solver`] |
