@@ -1,6 +1,6 @@
 //! The parts of a step, one by one: `cargo bench`.
 //!
-//! A dense layer there and back, a step of AdamW, and a step of a solver, on one thread, as in a block of ten.
+//! A dense layer and a convolution there and back, a step of AdamW, and a step of a solver, on one thread, as in a block of ten.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dfdx::{
@@ -8,7 +8,10 @@ use dfdx::{
     prelude::*,
 };
 use dfdx_noprop::{
-    nn::Dense,
+    nn::{
+        Dense,
+        image::{Conv2d, Images},
+    },
     optim::{AdamW, Optimizer, OptimizerState},
     solver::{Method, Save, Solver, Steps},
 };
@@ -39,6 +42,34 @@ fn dense(criterion: &mut Criterion) {
             });
         });
     }
+    group.finish();
+}
+
+/// The middle layer of the paper's network; beside it the product of its windows with its filters, there and back, as a dense
+/// layer of as many rows.
+fn convolution(criterion: &mut Criterion) {
+    let dev = Cpu::seed_from_u64(0);
+    let mut group = criterion.benchmark_group("convolution 14 × 14, 64 to 128, forward and back");
+    group.sample_size(20).throughput(Throughput::Elements(32));
+    let layer = dev.build_module::<Conv2d<64, 128, 14, 14>, f32>();
+    let x: Images<64, 14, 14, f32, _> = dev.sample_normal_like(&(32, Const, Const, Const));
+    group.bench_function("32 images", |bencher| {
+        let mut gradients = Some(layer.alloc_grads());
+        bencher.iter(|| {
+            let traced = x.clone().traced(gradients.take().unwrap_or_else(|| layer.alloc_grads()));
+            gradients = Some(layer.forward(traced).sum().backward());
+        });
+    });
+    let dense = dev.build_module::<Dense<576, 128>, f32>();
+    let rows: Tensor<(usize, Const<576>), f32, _> = dev.sample_normal_like(&(32 * 196, Const));
+    group.bench_function("a dense layer of as many products", |bencher| {
+        let mut gradients = Some(dense.alloc_grads());
+        bencher.iter(|| {
+            let traced =
+                rows.clone().traced(gradients.take().unwrap_or_else(|| dense.alloc_grads()));
+            gradients = Some(dense.forward(traced).sum().backward());
+        });
+    });
     group.finish();
 }
 
@@ -93,6 +124,7 @@ fn parts(criterion: &mut Criterion) {
         eprintln!("several threads: {error}");
     }
     dense(criterion);
+    convolution(criterion);
     adamw(criterion);
     solver(criterion);
 }

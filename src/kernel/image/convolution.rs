@@ -125,11 +125,11 @@ fn gather<E: Real>(window: Window, x: &[E], first: usize, count: usize, patches:
 
 #[pulp::with_simd(copy_windows = pulp::Arch::new())]
 #[inline(always)]
-fn copy_windows_simd<'a, 'b, S: pulp::Simd, E: Real>(
+fn copy_windows_simd<'a, S: pulp::Simd, E: Real>(
     _: S,
     window: Window,
     x: &'a [E],
-    rows: &'a mut [&'b mut [E]],
+    rows: &'a mut [&mut [E]],
     numbers: &'a [usize],
 ) {
     let (side, c) = (window.kernel * window.channels, window.channels);

@@ -62,7 +62,7 @@ fn to_the_largest_simd<'a, S: pulp::Simd, E: Real>(
             for ((dx, x), (dy, y)) in pixel.zip(dy.iter_mut().zip(y)) {
                 let taken = if *x == *y { *dy } else { E::zero() };
                 *dx += taken;
-                *dy = *dy - taken;
+                *dy -= taken;
             }
         }
     }
