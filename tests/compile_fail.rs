@@ -186,7 +186,7 @@ fn names_what_and_where(line: &str) -> bool {
         // What is computed as the program is built: the layer, the size that follows, and the one that was written.
         let layer = said.split([' ', ':']).next().unwrap_or_default();
         let sizes = said.chars().filter(char::is_ascii_digit).count();
-        return ["Conv2d", "Pool2d", "Flatten", "Planes"].contains(&layer) && sizes >= 2;
+        return ["Conv2d", "Pool2d", "Flatten", "Planes", "Pixels"].contains(&layer) && sizes >= 2;
     }
     if line.contains("has no classes") {
         return quoted.iter().any(|name| is(name, &["Regression"]));

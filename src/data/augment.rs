@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use crate::device::Real;
+use crate::{device::Real, nn::image::check_numbers};
 
 /// Images of `C` planes of `H` × `W` pixels, one plane after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Augment {
         images: &mut [[E; X]],
         rng: &mut impl Rng,
     ) {
-        const { assert!(C * H * W == X, "the rows of this batch are not images of Augment's size") };
+        const { check_numbers("Pixels", [C, H, W], X) };
         let reach = self.shift as i64;
         for image in images {
             let [down, right] = [(); 2].map(|()| rng.gen_range(-reach..=reach) as isize);

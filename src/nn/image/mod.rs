@@ -28,3 +28,4 @@ pub use paper::{
 pub use planes::Planes;
 pub use pool::{AvgPool2d, Max, MaxPool2d, Mean, Pool2d, Pools};
 pub use signal::{Image, Images};
+pub(crate) use size::check_numbers;

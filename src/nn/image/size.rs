@@ -30,7 +30,7 @@ pub(super) const fn check_windows(layer: &str, window: Window) {
 
 /// Ends the build unless a row has as many numbers as an image.
 #[track_caller]
-pub(super) const fn check_numbers(layer: &str, [c, h, w]: [usize; 3], numbers: usize) {
+pub(crate) const fn check_numbers(layer: &str, [c, h, w]: [usize; 3], numbers: usize) {
     if c * h * w == numbers {
         return;
     }
