@@ -4,6 +4,9 @@ use rand::Rng;
 
 use crate::{device::Real, nn::image::check_numbers};
 
+/// Shifts reach no further: past every image, and a number on every platform.
+const FARTHEST: usize = i32::MAX as usize;
+
 /// Images of `C` planes of `H` × `W` pixels, one plane after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pixels<const C: usize, const H: usize, const W: usize>;
@@ -48,7 +51,7 @@ impl Augment {
         rng: &mut impl Rng,
     ) {
         const { check_numbers("Pixels", [C, H, W], X) };
-        let reach = self.shift as i64;
+        let reach = self.shift.min(FARTHEST) as i64;
         for image in images {
             let [down, right] = [(); 2].map(|()| rng.gen_range(-reach..=reach) as isize);
             let flip = self.flip && rng.r#gen::<bool>();

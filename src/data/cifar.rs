@@ -63,7 +63,7 @@ fn folder<const C: usize>(
 fn read<const C: usize>(path: &Path, skip: usize) -> Result<(Vec<f32>, Vec<u32>), Error> {
     let mut bytes = Vec::new();
     gzip::open(path)?.read_to_end(&mut bytes).map_err(|err| gzip::read_error(path, err))?;
-    let record = skip + 1 + PIXELS;
+    let record = skip.saturating_add(1 + PIXELS);
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
         let expected = format!("one or more records of {record} bytes");
         return Err(Error::file(path, expected, format!("{} bytes", bytes.len())));
