@@ -15,8 +15,9 @@
 //! | CSV | [`csv_labels`], [`csv_values`] |
 //!
 //! Then [`Dataset::split`] or [`Dataset::split_stratified`], and a [`Standardiser`] made from the
-//! training rows. [`Augment`] changes images at random as they are learned from. Files may be gzipped; a file that is not what it should be is an
-//! [`Error`](crate::Error) that says where, what was expected, and what is there.
+//! training rows. [`Augment`] changes images at random as they are learned from. Files may be
+//! gzipped; a file that is not what it should be is an [`Error`](crate::Error) that says where, what
+//! was expected, and what is there.
 
 mod augment;
 mod cifar;
