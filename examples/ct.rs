@@ -42,8 +42,12 @@ fn main() -> Result<(), Error> {
         let how = (&options.continuous, solving);
         continuous(how, options.cross_entropy, training.optimizer(), seed)
     };
-    let (digits, mut learned, accuracy) =
-        learn_digits::<ContinuousTime, Block>(training, options.repeats, EPOCHS, variant)?;
+    let (digits, mut learned, accuracy) = learn_digits::<ContinuousTime, Block>(
+        training,
+        options.repeats,
+        &training.fit(EPOCHS),
+        variant,
+    )?;
     watch(&mut learned.model, &digits.test, solving.solver())?;
     if training.json {
         let about = ["ct", "digits"];

@@ -44,8 +44,12 @@ fn main() -> Result<(), Error> {
         seed,
         ..DiscreteTime::default()
     };
-    let (digits, learned, accuracy) =
-        learn_digits::<DiscreteTime, Block>(training, options.repeats, EPOCHS, variant)?;
+    let (digits, learned, accuracy) = learn_digits::<DiscreteTime, Block>(
+        training,
+        options.repeats,
+        &training.fit(EPOCHS),
+        variant,
+    )?;
     draw(&digits.test, &learned.model.predict(&digits.test.samples()[..6])?);
     if training.json {
         let about = ["dt", "digits"];

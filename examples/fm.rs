@@ -66,7 +66,7 @@ where
         flow(predictor, solving, options.cross_entropy, training.optimizer(), seed)
     };
     let (digits, learned, accuracy) =
-        learn_digits::<_, Block>(training, options.repeats, EPOCHS, variant)?;
+        learn_digits::<_, Block>(training, options.repeats, &training.fit(EPOCHS), variant)?;
     watch(&learned.model, &digits.test)?;
     if training.json {
         let about = ["fm", "digits"];

@@ -54,6 +54,7 @@ mod config;
 pub mod data;
 pub mod device;
 mod error;
+pub mod gradient;
 pub mod guide;
 pub mod head;
 mod kernel;

@@ -11,7 +11,7 @@ use crate::{
     device::{Backend, Execute, Real, Rows, TracedRows, Workers},
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
-    nn::{Denoises, Encoded, Signal},
+    nn::{Denoises, Encoded, NoisedPass, Signal},
     optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, stream},
     train::{AlongPoint, Fit, Position, StepReport, Trained},
@@ -121,6 +121,9 @@ pub(crate) type InferEncoded<B, Plain, O, E, D> =
 /// A block's output in training.
 pub(crate) type Train<B, Traced, O, E, D> =
     fn(&mut B, Traced) -> Result<TracedRows<O, E, D>, <D as HasErr>::Err>;
+/// A block's output in a pass with noise on what its layers give.
+pub(crate) type Noised<B, Plain, O, E, D> =
+    fn(&mut B, Plain, &mut NoisedPass<E, D>) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
 type Each<B, E, D> = fn(
     &mut [Block<B, E, D>],
     &Workers,
@@ -139,6 +142,7 @@ pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) encode: Encode<B, Plain, D>,
     pub(crate) infer_encoded: InferEncoded<B, Plain, O, E, D>,
     pub(crate) train: Train<B, Traced, O, E, D>,
+    pub(crate) noised: Noised<B, Plain, O, E, D>,
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
 }
@@ -240,6 +244,9 @@ where
                     Ok(M::Gives::plain(M::denoise_encoded(block, input, encoded)?))
                 },
                 train: |block, input| Ok(M::Gives::traced(M::denoise_traced(block, input)?)),
+                noised: |block, input, pass| {
+                    Ok(M::Gives::plain(M::denoise_noised(block, input, pass)?))
+                },
                 each: <D as Execute<Block<M::Built, E, D>>>::each,
                 map: <D as Execute<Block<M::Built, E, D>>>::map,
             },

@@ -18,6 +18,7 @@ pub use dfdx::{
 pub use crate::{
     Error, Fit, NoProp, Runs,
     data::{self, Dataset, Labels, Values},
+    gradient::{ActivityNoise, Estimator, WeightNoise},
     head::{Learned, OneHot, Prototypes, Regression, Velocity},
     nn::{
         Condition, ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm, Custom, Dense,

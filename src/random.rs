@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Batch = 7,
     /// The noise of inference.
     Inference = 6,
+    /// The directions in which an estimator of gradients looks.
+    Directions = 8,
 }
 
 /// The stream of one block (or row) at one step. All four numbers are the key, so a step needs no state of the last.

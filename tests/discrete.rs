@@ -431,6 +431,7 @@ fn prototypes_of_the_data_can_be_targets() {
         cross_entropy: 1.0,
         sampler: Sampler::Deterministic,
         optimizer: AdamW::default().into(),
+        estimator: Estimator::Local,
         seed: 0,
     };
     let mut model = NoProp::<_, Block, 6, 6>::new(&AutoDevice::default(), variant).unwrap();

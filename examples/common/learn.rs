@@ -115,12 +115,12 @@ where
     })
 }
 
-/// The digits with seeds from `training.seed` on: the last split and model, and the mean of the accuracies.
+/// The digits with seeds from `training.seed` on, trained as `fit` says: the last split and model, and the mean of the accuracies.
 #[allow(clippy::type_complexity)]
 pub fn learn_digits<V, M>(
     training: &Training,
     repeats: u64,
-    epochs: usize,
+    fit: &Fit,
     variant: impl Fn(u64) -> V,
 ) -> Result<(Split<64, Labels<10>>, Learned<V, M, 64>, f64), Error>
 where
@@ -132,7 +132,7 @@ where
     let (mut sum, mut seed) = (0.0, training.seed);
     loop {
         let digits = data::digits_with_seed(seed)?;
-        let fit = Fit { seed, ..training.fit(epochs) };
+        let fit = Fit { seed, ..fit.clone() };
         let learned = learn::<V, M, 64>(variant(seed), &digits, &fit, How::default())?;
         let report = &learned.report;
         println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);

@@ -135,4 +135,30 @@ where
     ) -> Result<(), CpuError> {
         kernel::sgd(parameter, gradients, velocity, step)
     }
+
+    fn adamw_by<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        fill: &mut dyn FnMut(&mut [E]),
+        first: &mut Tensor<(usize,), E, Self>,
+        second: &mut Tensor<(usize,), E, Self>,
+        step: &AdamWStep,
+    ) -> Result<(), CpuError> {
+        kernel::adamw_by(parameter, fill, first, second, step)
+    }
+
+    fn sgd_by<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        fill: &mut dyn FnMut(&mut [E]),
+        velocity: &mut Tensor<(usize,), E, Self>,
+        step: &SgdStep,
+    ) -> Result<(), CpuError> {
+        kernel::sgd_by(parameter, fill, velocity, step)
+    }
+
+    fn change<S: Shape>(
+        tensor: &mut Tensor<S, E, Self>,
+        change: &mut dyn FnMut(&mut [E]),
+    ) -> Result<(), CpuError> {
+        kernel::change(tensor, change)
+    }
 }

@@ -22,7 +22,10 @@ pub(crate) use images::{
 
 use dfdx::prelude::*;
 
-use crate::optim::{AdamWStep, SgdStep};
+use crate::{
+    gradient::RUN,
+    optim::{AdamWStep, SgdStep},
+};
 
 /// A batch of rows, `[batch, N]`, with `N` such as `Const<10>`.
 pub type Rows<N, E, D, T = NoneTape> = Tensor<(usize, N), E, D, T>;
@@ -219,6 +222,59 @@ pub trait Backend<E: Real>: Device<E> {
     ) -> Result<(), Self::Err> {
         plain_sgd(parameter, gradients, velocity, step)
     }
+
+    /// [`adamw`](Self::adamw) with a gradient that `fill` writes, some numbers at a time from the first to the last.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn adamw_by<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        fill: &mut dyn FnMut(&mut [E]),
+        first: &mut Tensor<(usize,), E, Self>,
+        second: &mut Tensor<(usize,), E, Self>,
+        step: &AdamWStep,
+    ) -> Result<(), Self::Err> {
+        let gradient = filled(first, fill)?;
+        plain_adamw_by(parameter, gradient, first, second, step)
+    }
+
+    /// [`sgd`](Self::sgd) with a gradient that `fill` writes, some numbers at a time from the first to the last.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn sgd_by<S: Shape>(
+        parameter: &mut Tensor<S, E, Self>,
+        fill: &mut dyn FnMut(&mut [E]),
+        velocity: &mut Tensor<(usize,), E, Self>,
+        step: &SgdStep,
+    ) -> Result<(), Self::Err> {
+        let gradient = filled(velocity, fill)?;
+        plain_sgd_by(parameter, gradient, velocity, step)
+    }
+
+    /// Changes the numbers of a tensor, row-major; in place where the device's memory is the host's.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn change<S: Shape>(
+        tensor: &mut Tensor<S, E, Self>,
+        change: &mut dyn FnMut(&mut [E]),
+    ) -> Result<(), Self::Err> {
+        let mut numbers = tensor.as_vec();
+        change(&mut numbers);
+        tensor.copy_from(&numbers);
+        Ok(())
+    }
+}
+
+/// A gradient that `fill` writes, as long as `like`.
+fn filled<E: Real, D: Device<E>>(
+    like: &Tensor<(usize,), E, D>,
+    fill: &mut dyn FnMut(&mut [E]),
+) -> Result<Tensor<(usize,), E, D>, D::Err> {
+    let mut gradient = vec![E::zero(); like.shape().0];
+    gradient.chunks_mut(RUN).for_each(fill);
+    like.device().try_tensor_from_vec(gradient, *like.shape())
 }
 
 /// The dense layer in dfdx's own operations.
@@ -271,6 +327,17 @@ pub(crate) fn plain_adamw<S: Shape, E: Real, D: Device<E>>(
 ) -> Result<(), D::Err> {
     gradients.get_or_alloc_mut(parameter)?;
     let gradient = spent(parameter, gradients)?.try_reshape_like(first.shape())?;
+    plain_adamw_by(parameter, gradient, first, second, step)
+}
+
+/// The same with the gradient as a tensor.
+pub(crate) fn plain_adamw_by<S: Shape, E: Real, D: Device<E>>(
+    parameter: &mut Tensor<S, E, D>,
+    gradient: Tensor<(usize,), E, D>,
+    first: &mut Tensor<(usize,), E, D>,
+    second: &mut Tensor<(usize,), E, D>,
+    step: &AdamWStep,
+) -> Result<(), D::Err> {
     let gradient = gradient.try_mul(E::of(step.scale))?;
     first.try_axpy(step.beta1, &gradient, 1.0 - step.beta1)?;
     second.try_axpy(step.beta2, &gradient.try_square()?, 1.0 - step.beta2)?;
@@ -299,6 +366,16 @@ pub(crate) fn plain_sgd<S: Shape, E: Real, D: Device<E>>(
 ) -> Result<(), D::Err> {
     gradients.get_or_alloc_mut(parameter)?;
     let gradient = spent(parameter, gradients)?.try_reshape_like(velocity.shape())?;
+    plain_sgd_by(parameter, gradient, velocity, step)
+}
+
+/// The same with the gradient as a tensor.
+pub(crate) fn plain_sgd_by<S: Shape, E: Real, D: Device<E>>(
+    parameter: &mut Tensor<S, E, D>,
+    gradient: Tensor<(usize,), E, D>,
+    velocity: &mut Tensor<(usize,), E, D>,
+    step: &SgdStep,
+) -> Result<(), D::Err> {
     velocity.try_axpy(step.momentum, &gradient, step.scale)?;
     let shape = *parameter.shape();
     parameter.try_axpy(step.keep, &velocity.clone().try_reshape_like(&shape)?, -step.rate)

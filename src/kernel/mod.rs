@@ -15,9 +15,9 @@ pub(crate) use embedding::time_embedding;
 pub(crate) use image::{
     average_pool, batch_norm, channels_last, convolution, max_pool, scale_and_shift,
 };
-pub(crate) use optimise::{adamw, sgd, squared_gradient};
+pub(crate) use optimise::{adamw, adamw_by, sgd, sgd_by, squared_gradient};
 pub(crate) use vector::in_pieces;
-pub(crate) use view::contiguous;
+pub(crate) use view::{change, contiguous};
 
 #[cfg(test)]
 mod tests;

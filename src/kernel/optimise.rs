@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     device::Real,
+    gradient::RUN,
     optim::{AdamWStep, SgdStep},
 };
 
@@ -53,6 +54,49 @@ fn squares<E: Real>(gradient: &[E]) -> f64 {
     total
 }
 
+/// AdamW on some numbers of a tensor.
+#[derive(Clone, Copy)]
+struct AdamWRun<E> {
+    b1: E,
+    b2: E,
+    c1: E,
+    c2: E,
+    rate: E,
+    keep: E,
+    epsilon: E,
+    correction2: E,
+    scale: E,
+}
+
+impl<E: Real> AdamWRun<E> {
+    fn new(step: &AdamWStep) -> Self {
+        Self {
+            b1: E::of(step.beta1),
+            b2: E::of(step.beta2),
+            c1: E::of(1.0 - step.beta1),
+            c2: E::of(1.0 - step.beta2),
+            rate: E::of(step.rate),
+            keep: E::of(step.keep),
+            epsilon: E::of(step.epsilon),
+            correction2: E::of(step.correction2),
+            scale: E::of(step.scale),
+        }
+    }
+
+    fn update(self, p: &mut [E], m: &mut [E], v: &mut [E], g: &mut [E]) {
+        let Self { b1, b2, c1, c2, rate, keep, epsilon, correction2, scale } = self;
+        vectorised(|| {
+            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                let scaled = scale * *g;
+                *g = E::zero();
+                *m = flushed(b1 * *m + c1 * scaled);
+                *v = flushed(b2 * *v + c2 * scaled * scaled);
+                *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
+            }
+        });
+    }
+}
+
 /// AdamW; the gradient is zero afterwards. A tensor whose gradient is exactly zero took no part and stays as it is.
 pub(crate) fn adamw<S: Shape, E: Real>(
     parameter: &mut Tensor<S, E, Cpu>,
@@ -70,30 +114,37 @@ pub(crate) fn adamw<S: Shape, E: Real>(
     else {
         return Err(CpuError::WrongNumElements);
     };
-    let (b1, b2) = (E::of(step.beta1), E::of(step.beta2));
-    let (c1, c2) = (E::of(1.0 - step.beta1), E::of(1.0 - step.beta2));
-    let (rate, keep, epsilon) = (E::of(step.rate), E::of(step.keep), E::of(step.epsilon));
-    let (correction2, scale) = (E::of(step.correction2), E::of(step.scale));
-    let update = |p: &mut [E], m: &mut [E], v: &mut [E], g: &mut [E]| {
-        vectorised(|| {
-            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                let scaled = scale * *g;
-                *g = E::zero();
-                *m = flushed(b1 * *m + c1 * scaled);
-                *v = flushed(b2 * *v + c2 * scaled * scaled);
-                *p = keep * *p - rate * *m / (Float::sqrt(correction2 * *v) + epsilon);
-            }
-        });
-    };
-    let each = piece(p.len());
+    let (run, each) = (AdamWRun::new(step), piece(p.len()));
     if each >= p.len() {
-        update(p, m, v, gradient);
+        run.update(p, m, v, gradient);
     } else {
         let moments = m.par_chunks_mut(each).zip(v.par_chunks_mut(each));
         p.par_chunks_mut(each)
             .zip(moments)
             .zip(gradient.par_chunks_mut(each))
-            .for_each(|((p, (m, v)), g)| update(p, m, v, g));
+            .for_each(|((p, (m, v)), g)| run.update(p, m, v, g));
+    }
+    Ok(())
+}
+
+/// AdamW with a gradient that is made as it goes.
+pub(crate) fn adamw_by<S: Shape, E: Real>(
+    parameter: &mut Tensor<S, E, Cpu>,
+    fill: &mut dyn FnMut(&mut [E]),
+    first: &mut Tensor<(usize,), E, Cpu>,
+    second: &mut Tensor<(usize,), E, Cpu>,
+    step: &AdamWStep,
+) -> Result<(), CpuError> {
+    let (Some(p), Some(m), Some(v)) =
+        (elements_mut(parameter), elements_mut(first), elements_mut(second))
+    else {
+        return Err(CpuError::WrongNumElements);
+    };
+    let (run, mut gradient) = (AdamWRun::new(step), [E::zero(); RUN]);
+    for ((p, m), v) in p.chunks_mut(RUN).zip(m.chunks_mut(RUN)).zip(v.chunks_mut(RUN)) {
+        let gradient = &mut gradient[..p.len()];
+        fill(gradient);
+        run.update(p, m, v, gradient);
     }
     Ok(())
 }
@@ -112,6 +163,30 @@ pub(crate) fn sgd<S: Shape, E: Real>(
     let (Some(p), Some(u)) = (elements_mut(parameter), elements_mut(velocity)) else {
         return Err(CpuError::WrongNumElements);
     };
+    descend(p, u, gradient, step);
+    Ok(())
+}
+
+/// Stochastic gradient descent with a gradient that is made as it goes.
+pub(crate) fn sgd_by<S: Shape, E: Real>(
+    parameter: &mut Tensor<S, E, Cpu>,
+    fill: &mut dyn FnMut(&mut [E]),
+    velocity: &mut Tensor<(usize,), E, Cpu>,
+    step: &SgdStep,
+) -> Result<(), CpuError> {
+    let (Some(p), Some(u)) = (elements_mut(parameter), elements_mut(velocity)) else {
+        return Err(CpuError::WrongNumElements);
+    };
+    let mut gradient = [E::zero(); RUN];
+    for (p, u) in p.chunks_mut(RUN).zip(u.chunks_mut(RUN)) {
+        let gradient = &mut gradient[..p.len()];
+        fill(gradient);
+        descend(p, u, gradient, step);
+    }
+    Ok(())
+}
+
+fn descend<E: Real>(p: &mut [E], u: &mut [E], gradient: &mut [E], step: &SgdStep) {
     let (rate, keep, momentum) = (E::of(step.rate), E::of(step.keep), E::of(step.momentum));
     let scale = E::of(step.scale);
     vectorised(|| {
@@ -121,5 +196,4 @@ pub(crate) fn sgd<S: Shape, E: Real>(
             *p = keep * *p - rate * *u;
         }
     });
-    Ok(())
 }

@@ -3,7 +3,8 @@
 use dfdx::prelude::*;
 
 use crate::{
-    device::{Backend, Real, plain_adamw, plain_dense, plain_sgd},
+    device::{Backend, Real, plain_adamw, plain_adamw_by, plain_dense, plain_sgd, plain_sgd_by},
+    gradient::RUN,
     optim::{AdamW, Optimizer, OptimizerState, Sgd},
 };
 
@@ -342,4 +343,47 @@ fn times_are_embedded_as_the_plain_one_does() {
     check::<2>(&times);
     check::<4>(&times);
     check::<64>(&times);
+}
+
+#[test]
+fn a_gradient_that_is_made_as_it_goes_steps_like_one_that_is_kept() {
+    let (dev, n) = (Cpu::seed_from_u64(5), 2 * RUN + 17);
+    let normal = || -> Tensor<(usize,), f64, Cpu> { dev.sample_normal_like(&(n,)) };
+    let (start, gradient, first) = (normal(), normal(), normal());
+    let second = normal().square();
+    let values = gradient.as_vec();
+    let kept = || (start.clone().leaky_traced() * gradient.clone()).sum().backward();
+    let made = |step: &mut dyn FnMut(&mut dyn FnMut(&mut [f64]))| {
+        let mut next = 0;
+        step(&mut |run| {
+            run.copy_from_slice(&values[next..next + run.len()]);
+            next += run.len();
+        });
+        assert_eq!(next, n);
+    };
+
+    let step = AdamW { weight_decay: 0.1, ..AdamW::default() }.step(7);
+    let (mut w, mut m, mut v) = (start.clone(), first.clone(), second.clone());
+    Cpu::adamw(&mut w, &mut kept(), &mut m, &mut v, &step).unwrap();
+    let (mut w2, mut m2, mut v2) = (start.clone(), first.clone(), second.clone());
+    made(&mut |fill| Cpu::adamw_by(&mut w2, fill, &mut m2, &mut v2, &step).unwrap());
+    assert_eq!([w2.as_vec(), m2.as_vec(), v2.as_vec()], [w.as_vec(), m.as_vec(), v.as_vec()]);
+    let (mut w3, mut m3, mut v3) = (start.clone(), first.clone(), second);
+    plain_adamw_by(&mut w3, gradient.clone(), &mut m3, &mut v3, &step).unwrap();
+    assert!(difference(&w3.as_vec(), &w.as_vec()) < 1e-12);
+
+    let step = Sgd { weight_decay: 0.1, ..Sgd::default() }.step();
+    let (mut w, mut u) = (start.clone(), first.clone());
+    Cpu::sgd(&mut w, &mut kept(), &mut u, &step).unwrap();
+    let (mut w2, mut u2) = (start.clone(), first.clone());
+    made(&mut |fill| Cpu::sgd_by(&mut w2, fill, &mut u2, &step).unwrap());
+    assert_eq!([w2.as_vec(), u2.as_vec()], [w.as_vec(), u.as_vec()]);
+    let (mut w3, mut u3) = (start.clone(), first);
+    plain_sgd_by(&mut w3, gradient.clone(), &mut u3, &step).unwrap();
+    assert!(difference(&w3.as_vec(), &w.as_vec()) < 1e-12);
+
+    let mut doubled = start.clone();
+    Cpu::change(&mut doubled, &mut |values| values.iter_mut().for_each(|v| *v *= 2.0)).unwrap();
+    assert_eq!(doubled.as_vec(), (start.clone() * 2.0).as_vec());
+    assert_ne!(start.as_vec(), doubled.as_vec());
 }

@@ -40,3 +40,12 @@ pub(super) fn elements_mut<S: Shape, E: Unit, T>(
     // SAFETY: as above; `IndexMut` has made the buffer this tensor's own, and the slice borrows the tensor mutably.
     Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
 }
+
+/// Changes the elements in place.
+pub(crate) fn change<S: Shape, E: Unit>(
+    tensor: &mut Tensor<S, E, Cpu>,
+    change: &mut dyn FnMut(&mut [E]),
+) -> Result<(), CpuError> {
+    change(elements_mut(tensor).ok_or(CpuError::WrongNumElements)?);
+    Ok(())
+}

@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Input, Joins, Pair, Signal, Takes, Width};
+use super::{Input, Joins, NoisedPass, Pair, Signal, Takes, Width};
 use crate::device::{Backend, Real};
 
 /// h = F_z(z) + F_x(x): the first layer of a block.
@@ -98,5 +98,19 @@ where
     ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
         let (z, x) = (FZ::train(&mut built.z, z)?, FX::train(&mut built.x, x)?);
         <FX::Out as Joins<FZ::Out, Self, E, D>>::add_traced(z, x)
+    }
+
+    fn noised(
+        built: &mut Self::Built,
+        (z, x): <Pair<Z, X> as Signal<E, D>>::Plain,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+        if FZ::LINEAR && FX::LINEAR {
+            // One noise on the sum serves both.
+            return pass.layer::<Pair<Z, X>, Self::Out, _>(built, (z, x), Self::train, Self::infer);
+        }
+        let z = FZ::noised(&mut built.z, z, pass)?;
+        let x = FX::noised(&mut built.x, x, pass)?;
+        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)
     }
 }

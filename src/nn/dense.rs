@@ -6,7 +6,7 @@ use dfdx::{
 };
 use rand_distr::Uniform;
 
-use super::{Kind, Signal, Takes, Width};
+use super::{Input, Kind, NoisedPass, Signal, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// y = x Wᵀ + b: a dense layer from `I` to `O`, with weights W: `[O, I]` and bias b: `[O]`.
@@ -98,5 +98,21 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
         let (input, tape) = input.split_tape();
         D::dense(input.put_tape(K::tape(tape)), &built.weight, &built.bias, K::GRADIENT)
+    }
+
+    const LINEAR: bool = true;
+
+    fn noised(
+        built: &mut Self::Built,
+        input: Rows<Const<I>, E, D>,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
+        // As on an input: what comes before learns from noise of its own, and not through this layer.
+        pass.layer::<Width<I, Input>, Width<O>, _>(
+            built,
+            input,
+            <Self as Takes<Width<I, Input>, E, D>>::train,
+            <Self as Takes<Width<I, Input>, E, D>>::infer,
+        )
     }
 }

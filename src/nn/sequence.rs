@@ -2,7 +2,7 @@
 
 use dfdx::{nn::modules::Repeated, prelude::*};
 
-use super::{Encoded, Joins, Signal, Takes, Width};
+use super::{Encoded, Joins, NoisedPass, Signal, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 macro_rules! tuple {
@@ -15,6 +15,8 @@ macro_rules! tuple {
         {
             type Out = $last::Out;
             type Then<S: Signal<E, D>> = tuple!(@then S; $first $($layer)*);
+            const WEIGHTS: bool = $first::WEIGHTS $(|| $layer::WEIGHTS)*;
+            const LINEAR: bool = $last::LINEAR $(&& !$before::WEIGHTS)*;
 
             fn infer(
                 built: &Self::Built,
@@ -48,6 +50,16 @@ macro_rules! tuple {
             ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
                 let h = $first::train(&mut built.0, input)?;
                 $(let h = $layer::train(&mut built.$index, h)?;)*
+                Ok(h)
+            }
+
+            fn noised(
+                built: &mut Self::Built,
+                input: In::Plain,
+                pass: &mut NoisedPass<E, D>,
+            ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+                let h = $first::noised(&mut built.0, input, pass)?;
+                $(let h = $layer::noised(&mut built.$index, h, pass)?;)*
                 Ok(h)
             }
         }
@@ -88,6 +100,15 @@ where
         let branch = F::train(&mut built.0, input)?;
         <F::Out as Joins<Width<N>, Self, E, D>>::add_traced(skip, branch)
     }
+
+    fn noised(
+        built: &mut Self::Built,
+        input: Rows<Const<N>, E, D>,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
+        let branch = F::noised(&mut built.0, input.clone(), pass)?;
+        <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
+    }
 }
 
 /// F over and over, `N` times with weights of its own each: the width that goes in comes out.
@@ -102,12 +123,25 @@ where
 
     fn infer(built: &Self::Built, input: In::Plain) -> Result<In::Plain, D::Err> {
         let mut rounds = built.modules.iter();
-        rounds.try_fold(input, |h, layer| Ok(F::Out::plain(F::infer(layer, h)?)))
+        rounds.try_fold(input, |h, layer| {
+            Ok(<F::Out as Repeats<In, Self, E, D>>::plain(F::infer(layer, h)?))
+        })
     }
 
     fn train(built: &mut Self::Built, input: In::Traced) -> Result<In::Traced, D::Err> {
         let mut rounds = built.modules.iter_mut();
         rounds.try_fold(input, |h, layer| Ok(F::Out::traced(F::train(layer, h)?)))
+    }
+
+    fn noised(
+        built: &mut Self::Built,
+        input: In::Plain,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<In::Plain, D::Err> {
+        let mut rounds = built.modules.iter_mut();
+        rounds.try_fold(input, |h, layer| {
+            Ok(<F::Out as Repeats<In, Self, E, D>>::plain(F::noised(layer, h, pass)?))
+        })
     }
 }
 

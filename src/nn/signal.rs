@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::device::{Backend, Real, Rows, TracedRows};
+use crate::device::{Backend, Real, Rows, TracedRows, TracedScalar};
 
 /// The tensors that stand for a signal, in training and in inference.
 pub trait Signal<E: Real, D: Backend<E>>: 'static {
@@ -12,6 +12,46 @@ pub trait Signal<E: Real, D: Backend<E>>: 'static {
     type Traced;
     /// Without one, in inference.
     type Plain: Clone + 'static;
+
+    /// The signal with an empty tape.
+    #[doc(hidden)]
+    fn trace(plain: Self::Plain) -> Self::Traced;
+
+    /// The signal without its tape.
+    #[doc(hidden)]
+    fn untrace(traced: &Self::Traced) -> Self::Plain;
+
+    /// How many rows there are, and how many numbers that can be moved in each.
+    #[doc(hidden)]
+    fn numbers(plain: &Self::Plain) -> [usize; 2];
+
+    /// The signal plus `by`.
+    #[doc(hidden)]
+    fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err>;
+
+    /// The sum of the signal's numbers, each times its `factor`, on the tape.
+    #[doc(hidden)]
+    fn product(traced: Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err>;
+}
+
+/// A tensor plus `by`.
+pub(super) fn moved<S: Shape, E: Real, D: Backend<E>>(
+    tensor: Tensor<S, E, D>,
+    by: Vec<E>,
+) -> Result<Tensor<S, E, D>, D::Err> {
+    let by = tensor.device().try_tensor_from_vec(by, *tensor.shape())?;
+    D::sum(tensor, by)
+}
+
+/// Σ x f over all numbers x of a tensor.
+pub(super) fn product<S: Shape, E: Real, D: Backend<E>>(
+    tensor: Tensor<S, E, D, OwnedTape<E, D>>,
+    factor: Vec<E>,
+) -> Result<TracedScalar<E, D>, D::Err> {
+    let factor = tensor.device().try_tensor_from_vec(factor, *tensor.shape())?;
+    let flat = (factor.shape().num_elements(),);
+    let factor = factor.try_reshape_like(&flat)?;
+    tensor.try_reshape_like(&flat)?.try_mul(factor)?.try_sum::<(), Axis<0>>()
 }
 
 /// `N` numbers for each row of the batch, `[batch, N]`.
@@ -73,19 +113,101 @@ impl Kind for Input {
 impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Signal<E, D> for Width<N, K> {
     type Traced = Rows<Const<N>, E, D, K::Tape<E, D>>;
     type Plain = Rows<Const<N>, E, D>;
+
+    fn trace(plain: Self::Plain) -> Self::Traced {
+        plain.put_tape(Default::default())
+    }
+
+    fn untrace(traced: &Self::Traced) -> Self::Plain {
+        traced.retaped()
+    }
+
+    fn numbers(plain: &Self::Plain) -> [usize; 2] {
+        [plain.shape().0, N]
+    }
+
+    fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
+        moved(plain, by)
+    }
+
+    fn product(traced: Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
+        let (tensor, tape) = traced.split_tape();
+        product(tensor.put_tape(K::tape(tape)), factor)
+    }
 }
 
 impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Timed<Z, X> {
     type Traced = (TracedRows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
     type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
+
+    fn trace((z, x, t): Self::Plain) -> Self::Traced {
+        (z.put_tape(OwnedTape::default()), x, t)
+    }
+
+    fn untrace((z, x, t): &Self::Traced) -> Self::Plain {
+        (z.retaped(), x.clone(), t.clone())
+    }
+
+    fn numbers((z, ..): &Self::Plain) -> [usize; 2] {
+        [z.shape().0, Z]
+    }
+
+    fn moved((z, x, t): Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
+        Ok((moved(z, by)?, x, t))
+    }
+
+    fn product((z, ..): Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
+        product(z, factor)
+    }
 }
 
 impl<E: Real, D: Backend<E>> Signal<E, D> for Time {
     type Traced = Tensor<(usize,), E, D>;
     type Plain = Tensor<(usize,), E, D>;
+
+    fn trace(plain: Self::Plain) -> Self::Traced {
+        plain
+    }
+
+    fn untrace(traced: &Self::Traced) -> Self::Plain {
+        traced.clone()
+    }
+
+    /// Times are given, and do not move.
+    fn numbers(plain: &Self::Plain) -> [usize; 2] {
+        [plain.shape().0, 0]
+    }
+
+    fn moved(plain: Self::Plain, _: Vec<E>) -> Result<Self::Plain, D::Err> {
+        Ok(plain)
+    }
+
+    fn product(traced: Self::Traced, _: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
+        Ok(traced.device().try_zeros_like(&())?.put_tape(OwnedTape::default()))
+    }
 }
 
 impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Pair<Z, X> {
     type Traced = (TracedRows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
     type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
+
+    fn trace((z, x): Self::Plain) -> Self::Traced {
+        (z.put_tape(OwnedTape::default()), x)
+    }
+
+    fn untrace((z, x): &Self::Traced) -> Self::Plain {
+        (z.retaped(), x.clone())
+    }
+
+    fn numbers((z, ..): &Self::Plain) -> [usize; 2] {
+        [z.shape().0, Z]
+    }
+
+    fn moved((z, x): Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
+        Ok((moved(z, by)?, x))
+    }
+
+    fn product((z, ..): Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
+        product(z, factor)
+    }
 }

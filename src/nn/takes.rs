@@ -2,9 +2,12 @@
 
 use std::any::Any;
 
-use dfdx::{nn::BuildOnDevice, prelude::AutoDevice};
+use dfdx::{
+    nn::{BuildOnDevice, NumParams},
+    prelude::AutoDevice,
+};
 
-use super::Signal;
+use super::{NoisedPass, Signal};
 use crate::device::{Backend, Real};
 
 /// What a layer makes of the input x alone, kept by the layer that made it.
@@ -86,6 +89,31 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         let _ = encoded;
         Self::infer(built, input)
     }
+
+    /// Whether this layer has weights.
+    #[doc(hidden)]
+    const WEIGHTS: bool = true;
+
+    /// Whether this is a product with weights, and nothing after it: a dense layer, a convolution.
+    #[doc(hidden)]
+    const LINEAR: bool = false;
+
+    /// The output in a pass with noise on what the layers give: of a layer on its own by [`NoisedPass::layer`], of one made of
+    /// layers by those.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn noised(
+        built: &mut Self::Built,
+        input: In::Plain,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+        if Self::WEIGHTS && built.num_trainable_params() > 0 {
+            pass.layer::<In, Self::Out, _>(built, input, Self::train, Self::infer)
+        } else {
+            Self::infer(built, input)
+        }
+    }
 }
 
 /// A whole block that takes the signal `In`: every layer that does.
@@ -130,6 +158,16 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         input: In::Plain,
         encoded: &Encoded,
     ) -> Result<<Self::Gives as Signal<E, D>>::Plain, D::Err>;
+
+    /// [`Takes::noised`].
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn denoise_noised(
+        built: &mut Self::Built,
+        input: In::Plain,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<<Self::Gives as Signal<E, D>>::Plain, D::Err>;
 }
 
 impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, E, D> for M {
@@ -159,5 +197,13 @@ impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, 
         encoded: &Encoded,
     ) -> Result<<M::Out as Signal<E, D>>::Plain, D::Err> {
         M::infer_encoded(built, input, encoded)
+    }
+
+    fn denoise_noised(
+        built: &mut Self::Built,
+        input: In::Plain,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<<M::Out as Signal<E, D>>::Plain, D::Err> {
+        M::noised(built, input, pass)
     }
 }

@@ -34,6 +34,7 @@ where
 {
     type Out = Width<DIM, Input>;
     type Then<S: Signal<E, D>> = S;
+    const WEIGHTS: bool = false;
 
     fn infer(
         _: &Self::Built,

@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Encoded, Input, Joins, Signal, Takes, Time, Timed, Width};
+use super::{Encoded, Input, Joins, NoisedPass, Signal, Takes, Time, Timed, Width};
 use crate::device::{Backend, Real};
 
 /// h = F_z(z) + F_x(x) + F_t(t): the first layer of a network on (z, x, t).
@@ -100,5 +100,26 @@ where
         let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_traced(z, h)?;
         let t = FT::train(&mut built.t, t)?;
         <FT::Out as Joins<FZ::Out, Self, E, D>>::add_traced(h, t)
+    }
+
+    fn noised(
+        built: &mut Self::Built,
+        (z, x, t): <Timed<Z, X> as Signal<E, D>>::Plain,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
+        if FZ::LINEAR && FX::LINEAR && FT::LINEAR {
+            // One noise on the sum serves all three.
+            return pass.layer::<Timed<Z, X>, Self::Out, _>(
+                built,
+                (z, x, t),
+                Self::train,
+                Self::infer,
+            );
+        }
+        let z = FZ::noised(&mut built.z, z, pass)?;
+        let x = FX::noised(&mut built.x, x, pass)?;
+        let t = FT::noised(&mut built.t, t, pass)?;
+        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
+        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_plain(h, t)
     }
 }

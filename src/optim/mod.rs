@@ -11,6 +11,7 @@ pub use adamw::{AdamW, AdamWStep};
 pub(crate) use average::copy_module;
 pub use rate::{Decay, LearningRate};
 pub use sgd::{Sgd, SgdStep};
+pub(crate) use state::Made;
 pub use state::OptimizerState;
 pub use stepping::Stepping;
 

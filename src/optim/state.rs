@@ -65,13 +65,50 @@ impl<E: Real, D: Backend<E>> OptimizerState<E, D> {
         if !norm.is_finite() {
             return Ok(norm);
         }
+        self.step(stepping, module, norm, Source::Kept(gradients))?;
+        Ok(norm)
+    }
+
+    /// The same with a gradient that is made as it is needed, some numbers at a time.
+    pub(crate) fn update_by<M: TensorCollection<E, D>>(
+        &mut self,
+        stepping: &Stepping,
+        module: &mut M,
+        made: Made<'_, E>,
+    ) -> Result<(), D::Err> {
+        let Made { norm, fill } = made;
+        self.step(stepping, module, norm, Source::Made(fill))
+    }
+
+    fn step<M: TensorCollection<E, D>>(
+        &mut self,
+        stepping: &Stepping,
+        module: &mut M,
+        norm: f64,
+        gradient: Source<'_, E, D>,
+    ) -> Result<(), D::Err> {
         self.steps += 1;
         let numbers = stepping.numbers(self.steps, norm);
         let memory = stepping.memory(self.steps);
-        let mut update = Update { state: self, numbers, memory, gradients, next: 0 };
+        let mut update = Update { state: self, numbers, memory, gradient, next: 0 };
         M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut update })?;
-        Ok(norm)
+        Ok(())
     }
+}
+
+/// A gradient that is never there as a whole.
+pub(crate) struct Made<'a, E> {
+    /// Its norm; not read where nothing is clipped.
+    pub(crate) norm: f64,
+    /// Writes its next numbers, in the order in which dfdx visits the parameters. All runs of a tensor but its last have the
+    /// length [`RUN`](crate::gradient::RUN).
+    pub(crate) fill: &'a mut dyn FnMut(&mut [E]),
+}
+
+/// Where a gradient is.
+enum Source<'a, E: Real, D: Backend<E>> {
+    Kept(&'a mut Gradients<E, D>),
+    Made(&'a mut dyn FnMut(&mut [E])),
 }
 
 /// Sums the squares of the gradients.
@@ -98,15 +135,15 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Squares<'_, E, D> {
     }
 }
 
-struct Update<'a, E: Real, D: Backend<E>> {
+struct Update<'a, 'g, E: Real, D: Backend<E>> {
     state: &'a mut OptimizerState<E, D>,
     numbers: Numbers,
     memory: Option<f64>,
-    gradients: &'a mut Gradients<E, D>,
+    gradient: Source<'g, E, D>,
     next: usize,
 }
 
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Update<'_, E, D> {
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Update<'_, '_, E, D> {
     type Viewer = ViewTensorMut;
     type Err = D::Err;
     type E2 = E;
@@ -129,12 +166,18 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Update<'_, E, D> {
                 let first = slot(&mut self.state.first, at, zeros)?;
                 let second = slot(&mut self.state.second, at, zeros)?;
                 let step = if S::NUM_DIMS > 1 { step } else { undecayed };
-                D::adamw(parameter, self.gradients, first, second, step)?;
+                match &mut self.gradient {
+                    Source::Kept(kept) => D::adamw(parameter, kept, first, second, step)?,
+                    Source::Made(fill) => D::adamw_by(parameter, fill, first, second, step)?,
+                }
             }
             Numbers::Sgd { step, undecayed } => {
                 let velocity = slot(&mut self.state.first, at, zeros)?;
                 let step = if S::NUM_DIMS > 1 { step } else { undecayed };
-                D::sgd(parameter, self.gradients, velocity, step)?;
+                match &mut self.gradient {
+                    Source::Kept(kept) => D::sgd(parameter, kept, velocity, step)?,
+                    Source::Made(fill) => D::sgd_by(parameter, fill, velocity, step)?,
+                }
             }
         }
         if let Some(memory) = self.memory {

@@ -9,12 +9,13 @@ use rand::RngCore;
 use super::{
     Answers, Ask, State, Variant,
     network::{self, Draw, Network, NetworkLoss, TimeSampling, TimedRows},
-    objective::{Loss, Target, constant, squared_error, terminal, value, weigh},
-    step::check_weight,
+    objective::{Target, constant, squared_error, terminal, value, weigh},
+    step::{OwnLoss, check_weight},
 };
 use crate::{
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
+    gradient::Estimator,
     head::{Head, OneHot},
     nn::Timed,
     noprop::{NoProp, TargetsOf},
@@ -50,6 +51,9 @@ pub struct ContinuousTime<H = OneHot> {
     pub inference: Inference,
     /// How the network steps.
     pub optimizer: Optimizer,
+    /// How the network gets its gradient.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub estimator: Estimator,
     /// What the targets are.
     pub head: H,
     /// The seed of the initial weights.
@@ -69,6 +73,7 @@ impl<H: Default> Default for ContinuousTime<H> {
             times: TimeSampling::default(),
             inference: Inference::default(),
             optimizer: Optimizer::default(),
+            estimator: Estimator::default(),
             head: H::default(),
             seed: 0,
         }
@@ -223,6 +228,8 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
             return Err(Error::config("ContinuousTime::eta", "above 0, or nothing is learned", 0));
         }
         self.inference.check()?;
+        let scheduled = matches!(self.schedule.path, Path::Learned(_)).then_some("schedule");
+        self.estimator.check(H::LEARNED.then_some("embedding").or(scheduled))?;
         let learned = match &self.schedule.path {
             Path::Learned(network) => {
                 let gamma = LearnedGamma::new(device, &self.schedule, network);
@@ -272,6 +279,10 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         self.times
     }
 
+    fn estimator(&self) -> &Estimator {
+        &self.estimator
+    }
+
     fn inference(&self) -> Inference {
         self.inference.clone()
     }
@@ -280,17 +291,17 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         &self,
         state: &Gamma<E, D>,
         draw: Draw<'_, H::Out, Z, E, D>,
+        gradients: Gradients<E, D>,
         forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
     ) -> Result<NetworkLoss<Rows<H::Out, E, D>, E, D>, D::Err> {
-        let Draw { target, noise, end_noise, host_times, times, gradients } = draw;
+        let Draw { target, noise, end_noise, host_times, times } = draw;
         let device = noise.device().clone();
         let at = state.at(&host_times, &times)?;
         let weight = (self.weighting, self.eta, state.learned.is_some());
         let (error, output) =
             denoising::<H, Z, E, D>(at, weight, &target, noise, gradients, forward)?;
         let logits = output.clone().put_tape(OwnedTape::default());
-        let (total, [denoising, cross_entropy]) =
-            weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
+        let weighed = weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
 
         // ᾱ(0) = σ(−γ(0)) and SNR(1) = e^{−γ(1)}; neither slope is needed.
         let ends: [TracedScalar<E, D>; 2] = match &state.learned {
@@ -308,8 +319,9 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         };
         let [recovery, kl] = terminal::<H, Z, E, D>(ends, &target, end_noise, Gradients::leaky())?;
         let terminal = [value(&recovery), value(&kl)];
-        let total = total.try_add(recovery)?.try_add(kl)?;
-        Ok(NetworkLoss { loss: Loss { total, denoising, cross_entropy, output }, terminal })
+        let mut loss = weighed.into_loss(output);
+        loss.total = loss.total.try_add(recovery)?.try_add(kl)?;
+        Ok(NetworkLoss { loss, terminal })
     }
 
     fn drift(
@@ -363,7 +375,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
     }
 }
 
-/// Σ w(t) ‖û − u‖² / batch, and the network's output: γ and γ′ of each row come with their tape in `at`.
+/// w(t) ‖û − u‖² of each row, and the network's output: γ and γ′ of each row come with their tape in `at`.
 fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     (gamma, slope): (TracedColumn<E, D>, Tensor<(usize,), E, D>),
     (weighting, eta, learned): (Weighting, f64, bool),
@@ -371,7 +383,7 @@ fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     noise: Rows<Const<Z>, E, D>,
     gradients: Gradients<E, D>,
     forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
-) -> Result<(TracedScalar<E, D>, Rows<H::Out, E, D>), D::Err> {
+) -> Result<(TracedColumn<E, D>, Rows<H::Out, E, D>), D::Err> {
     let shape = *noise.shape();
     let (gamma, schedule_tape) = gamma.split_tape();
     let traced = || gamma.retaped::<OwnedTape<E, D>>();
@@ -444,10 +456,31 @@ where
     pub fn train_step(
         &mut self,
         input: TimedRows<Z, X, E, D>,
-        loss: impl FnOnce(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
+        loss: impl Fn(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
         rng: &mut impl RngCore,
     ) -> Result<f64, Error> {
-        network::custom_step(self, input, loss, rng)
+        let loss = |output| loss(output)?.try_reshape_like(&(1,));
+        network::custom_step("NoProp::train_step", self, input, OwnLoss::Traced(&loss), rng)
+    }
+
+    /// One step of the network on a loss that need not have a derivative, with [`ContinuousTime::estimator`] other than
+    /// [`Estimator::Local`].
+    ///
+    /// `losses` gets the network's output for (z, x, t), row-major, `[batch, Out]`, and returns a loss for each row, or one
+    /// for all of them. It is called with the same batch several times. The answer is the mean of the losses before the
+    /// step.
+    ///
+    /// # Errors
+    /// Those of [`train_step`](Self::train_step); [`Error::Config`] for [`Estimator::Local`]; [`Error::Argument`] for
+    /// another number of losses.
+    pub fn train_step_by_losses(
+        &mut self,
+        input: TimedRows<Z, X, E, D>,
+        losses: impl Fn(&[E]) -> Vec<f64>,
+        rng: &mut impl RngCore,
+    ) -> Result<f64, Error> {
+        let operation = "NoProp::train_step_by_losses";
+        network::custom_step(operation, self, input, OwnLoss::Numbers(&losses), rng)
     }
 
     /// The probability-flow ODE from `t0` to `t1` (0 is noise, 1 is target; either may be the larger), by the solver of
@@ -478,7 +511,7 @@ mod tests {
     use crate::{
         nn::{BuiltDense, ConditionalResNetDt, Takes},
         schedule::MonotoneNetwork,
-        variant::step::on_device_target,
+        variant::{objective::mean, step::on_device_target},
     };
     use serde_json::Value;
 
@@ -563,6 +596,7 @@ mod tests {
                 Block::train(&mut built, (z, x))
             })
             .unwrap();
+        let loss = mean(loss).unwrap();
         assert_close("loss", loss.as_vec(), &case["loss"]);
         let gradients = loss.backward();
         assert_close("embedding", gradients.get(&table).as_vec(), &case["grad_embedding"]);

@@ -9,14 +9,17 @@ use rand::RngCore;
 use super::{
     Answers, Ask, TOGETHER, Variant,
     objective::{BlockLoss, constant, terminal, value},
-    step::{check_rows, check_weight, on_device, on_device_target, own_loss},
+    step::{
+        Call, OwnLoss, check_rows, check_weight, measured, on_device, on_device_target, own_step,
+    },
 };
 use crate::{
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
+    gradient::{Estimator, Forward, Problem},
     head::{Head, OneHot},
     nn::{Pair, Signal},
-    noprop::{Block, Infer, NoProp, TargetsOf, Train},
+    noprop::{Block, Infer, NoProp, OpsOf, TargetsOf},
     optim::{Optimizer, Stepping},
     random::{Purpose, normals, stream},
     schedule::{NoiseLevels, Schedule},
@@ -51,6 +54,9 @@ pub struct DiscreteTime<H = OneHot> {
     pub sampler: Sampler,
     /// How blocks step.
     pub optimizer: Optimizer,
+    /// How blocks get their gradient.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub estimator: Estimator,
     /// What the targets are.
     pub head: H,
     /// The seed of the initial weights.
@@ -68,6 +74,7 @@ impl<H: Default> Default for DiscreteTime<H> {
             cross_entropy: 1.0,
             sampler: Sampler::Deterministic,
             optimizer: Optimizer::default(),
+            estimator: Estimator::default(),
             head: H::default(),
             seed: 0,
         }
@@ -149,6 +156,7 @@ where
             return Err(Error::config("DiscreteTime::eta", "above 0, or nothing is learned", 0));
         }
         self.sampler.check()?;
+        self.estimator.check(H::LEARNED.then_some("embedding"))?;
         self.schedule.levels(self.blocks)
     }
 
@@ -164,7 +172,7 @@ where
             let first = reports.len();
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
-            let train = trainer.ops.train;
+            let ops = trainer.ops;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
             let results =
                 (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|i,
@@ -179,7 +187,7 @@ where
                         let stepping = span.stepping(&variant.optimizer, first + k);
                         let (report, gradient) = block_step(
                             (variant, levels, &stepping),
-                            train,
+                            ops,
                             (i + 1, block),
                             batch,
                             &table,
@@ -261,7 +269,7 @@ where
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.
 fn block_step<H, B, const Z: usize, const X: usize, E, D>(
     (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
-    train: Train<B, <Pair<Z, X> as Signal<E, D>>::Traced, H::Out, E, D>,
+    ops: OpsOf<DiscreteTime<H>, B, Z, X, E, D>,
     (t, block): (usize, &mut Block<B, E, D>),
     batch: &Chosen<'_, X, H::Targets, E>,
     embedding: &[E],
@@ -284,6 +292,35 @@ where
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
     let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
 
+    let objective = variant.block_loss(levels, t);
+    if let Some(free) = variant.estimator.derivative_free::<B, Z, H::Out, E, D>() {
+        let loss = |forward: Forward<'_, Z, H::Out, E, D>| {
+            let gradients = Gradients::leaky();
+            let loss = objective.evaluate::<H, Z, E, D>(&target, noise.clone(), gradients, |z| {
+                let (z, tape) = z.split_tape();
+                Ok(forward(z)?.put_tape(tape))
+            });
+            loss.map(measured).map_err(failed())
+        };
+        let problem = Problem {
+            loss: &loss,
+            infer: &|module, z| (ops.infer)(module, (z, x.clone())),
+            noised: &|module, z, pass| (ops.noised)(module, (z, x.clone()), pass),
+            place: (t, step),
+        };
+        let (loss, gradient_norm) = free.step(&problem, block, stepping, seed)?;
+        Error::diverged((t, step), "gradient", gradient_norm)?;
+        let report = BlockReport {
+            block: t,
+            denoising: loss.denoising,
+            cross_entropy: loss.cross_entropy,
+            gradient_norm,
+            correct: H::correct(&loss.output, &batch.targets),
+            rows,
+        };
+        return Ok((report, Vec::new()));
+    }
+
     let mut gradients = match block.gradients.take() {
         Some(gradients) => gradients,
         None => block.module.try_alloc_grads().map_err(failed())?,
@@ -292,9 +329,8 @@ where
         table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
     let module = &mut block.module;
-    let loss = variant
-        .block_loss(levels, t)
-        .evaluate::<H, Z, E, D>(&target, noise, gradients, |z| train(module, (z, x)))
+    let loss = objective
+        .evaluate::<H, Z, E, D>(&target, noise, gradients, |z| (ops.train)(module, (z, x)))
         .map_err(failed())?;
     let value = loss.denoising + loss.cross_entropy;
     Error::diverged((t, step), "loss", value)?;
@@ -498,22 +534,81 @@ where
     pub fn train_step(
         &mut self,
         t: usize,
-        (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
-        loss: impl FnOnce(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
+        input: (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        loss: impl Fn(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
         rng: &mut impl RngCore,
     ) -> Result<f64, Error> {
-        let operation = "NoProp::train_step";
+        let loss = |output| loss(output)?.try_reshape_like(&(1,));
+        self.own_step("NoProp::train_step", t, input, OwnLoss::Traced(&loss), rng)
+    }
+
+    /// One step of block `t` (from 1 to T) on a loss that need not have a derivative, with [`DiscreteTime::estimator`]
+    /// other than [`Estimator::Local`]; the other blocks are not touched.
+    ///
+    /// `losses` gets the block's output for (z, x), row-major, `[batch, Out]`, and returns a loss for each row, or one
+    /// for all of them: mistakes counted, the answer of another program. It is called with the same batch several times
+    /// ([`WeightNoise`](crate::gradient::WeightNoise) and [`ActivityNoise`](crate::gradient::ActivityNoise) say how often).
+    /// The answer is the mean of the losses before the step.
+    ///
+    /// ```
+    /// use dfdx_noprop::{gradient::WeightNoise, prelude::*};
+    /// use rand::SeedableRng;
+    ///
+    /// type Model = NoProp<DiscreteTime, ConditionalResNetDt<2, 3>, 2, 3>;
+    /// let dev = AutoDevice::default();
+    /// let estimator = WeightNoise { noise_scale: 0.1, ..WeightNoise::default() }.into();
+    /// let mut model = Model::new(&dev, DiscreteTime { estimator, ..DiscreteTime::default() })?;
+    /// let z: Tensor<(usize, Const<2>), f32, _> = dev.sample_normal_like(&(8, Const));
+    /// let x: Tensor<(usize, Const<3>), f32, _> = dev.sample_normal_like(&(8, Const));
+    /// let mut rng = rand::rngs::StdRng::seed_from_u64(0);
+    /// // A mistake wherever the first class is not the more probable one.
+    /// let mistakes = |logits: &[f32]| {
+    ///     logits.chunks(2).map(|row| f64::from(u8::from(row[0] <= row[1]))).collect()
+    /// };
+    /// let share = model.train_step_by_losses(1, (z, x), mistakes, &mut rng)?;
+    /// assert!((0.0..=1.0).contains(&share));
+    /// # Ok::<(), dfdx_noprop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`train_step`](Self::train_step); [`Error::Config`] for [`Estimator::Local`]; [`Error::Argument`] for
+    /// another number of losses.
+    pub fn train_step_by_losses(
+        &mut self,
+        t: usize,
+        input: (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        losses: impl Fn(&[E]) -> Vec<f64>,
+        rng: &mut impl RngCore,
+    ) -> Result<f64, Error> {
+        self.own_step("NoProp::train_step_by_losses", t, input, OwnLoss::Numbers(&losses), rng)
+    }
+
+    fn own_step(
+        &mut self,
+        operation: &'static str,
+        t: usize,
+        (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        loss: OwnLoss<'_, H::Out, E, D>,
+        rng: &mut impl RngCore,
+    ) -> Result<f64, Error> {
         check_rows(operation, &[z.shape().0, x.shape().0])?;
-        let (train, step, count) = (self.ops.train, self.steps + 1, self.blocks.len());
+        let (ops, step, count) = (self.ops, self.steps + 1, self.blocks.len());
         let Some(block) = t.checked_sub(1).and_then(|i| self.blocks.get_mut(i)) else {
             return Err(Error::argument(operation, format!("a block from 1 to {count}"), t));
         };
         let failed = || Error::device(operation);
         // A device of its own for what the layers draw; the data stays where it is on a GPU.
-        let device = block.device.seeded(rng.next_u64());
+        let seed = rng.next_u64();
+        let device = block.device.seeded(seed);
         let z = z.try_to_device(&device).map_err(failed())?;
         let x = x.try_to_device(&device).map_err(failed())?;
-        let forward = |module: &mut M::Built, gradients| train(module, (z.traced(gradients), x));
-        own_loss(operation, block, &self.variant.optimizer, (t, step), forward, loss)
+        let call = Call {
+            z,
+            train: &|module, z| (ops.train)(module, (z, x.clone())),
+            infer: &|module, z| (ops.infer)(module, (z, x.clone())),
+            noised: &|module, z, pass| (ops.noised)(module, (z, x.clone()), pass),
+        };
+        let how = (&self.variant.optimizer, &self.variant.estimator);
+        own_step(operation, block, how, ((t, step), seed), call, loss)
     }
 }

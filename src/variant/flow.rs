@@ -6,13 +6,14 @@ use rand::RngCore;
 use super::{
     Answers, Ask, Inference, Variant,
     network::{self, Draw, Network, NetworkLoss, TimeSampling},
-    objective::{Loss, squared_error, weigh},
-    step::{check_rows, check_weight},
+    objective::{squared_error, weigh},
+    step::{OwnLoss, check_rows, check_weight},
 };
 use crate::{
     Config,
-    device::{Backend, Real, Rows, TracedRows, TracedScalar},
+    device::{Backend, Real, Rows, TracedRows},
     error::Error,
+    gradient::Estimator,
     head::{Head, OneHot, Reads, Velocity},
     nn::Timed,
     noprop::{NoProp, TargetsOf},
@@ -45,6 +46,9 @@ pub struct FlowMatching<H = OneHot, P = Velocity> {
     pub solver: Solver,
     /// How the network steps.
     pub optimizer: Optimizer,
+    /// How the network gets its gradient.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub estimator: Estimator,
     /// What the targets are.
     pub head: H,
     /// The seed of the initial weights.
@@ -61,6 +65,7 @@ impl<H: Default, P: Default> Default for FlowMatching<H, P> {
             times: TimeSampling::default(),
             solver: Solver { method: Method::Heun, steps: Steps::Fixed(10), save: Save::End },
             optimizer: Optimizer::default(),
+            estimator: Estimator::default(),
             head: H::default(),
             seed: 0,
         }
@@ -106,13 +111,13 @@ pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
     /// [`Error::Config`].
     fn check(&self) -> Result<(), Error>;
 
-    /// The squared error, and the logits of the extrapolated target, both on the tape.
+    /// The squared error of each row, and the logits of the extrapolated target, both on the tape.
     #[doc(hidden)]
     fn compare<D: Backend<E>>(
         &self,
         output: TracedRows<<Self::Reader as Reads<Z>>::Out, E, D>,
         path: Line<'_, H::Out, Z, E, D>,
-    ) -> Result<(TracedScalar<E, D>, TracedRows<H::Out, E, D>), D::Err>;
+    ) -> Result<(TracedColumn<E, D>, TracedRows<H::Out, E, D>), D::Err>;
 
     /// v, from the output at (z, x, t).
     ///
@@ -152,6 +157,7 @@ pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
 
 /// The straight lines from z_0 to z_1, with a point on each. None of the tensors has a tape; z_1 and the points keep
 /// their names on it.
+#[derive(Clone)]
 #[doc(hidden)]
 pub struct Line<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
     start: Rows<Const<Z>, E, D>,
@@ -193,7 +199,7 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Velocity {
         &self,
         output: TracedRows<Const<Z>, E, D>,
         line: Line<'_, H::Out, Z, E, D>,
-    ) -> Result<(TracedScalar<E, D>, TracedRows<H::Out, E, D>), D::Err> {
+    ) -> Result<(TracedColumn<E, D>, TracedRows<H::Out, E, D>), D::Err> {
         let shape = *line.point.shape();
         let traced = |rows: &Rows<Const<Z>, E, D>| rows.retaped::<OwnedTape<E, D>>();
         // v − (z_1 − z_0) as (v + z_0) − z_1, so that z_1 keeps its name.
@@ -254,7 +260,7 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Estimate {
         &self,
         output: TracedRows<H::Out, E, D>,
         line: Line<'_, H::Out, Z, E, D>,
-    ) -> Result<(TracedScalar<E, D>, TracedRows<H::Out, E, D>), D::Err> {
+    ) -> Result<(TracedColumn<E, D>, TracedRows<H::Out, E, D>), D::Err> {
         let logits = output.with_empty_tape();
         let estimate = H::estimate(output, line.table)?;
         let weight = line.weight(|t| match self.weighting {
@@ -329,6 +335,7 @@ where
 
     fn start(&self, _device: &D) -> Result<(), Error> {
         self.predictor.check()?;
+        self.estimator.check(H::LEARNED.then_some("embedding"))?;
         check_weight("FlowMatching::cross_entropy", self.cross_entropy)
     }
 
@@ -371,6 +378,10 @@ where
         self.times
     }
 
+    fn estimator(&self) -> &Estimator {
+        &self.estimator
+    }
+
     fn inference(&self) -> Inference {
         Inference::Ode(self.solver.clone())
     }
@@ -379,11 +390,12 @@ where
         &self,
         _state: &(),
         draw: Draw<'_, H::Out, Z, E, D>,
+        gradients: Gradients<E, D>,
         forward: impl FnOnce(
             TracedRows<Const<Z>, E, D>,
         ) -> Result<TracedRows<<P::Reader as Reads<Z>>::Out, E, D>, D::Err>,
     ) -> Result<NetworkLoss<Rows<H::Out, E, D>, E, D>, D::Err> {
-        let Draw { target, noise: start, host_times, times, gradients, .. } = draw;
+        let Draw { target, noise: start, host_times, times, .. } = draw;
         let shape = *start.shape();
         let (end, tape) = target.traced::<H>(gradients)?.split_tape();
         let [toward, away] = mixing(times, &shape)?;
@@ -405,10 +417,8 @@ where
         };
         let (error, logits) = self.predictor.compare(output, line)?;
         let output = logits.retaped::<NoneTape>();
-        let (total, [denoising, cross_entropy]) =
-            weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
-        let loss = Loss { total, denoising, cross_entropy, output };
-        Ok(NetworkLoss { loss, terminal: [0.0; 2] })
+        let weighed = weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
+        Ok(NetworkLoss { loss: weighed.into_loss(output), terminal: [0.0; 2] })
     }
 
     fn drift(
@@ -518,8 +528,8 @@ where
             table: &table,
             weights: None,
         };
-        let loss = |output| Ok(Predictor::<H, Z, E>::compare(&predictor, output, line)?.0);
-        network::custom_step(self, (point, x, t), loss, rng)
+        let loss = |output| Ok(Predictor::<H, Z, E>::compare(&predictor, output, line.clone())?.0);
+        network::custom_step(operation, self, (point, x, t), OwnLoss::Traced(&loss), rng)
     }
 
     /// dz/dt = v from `t0` to `t1` (0 is noise, 1 is target; either may be the larger), by

@@ -1,5 +1,7 @@
 //! What the variants with one network on (z, x, t) share: a step, and the way from noise to target.
 
+use std::cell::Cell;
+
 use dfdx::{
     nn::{BuildOnDevice, TensorCollection, ZeroGrads},
     prelude::*,
@@ -10,14 +12,16 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Answers, Ask, Inference, State, TOGETHER, Variant,
     objective::{Loss, Target, value},
-    step::{check_rows, on_device, on_device_target, own_loss},
+    step::{Call, OwnLoss, check_rows, measured, on_device, on_device_target, own_step},
 };
 use crate::{
-    device::{Backend, Real, Rows, TracedRows, TracedScalar},
+    device::{Backend, Real, Rows, TracedRows},
     error::Error,
+    gradient::{Estimator, Forward, Measured, Problem},
     head::{Head, Reads},
-    nn::{Encoded, Signal, Timed},
-    noprop::{Block, NoProp, OpsOf, Out, TargetsOf, Train},
+    nn::{Encoded, Timed},
+    noprop::{Block, NoProp, OpsOf, Out, TargetsOf},
+    optim::Stepping,
     random::{Purpose, normals, stream},
     solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
     train::{BlockReport, Chosen, Span, StepReport},
@@ -64,6 +68,7 @@ impl TimeSampling {
 }
 
 /// A batch with all that is drawn for it.
+#[derive(Clone)]
 pub(super) struct Draw<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
     pub(super) target: Target<'a, O, Z, E, D>,
     /// ε (or z_0, in flow matching), `[batch, Z]`.
@@ -73,7 +78,6 @@ pub(super) struct Draw<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> 
     /// t, `[batch]`, on the host and on the device.
     pub(super) host_times: Vec<f64>,
     pub(super) times: Tensor<(usize,), E, D>,
-    pub(super) gradients: Gradients<E, D>,
 }
 
 /// A loss, with the terms that the network has no part in: they are in the total too.
@@ -100,6 +104,8 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
 
     fn times(&self) -> TimeSampling;
 
+    fn estimator(&self) -> &Estimator;
+
     fn inference(&self) -> Inference;
 
     /// The loss; `forward` takes z with its tape to the network's output.
@@ -107,6 +113,7 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
         &self,
         state: &Self::State,
         draw: Draw<'_, HeadOut<Self, Z, X, E, D>, Z, E, D>,
+        gradients: Gradients<E, D>,
         forward: impl FnOnce(
             TracedRows<Const<Z>, E, D>,
         ) -> Result<TracedRows<Out<Self, Z, X, E, D>, E, D>, D::Err>,
@@ -185,26 +192,29 @@ where
     let stepping = span.stepping(trainer.variant.optimizer(), k);
     let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
     let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
+    let key = (span.seed(), step);
     let (mut report, terminal) =
-        backward((variant, state, table), ops.train, block, batch, (span.seed(), step))?;
-    let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
-    report.gradient_norm = block.step(&stepping, &mut gradients)?;
-    Error::diverged((1, step), "gradient", report.gradient_norm)?;
-    let beside = stepping.without_decay();
-    if V::Head::LEARNED {
-        table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
+        backward((variant, state, table), (*ops, &stepping), block, batch, key)?;
+    if *variant.estimator() == Estimator::Local {
+        let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
+        report.gradient_norm = block.step(&stepping, &mut gradients)?;
+        Error::diverged((1, step), "gradient", report.gradient_norm)?;
+        let beside = stepping.without_decay();
+        if V::Head::LEARNED {
+            table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
+        }
+        state.step(&beside, &mut gradients).map_err(failed())?;
+        block.gradients = Some(gradients);
     }
-    state.step(&beside, &mut gradients).map_err(failed())?;
-    block.gradients = Some(gradients);
     trainer.steps = step;
     Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
 }
 
-/// Forward and back; the gradients are left with the block.
+/// Forward and back, with the gradients left with the block; or the whole step, for an estimator without a derivative.
 #[allow(clippy::type_complexity)]
 fn backward<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, state, table): (&V, &V::State, &Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>),
-    train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
+    (ops, stepping): (OpsOf<V, B, Z, X, E, D>, &Stepping),
     block: &mut Block<B, E, D>,
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
@@ -224,14 +234,6 @@ where
     let times = on_device(&device, times, (rows,))?;
     let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
 
-    let mut gradients = match block.gradients.take() {
-        Some(gradients) => gradients,
-        None => block.module.try_alloc_grads().map_err(failed())?,
-    };
-    state.register(&mut gradients).map_err(failed())?;
-    if V::Head::LEARNED {
-        table.try_zero_grads(&mut gradients).map_err(failed())?;
-    }
     let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());
     let target = on_device_target::<V::Head, Z, E, D>(
         &device,
@@ -241,21 +243,58 @@ where
         &embedding,
         table,
     )?;
-    let draw = Draw { target, noise, end_noise, host_times, times: times.clone(), gradients };
-    let module = &mut block.module;
-    let NetworkLoss { loss, terminal } =
-        variant.loss(state, draw, |z| train(module, (z, x, times))).map_err(failed())?;
-    Error::diverged((1, step), "loss", value(&loss.total))?;
-    block.gradients = Some(loss.total.try_backward().map_err(failed())?);
-    let report = BlockReport {
+    let draw = Draw { target, noise, end_noise, host_times, times: times.clone() };
+    let report = |loss: &Measured<E>, gradient_norm| BlockReport {
         block: 1,
         denoising: loss.denoising,
         cross_entropy: loss.cross_entropy,
-        gradient_norm: 0.0,
-        correct: V::Head::correct(&loss.output.as_vec(), &batch.targets),
+        gradient_norm,
+        correct: V::Head::correct(&loss.output, &batch.targets),
         rows,
     };
-    Ok((report, terminal))
+    if let Some(free) = variant.estimator().derivative_free::<B, Z, Out<V, Z, X, E, D>, E, D>() {
+        let terminal = Cell::new([0.0; 2]);
+        let loss = |forward: Forward<'_, Z, Out<V, Z, X, E, D>, E, D>| {
+            let loss = variant.loss(state, draw.clone(), Gradients::leaky(), |z| {
+                let (z, tape) = z.split_tape();
+                Ok(forward(z)?.put_tape(tape))
+            });
+            let loss = loss.map_err(failed())?;
+            terminal.set(loss.terminal);
+            Ok(measured(loss.loss))
+        };
+        let problem = Problem {
+            loss: &loss,
+            infer: &|module, z| (ops.infer)(module, (z, x.clone(), times.clone())),
+            noised: &|module, z, pass| (ops.noised)(module, (z, x.clone(), times.clone()), pass),
+            place: (1, step),
+        };
+        let (loss, norm) = free.step(&problem, block, stepping, seed)?;
+        Error::diverged((1, step), "gradient", norm)?;
+        return Ok((report(&loss, norm), terminal.get()));
+    }
+
+    let mut gradients = match block.gradients.take() {
+        Some(gradients) => gradients,
+        None => block.module.try_alloc_grads().map_err(failed())?,
+    };
+    state.register(&mut gradients).map_err(failed())?;
+    if V::Head::LEARNED {
+        table.try_zero_grads(&mut gradients).map_err(failed())?;
+    }
+    let module = &mut block.module;
+    let NetworkLoss { loss, terminal } = variant
+        .loss(state, draw, gradients, |z| (ops.train)(module, (z, x, times)))
+        .map_err(failed())?;
+    Error::diverged((1, step), "loss", value(&loss.total))?;
+    block.gradients = Some(loss.total.try_backward().map_err(failed())?);
+    let loss = Measured {
+        rows: Vec::new(),
+        denoising: loss.denoising,
+        cross_entropy: loss.cross_entropy,
+        output: loss.output.as_vec(),
+    };
+    Ok((report(&loss, 0.0), terminal))
 }
 
 /// z, x and t, with as many rows each.
@@ -264,16 +303,16 @@ pub type TimedRows<const Z: usize, const X: usize, E, D> =
 
 /// One step of the network on a loss of the user's own.
 pub(super) fn custom_step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    operation: &'static str,
     trainer: &mut NoProp<V, M, Z, X, E, D>,
     (z, x, t): TimedRows<Z, X, E, D>,
-    loss: impl FnOnce(TracedRows<Out<V, Z, X, E, D>, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
+    loss: OwnLoss<'_, Out<V, Z, X, E, D>, E, D>,
     rng: &mut impl RngCore,
 ) -> Result<f64, Error>
 where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    let operation = "NoProp::train_step";
     check_rows(operation, &[z.shape().0, x.shape().0, t.shape().0])?;
     let NoProp { variant, blocks, ops, steps, .. } = trainer;
     let Some(block) = blocks.first_mut() else {
@@ -281,13 +320,19 @@ where
     };
     let failed = || Error::device(operation);
     // A device of its own for what the layers draw; the data stays where it is on a GPU.
-    let device = block.device.seeded(rng.next_u64());
+    let seed = rng.next_u64();
+    let device = block.device.seeded(seed);
     let z = z.try_to_device(&device).map_err(failed())?;
     let x = x.try_to_device(&device).map_err(failed())?;
     let t = t.try_to_device(&device).map_err(failed())?;
-    let forward =
-        |module: &mut M::Built, gradients| (ops.train)(module, (z.traced(gradients), x, t));
-    own_loss(operation, block, variant.optimizer(), (1, *steps + 1), forward, loss)
+    let call = Call {
+        z,
+        train: &|module, z| (ops.train)(module, (z, x.clone(), t.clone())),
+        infer: &|module, z| (ops.infer)(module, (z, x.clone(), t.clone())),
+        noised: &|module, z, pass| (ops.noised)(module, (z, x.clone(), t.clone()), pass),
+    };
+    let how = (variant.optimizer(), variant.estimator());
+    own_step(operation, block, how, ((1, *steps + 1), seed), call, loss)
 }
 
 /// The answer of each row.

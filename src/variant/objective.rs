@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// The targets of one batch, on the device.
+#[derive(Clone)]
 pub struct Target<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> {
     /// u, `[batch, Z]`; not read where the embedding is learned, since it then follows from the next two.
     pub u: Rows<Const<Z>, E, D>,
@@ -51,6 +52,8 @@ impl<O: ConstDim, const Z: usize, E: Real, D: Backend<E>> Target<'_, O, Z, E, D>
 pub struct Loss<O, E: Real, D: Backend<E>> {
     /// The sum of the terms.
     pub total: TracedScalar<E, D>,
+    /// What each row adds: their mean is the total, but for terms that no block has a part in. `[batch]`.
+    pub rows: Tensor<(usize,), E, D>,
     /// The value of the weighted squared error.
     pub denoising: f64,
     /// The value of the weighted cross-entropy.
@@ -110,12 +113,7 @@ impl BlockLoss {
             target,
             self.cross_entropy,
         )
-        .map(|(total, [denoising, cross_entropy])| Loss {
-            total,
-            denoising,
-            cross_entropy,
-            output,
-        })
+        .map(|weighed| weighed.into_loss(output))
     }
 }
 
@@ -127,39 +125,54 @@ pub(super) fn constant<E: Real, D: Backend<E>>(
     Ok(device.try_tensor_from_vec(vec![E::of(value)], ())?.put_tape(OwnedTape::default()))
 }
 
-/// Σ w ‖a − b‖² over the rows, divided by their number; b keeps its name on the tape.
+/// w ‖a − b‖² of each row; b keeps its name on the tape.
 pub(super) fn squared_error<const Z: usize, E: Real, D: Backend<E>>(
     a: TracedRows<Const<Z>, E, D>,
     b: Rows<Const<Z>, E, D>,
     weight: TracedColumn<E, D>,
-) -> Result<TracedScalar<E, D>, D::Err> {
-    let rows = a.shape().0 as f64;
+) -> Result<TracedColumn<E, D>, D::Err> {
     let error = a.try_sub(b.retaped::<OwnedTape<E, D>>())?.try_square()?;
-    let error = error.try_sum::<(usize,), Axis<1>>()?.try_mul(weight)?;
-    error.try_sum()?.try_mul(E::of(1.0 / rows))
+    error.try_sum::<(usize,), Axis<1>>()?.try_mul(weight)
 }
 
-/// The squared error plus λ times the cross-entropy of the logits, and the value of each.
+/// The terms that a block has a part in.
+pub(super) struct Weighed<E: Real, D: Backend<E>> {
+    pub(super) total: TracedScalar<E, D>,
+    rows: Tensor<(usize,), E, D>,
+    denoising: f64,
+    cross_entropy: f64,
+}
+
+impl<E: Real, D: Backend<E>> Weighed<E, D> {
+    pub(super) fn into_loss<O>(self, output: O) -> Loss<O, E, D> {
+        let Self { total, rows, denoising, cross_entropy } = self;
+        Loss { total, rows, denoising, cross_entropy, output }
+    }
+}
+
+/// The squared error of each row plus λ times the cross-entropy of its logits.
 pub(super) fn weigh<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
-    error: TracedScalar<E, D>,
+    error: TracedColumn<E, D>,
     logits: TracedRows<H::Out, E, D>,
     target: &Target<'_, H::Out, Z, E, D>,
     weight: f64,
-) -> Result<(TracedScalar<E, D>, [f64; 2]), D::Err> {
-    let denoising = value(&error);
-    match &target.one_hot {
+) -> Result<Weighed<E, D>, D::Err> {
+    let denoising = mean_of(&error);
+    let (column, cross_entropy) = match &target.one_hot {
         Some(one_hot) if weight != 0.0 => {
             let mut truth = one_hot.clone();
             if let Some(weights) = &target.weights {
                 let shape = *truth.shape();
                 truth = truth.try_mul(weights.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?;
             }
-            let term = cross_entropy(logits, truth)?.try_mul(E::of(weight))?;
-            let terms = [denoising, value(&term)];
-            Ok((error.try_add(term)?, terms))
+            let term = cross_entropies(logits, truth)?.try_mul(E::of(weight))?;
+            let mean = mean_of(&term);
+            (error.try_add(term)?, mean)
         }
-        _ => Ok((error, [denoising, 0.0])),
-    }
+        _ => (error, 0.0),
+    };
+    let rows = column.retaped::<NoneTape>();
+    Ok(Weighed { total: mean(column)?, rows, denoising, cross_entropy })
 }
 
 /// The value of a loss.
@@ -167,14 +180,27 @@ pub(super) fn value<E: Real, D: Backend<E>>(loss: &TracedScalar<E, D>) -> f64 {
     loss.as_vec().first().map_or(f64::NAN, |value| value.as_f64())
 }
 
-/// −mean Σ_c p_c log softmax(o)_c, averaged over the batch.
-fn cross_entropy<O: ConstDim, E: Real, D: Backend<E>>(
+/// The mean of the rows' losses.
+pub(super) fn mean<E: Real, D: Backend<E>>(
+    column: TracedColumn<E, D>,
+) -> Result<TracedScalar<E, D>, D::Err> {
+    let rows = column.shape().0 as f64;
+    column.try_sum()?.try_mul(E::of(1.0 / rows))
+}
+
+/// The value of that mean.
+fn mean_of<E: Real, D: Backend<E>>(column: &TracedColumn<E, D>) -> f64 {
+    let values = column.as_vec();
+    values.iter().map(|value| value.as_f64()).sum::<f64>() / values.len() as f64
+}
+
+/// −Σ_c p_c log softmax(o)_c of each row.
+fn cross_entropies<O: ConstDim, E: Real, D: Backend<E>>(
     logits: TracedRows<O, E, D>,
     targets: Rows<O, E, D>,
-) -> Result<TracedScalar<E, D>, D::Err> {
-    let rows = targets.shape().0 as f64;
+) -> Result<TracedColumn<E, D>, D::Err> {
     let picked = logits.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
-    picked.try_sum()?.try_mul(E::of(-1.0 / rows))
+    picked.try_sum::<(usize,), Axis<1>>()?.try_negate()
 }
 
 /// The terms of the loss that no block has a part in, with the tape of u and W:
@@ -209,7 +235,7 @@ pub(super) fn terminal<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     let z = u.put_tape(tape).try_add(spread.try_mul(noise)?)?;
     let logits = H::read(z, target.table, 1.0)?;
     let snr = snr.try_broadcast_like(logits.shape())?;
-    Ok([cross_entropy(logits.try_mul(snr)?, one_hot.clone())?, kl])
+    Ok([mean(cross_entropies(logits.try_mul(snr)?, one_hot.clone())?)?, kl])
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@ use dfdx::{
     prelude::*,
 };
 
-use super::objective::{Target, value};
+use super::objective::{Loss, Target, mean, value};
 use crate::{
-    device::{Backend, Real, TracedScalar},
+    device::{Backend, Real, Rows, TracedRows},
     error::Error,
+    gradient::{Estimator, Forward, Measured, Problem},
     head::Head,
+    nn::NoisedPass,
     noprop::Block,
     optim::Optimizer,
+    schedule::TracedColumn,
 };
 
 /// A row-major buffer on the device.
@@ -50,28 +53,91 @@ pub(super) fn check_weight(setting: &'static str, value: f64) -> Result<(), Erro
     Err(Error::config(setting, "a finite number, 0 or more", value))
 }
 
+/// A loss as numbers, from its tensors.
+pub(super) fn measured<O: ConstDim, E: Real, D: Backend<E>>(
+    loss: Loss<Rows<O, E, D>, E, D>,
+) -> Measured<E> {
+    Measured {
+        rows: loss.rows.as_vec().into_iter().map(Real::as_f64).collect(),
+        denoising: loss.denoising,
+        cross_entropy: loss.cross_entropy,
+        output: loss.output.as_vec(),
+    }
+}
+
+/// A loss of the user's own.
+pub(super) enum OwnLoss<'a, O: ConstDim, E: Real, D: Backend<E>> {
+    /// On the tape: of each row, or one for all of them.
+    #[allow(clippy::type_complexity)]
+    Traced(&'a dyn Fn(TracedRows<O, E, D>) -> Result<TracedColumn<E, D>, D::Err>),
+    /// Numbers from numbers.
+    Numbers(&'a dyn Fn(&[E]) -> Vec<f64>),
+}
+
+/// A block as a function of z, in training, in inference, and with noise.
+pub(super) struct Call<'a, B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>> {
+    pub(super) z: Rows<Const<Z>, E, D>,
+    #[allow(clippy::type_complexity)]
+    pub(super) train:
+        &'a dyn Fn(&mut B, TracedRows<Const<Z>, E, D>) -> Result<TracedRows<O, E, D>, D::Err>,
+    pub(super) infer: &'a dyn Fn(&B, Rows<Const<Z>, E, D>) -> Result<Rows<O, E, D>, D::Err>,
+    #[allow(clippy::type_complexity)]
+    pub(super) noised: &'a dyn Fn(
+        &mut B,
+        Rows<Const<Z>, E, D>,
+        &mut NoisedPass<E, D>,
+    ) -> Result<Rows<O, E, D>, D::Err>,
+}
+
 /// One step of a block on a loss of the user's own; the value of the loss before it.
-pub(super) fn own_loss<B, O, E: Real, D: Backend<E>>(
+pub(super) fn own_step<B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>>(
     operation: &'static str,
     block: &mut Block<B, E, D>,
-    optimizer: &Optimizer,
-    (number, step): (usize, u64),
-    forward: impl FnOnce(&mut B, Gradients<E, D>) -> Result<O, D::Err>,
-    loss: impl FnOnce(O) -> Result<TracedScalar<E, D>, D::Err>,
+    (optimizer, estimator): (&Optimizer, &Estimator),
+    (place, seed): ((usize, u64), u64),
+    call: Call<'_, B, Z, O, E, D>,
+    loss: OwnLoss<'_, O, E, D>,
 ) -> Result<f64, Error>
 where
     B: TensorCollection<E, D>,
 {
     let failed = || Error::device(operation);
-    let gradients = block.module.try_alloc_grads().map_err(failed())?;
-    let output = forward(&mut block.module, gradients).map_err(failed())?;
-    let total = loss(output).map_err(failed())?;
-    let loss = value(&total);
-    Error::diverged((number, step), "loss", loss)?;
-    let mut gradients = total.try_backward().map_err(failed())?;
-    let norm = block.step(&(*optimizer).into(), &mut gradients)?;
-    Error::diverged((number, step), "gradient", norm)?;
-    Ok(loss)
+    let stepping = (*optimizer).into();
+    let Some(free) = estimator.derivative_free::<B, Z, O, E, D>() else {
+        let OwnLoss::Traced(loss) = loss else {
+            let expected = "WeightNoise or ActivityNoise, since the loss has no derivative";
+            return Err(Error::config("Estimator", expected, "Local"));
+        };
+        let gradients = block.module.try_alloc_grads().map_err(failed())?;
+        let output = (call.train)(&mut block.module, call.z.traced(gradients)).map_err(failed())?;
+        let total = loss(output).and_then(mean).map_err(failed())?;
+        let loss = value(&total);
+        Error::diverged(place, "loss", loss)?;
+        let mut gradients = total.try_backward().map_err(failed())?;
+        let norm = block.step(&stepping, &mut gradients)?;
+        Error::diverged(place, "gradient", norm)?;
+        return Ok(loss);
+    };
+    let measure = |forward: Forward<'_, Z, O, E, D>| {
+        let output = forward(call.z.clone()).map_err(failed())?;
+        let batch = output.shape().0;
+        let rows = match loss {
+            OwnLoss::Traced(loss) => {
+                let column = loss(output.put_tape(OwnedTape::default())).map_err(failed())?;
+                column.as_vec().into_iter().map(Real::as_f64).collect()
+            }
+            OwnLoss::Numbers(loss) => loss(&output.as_vec()),
+        };
+        if rows.len() != batch && rows.len() != 1 {
+            let expected = format!("a loss for each of the {batch} rows, or one for all");
+            return Err(Error::argument(operation, expected, rows.len()));
+        }
+        Ok(Measured { rows, denoising: 0.0, cross_entropy: 0.0, output: Vec::new() })
+    };
+    let problem = Problem { loss: &measure, infer: call.infer, noised: call.noised, place };
+    let (clean, norm) = free.step(&problem, block, &stepping, seed)?;
+    Error::diverged(place, "gradient", norm)?;
+    Ok(clean.mean())
 }
 
 /// Several inputs with as many rows each, at least one.

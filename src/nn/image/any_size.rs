@@ -8,7 +8,7 @@ use dfdx::{
 use super::{Image, Images};
 use crate::{
     device::{Backend, Real, Rows},
-    nn::{Joins, Kind, Signal, Takes, Width},
+    nn::{Joins, Kind, NoisedPass, Signal, Takes, Width},
 };
 
 /// One line for each of dfdx's layers that works number by number.
@@ -99,6 +99,15 @@ where
         let branch = F::train(&mut built.0, input)?;
         <F::Out as Joins<Image<C, H, W>, Self, E, D>>::add_traced(skip, branch)
     }
+
+    fn noised(
+        built: &mut Self::Built,
+        input: Images<C, H, W, E, D>,
+        pass: &mut NoisedPass<E, D>,
+    ) -> Result<Images<C, H, W, E, D>, D::Err> {
+        let branch = F::noised(&mut built.0, input.clone(), pass)?;
+        <F::Out as Joins<Image<C, H, W>, Self, E, D>>::add_plain(input, branch)
+    }
 }
 
 /// F(h) + R(h): a residual block with a projection R, where F changes the size.
@@ -128,6 +137,16 @@ macro_rules! projected {
                 let skip = input.with_empty_tape();
                 let branch = F::train(&mut built.f, input)?;
                 <R::Out as Joins<F::Out, Self, E, D>>::add_traced(branch, R::train(&mut built.r, skip)?)
+            }
+
+            fn noised(
+                built: &mut Self::Built,
+                input: $tensor,
+                pass: &mut NoisedPass<E, D>,
+            ) -> Result<<F::Out as Signal<E, D>>::Plain, D::Err> {
+                let branch = F::noised(&mut built.f, input.clone(), pass)?;
+                let rest = R::noised(&mut built.r, input, pass)?;
+                <R::Out as Joins<F::Out, Self, E, D>>::add_plain(branch, rest)
             }
         }
     };

@@ -310,6 +310,7 @@ where
 {
     type Out = Image<OUT, H, W>;
     type Then<Z: Signal<E, D>> = Z;
+    const LINEAR: bool = true;
 
     fn infer(built: &Self::Built, input: In::Plain) -> Result<Images<OUT, H, W, E, D>, D::Err> {
         In::infer(built, input)

@@ -5,8 +5,11 @@ use std::marker::PhantomData;
 use dfdx::prelude::*;
 
 use crate::{
-    device::{Backend, Real},
-    nn::{Activation, Joins, Kind, Repeats, Signal},
+    device::{Backend, Real, TracedScalar},
+    nn::{
+        Activation, Joins, Kind, Repeats, Signal,
+        signal::{moved, product},
+    },
 };
 
 /// A batch of images, `[batch, H, W, C]`.
@@ -23,6 +26,27 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
 {
     type Traced = Images<C, H, W, E, D, K::Tape<E, D>>;
     type Plain = Images<C, H, W, E, D>;
+
+    fn trace(plain: Self::Plain) -> Self::Traced {
+        plain.put_tape(Default::default())
+    }
+
+    fn untrace(traced: &Self::Traced) -> Self::Plain {
+        traced.retaped()
+    }
+
+    fn numbers(plain: &Self::Plain) -> [usize; 2] {
+        [plain.shape().0, C * H * W]
+    }
+
+    fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
+        moved(plain, by)
+    }
+
+    fn product(traced: Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
+        let (tensor, tape) = traced.split_tape();
+        product(tensor.put_tape(K::tape(tape)), factor)
+    }
 }
 
 impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>

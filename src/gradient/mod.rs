@@ -1,0 +1,154 @@
+//! How a block gets its gradient: by reverse mode inside the block, or by no derivative at all.
+
+mod activity_noise;
+mod grid;
+mod noise;
+mod weight_noise;
+
+pub use activity_noise::ActivityNoise;
+pub use noise::Noise;
+pub(crate) use noise::{Direction, RUN};
+pub use weight_noise::{Shaping, WeightNoise};
+
+use dfdx::{nn::TensorCollection, prelude::*};
+
+use crate::{
+    device::{Backend, Real, Rows},
+    error::Error,
+    nn::NoisedPass,
+    noprop::Block,
+    optim::Stepping,
+};
+
+/// How a block gets its gradient.
+///
+/// The optimiser, the learning rate, clipping and averages are the same for all. A learned embedding or schedule needs
+/// [`Local`](Self::Local), since their gradient comes through the blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Estimator {
+    /// Reverse mode inside the block: exact.
+    #[default]
+    Local,
+    /// Noise on the weights: any module, any loss.
+    WeightNoise(WeightNoise),
+    /// Noise on what each layer gives, for each row: less variance.
+    ActivityNoise(ActivityNoise),
+}
+
+impl From<WeightNoise> for Estimator {
+    fn from(estimator: WeightNoise) -> Self {
+        Self::WeightNoise(estimator)
+    }
+}
+
+impl From<ActivityNoise> for Estimator {
+    fn from(estimator: ActivityNoise) -> Self {
+        Self::ActivityNoise(estimator)
+    }
+}
+
+impl Estimator {
+    /// The estimator, where it takes no derivative.
+    pub(crate) fn derivative_free<B, const Z: usize, O, E, D>(
+        &self,
+    ) -> Option<&dyn Estimates<B, Z, O, E, D>>
+    where
+        B: TensorCollection<E, D>,
+        O: ConstDim,
+        E: Real,
+        D: Backend<E>,
+    {
+        match self {
+            Self::Local => None,
+            Self::WeightNoise(estimator) => Some(estimator),
+            Self::ActivityNoise(estimator) => Some(estimator),
+        }
+    }
+
+    /// Settings in their range, and nothing trained beside the blocks (`beside` names it) unless reverse mode gets there.
+    pub(crate) fn check(&self, beside: Option<&str>) -> Result<(), Error> {
+        let range = match self {
+            Self::Local => return Ok(()),
+            Self::WeightNoise(WeightNoise { noise_scale, directions, .. })
+            | Self::ActivityNoise(ActivityNoise { noise_scale, directions, .. }) => {
+                (*noise_scale, *directions)
+            }
+        };
+        if let Some(beside) = beside {
+            let expected = format!("Local, since the {beside} is learned through the blocks");
+            return Err(Error::config("Estimator", expected, format!("{self:?}")));
+        }
+        match range {
+            (scale, _) if !(scale.is_finite() && scale > 0.0) => {
+                Err(Error::config("noise_scale", "a finite number above 0", scale))
+            }
+            (_, 0) => Err(Error::config("directions", "at least 1", 0)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A block's output for some z, without a tape; what it takes besides is held by the function.
+pub(crate) type Forward<'a, const Z: usize, O, E, D> =
+    &'a mut dyn FnMut(Rows<Const<Z>, E, D>) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
+
+/// A block's loss on one batch, as who estimates its gradient sees it: with the same noise at each call.
+pub(crate) struct Problem<'a, B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>> {
+    /// The loss of what the function gives for the batch's z.
+    pub(crate) loss: &'a dyn Fn(Forward<'_, Z, O, E, D>) -> Result<Measured<E>, Error>,
+    /// The block in inference.
+    #[allow(clippy::type_complexity)]
+    pub(crate) infer: &'a dyn Fn(&B, Rows<Const<Z>, E, D>) -> Result<Rows<O, E, D>, D::Err>,
+    /// The block with noise on what its layers give.
+    #[allow(clippy::type_complexity)]
+    pub(crate) noised: &'a dyn Fn(
+        &mut B,
+        Rows<Const<Z>, E, D>,
+        &mut NoisedPass<E, D>,
+    ) -> Result<Rows<O, E, D>, D::Err>,
+    /// Block and step, both counted from 1.
+    pub(crate) place: (usize, u64),
+}
+
+/// A loss, as numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured<E> {
+    /// Of each row; or one for all of them.
+    pub(crate) rows: Vec<f64>,
+    /// The mean of the weighted squared error.
+    pub(crate) denoising: f64,
+    /// The mean of the weighted cross-entropy.
+    pub(crate) cross_entropy: f64,
+    /// The head's output, row-major.
+    pub(crate) output: Vec<E>,
+}
+
+impl<E> Measured<E> {
+    /// The mean over the rows.
+    pub(crate) fn mean(&self) -> f64 {
+        self.rows.iter().sum::<f64>() / self.rows.len() as f64
+    }
+
+    /// The same, if it is finite.
+    fn finite(&self, place: (usize, u64)) -> Result<f64, Error> {
+        let mean = self.mean();
+        Error::diverged(place, "loss", mean)?;
+        Ok(mean)
+    }
+}
+
+/// A way to step a block without a derivative.
+pub(crate) trait Estimates<B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>> {
+    /// Steps the block once; the loss before the step, and the norm of the estimate. Where either is not finite the block
+    /// is as it was.
+    fn step(
+        &self,
+        problem: &Problem<'_, B, Z, O, E, D>,
+        block: &mut Block<B, E, D>,
+        stepping: &Stepping,
+        seed: u64,
+    ) -> Result<(Measured<E>, f64), Error>;
+}

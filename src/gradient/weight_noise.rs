@@ -1,0 +1,316 @@
+//! Noise on the weights.
+
+use dfdx::{
+    nn::{
+        RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
+        ViewTensorRef,
+    },
+    prelude::*,
+};
+use rand::RngCore;
+
+use super::{Direction, Estimates, Measured, Noise, Problem, RUN, grid::Grid};
+use crate::{
+    device::{Backend, Real},
+    error::Error,
+    noprop::Block,
+    optim::{Made, Stepping},
+    random::{Purpose, stream},
+};
+
+/// The gradient of the loss L by its change when all weights θ move at once:
+///
+/// g = 1/D Σ_d (L(θ + σ ε_d) − L(θ − σ ε_d)) / 2σ · ε_d
+///
+/// over D directions ε_d (Spall 1992; Salimans et al. 2017, *Evolution strategies as a scalable alternative to
+/// reinforcement learning*). Unbiased for the loss averaged over θ + σ ε, which tends to L as σ → 0; the variance falls as
+/// 1/D and grows with the number of weights. It takes 2 D + 1 forward passes, and any loss: also one that is constant
+/// nearly everywhere.
+///
+/// Directions are made again from their seeds, and added to the weights in place; the weights are restored exactly. So the
+/// memory is that of inference and of the optimiser. For that they lie on a grid: the multiples of the spacing that numbers
+/// have which are as large as the largest weight of the tensor with σ ε on top.
+///
+/// Layers are as in inference: dropout does nothing, and batch norm uses its running statistics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct WeightNoise {
+    /// σ, by how much each weight moves: above 0. A large one smooths the loss, a small one is lost in rounding.
+    pub noise_scale: f64,
+    /// D, the number of directions, each tried both ways: at least 1.
+    pub directions: usize,
+    /// What directions are drawn from.
+    pub noise: Noise,
+    /// What of the losses counts.
+    pub shaping: Shaping,
+}
+
+impl Default for WeightNoise {
+    /// σ = 0.01, 16 directions of signs, losses as they are.
+    fn default() -> Self {
+        Self {
+            noise_scale: 0.01,
+            directions: 16,
+            noise: Noise::default(),
+            shaping: Shaping::default(),
+        }
+    }
+}
+
+/// What of the losses counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Shaping {
+    /// The losses themselves.
+    #[default]
+    Losses,
+    /// Their ranks among the 2 D losses of a step, from −½ (the smallest) to ½, in the place of L / 2σ: no outlier counts more
+    /// than another, and the scale of the loss is gone (Salimans et al. 2017, section 2.1). Equal losses share a rank.
+    Ranks,
+}
+
+impl Shaping {
+    /// What each direction counts, from the losses with it and against it.
+    fn coefficients(self, losses: &[[f64; 2]], scale: f64) -> Vec<f64> {
+        let share = 1.0 / losses.len() as f64;
+        match self {
+            Self::Losses => {
+                losses.iter().map(|[up, down]| share * (up - down) / (2.0 * scale)).collect()
+            }
+            Self::Ranks => {
+                let sorted = {
+                    let mut all = losses.as_flattened().to_vec();
+                    all.sort_by(f64::total_cmp);
+                    all
+                };
+                let last = (sorted.len() - 1) as f64;
+                let rank = |loss: f64| {
+                    let below = sorted.partition_point(|other| *other < loss);
+                    let to = sorted.partition_point(|other| *other <= loss);
+                    0.5 * (below + to - 1) as f64 / last - 0.5
+                };
+                losses.iter().map(|[up, down]| share * (rank(*up) - rank(*down))).collect()
+            }
+        }
+    }
+}
+
+impl<B, const Z: usize, O, E, D> Estimates<B, Z, O, E, D> for WeightNoise
+where
+    B: TensorCollection<E, D>,
+    O: ConstDim,
+    E: Real,
+    D: Backend<E>,
+{
+    fn step(
+        &self,
+        problem: &Problem<'_, B, Z, O, E, D>,
+        block: &mut Block<B, E, D>,
+        stepping: &Stepping,
+        seed: u64,
+    ) -> Result<(Measured<E>, f64), Error> {
+        let failed = || Error::device("weight noise");
+        let measure = |module: &B| (problem.loss)(&mut |z| (problem.infer)(module, z));
+        let clean = measure(&block.module)?;
+        clean.finite(problem.place)?;
+        let mut grids = Grids {
+            farthest: self.noise_scale * Direction::farthest(self.noise),
+            grids: Vec::new(),
+        };
+        B::iter_tensors(&mut RecursiveWalker { m: &mut block.module, f: &mut grids })
+            .map_err(failed())?;
+        let grids: Option<Vec<Grid<E>>> = grids.grids.into_iter().collect();
+        if grids.is_none() {
+            Error::diverged(problem.place, "weight", f64::NAN)?;
+        }
+        let grids = grids.unwrap_or_default();
+
+        let (index, step) = (problem.place.0 as u64, problem.place.1);
+        let mut seeds = stream(seed, Purpose::Directions, index, step);
+        let seeds: Vec<u64> = (0..self.directions).map(|_| seeds.next_u64()).collect();
+        let mut losses = Vec::with_capacity(seeds.len());
+        for &seed in &seeds {
+            let shift = |module: &mut B, times: f64| {
+                let direction = Direction::new(self.noise, seed);
+                let mut shift = Shift {
+                    direction,
+                    scale: self.noise_scale,
+                    times: E::of(times),
+                    grids: &grids,
+                    next: 0,
+                };
+                B::iter_tensors(&mut RecursiveWalker { m: module, f: &mut shift }).map_err(failed())
+            };
+            // Errors wait until the weights are back.
+            shift(&mut block.module, 1.0)?;
+            let up = measure(&block.module);
+            shift(&mut block.module, -2.0)?;
+            let down = measure(&block.module);
+            shift(&mut block.module, 1.0)?;
+            losses.push([up?.finite(problem.place)?, down?.finite(problem.place)?]);
+        }
+        let coefficients = self.shaping.coefficients(&losses, self.noise_scale);
+        if coefficients.iter().all(|c| *c == 0.0) {
+            // No direction tells anything.
+            return Ok((clean, 0.0));
+        }
+        let mut norm = 0.0;
+        if stepping.clip.is_some() {
+            let mut sum =
+                SumOfSquares { gradient: Gradient::new(self.noise, &seeds, &coefficients) };
+            B::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut sum })
+                .map_err(failed())?;
+            norm = sum.gradient.squares.sqrt();
+        }
+        let mut gradient = Gradient::<E>::new(self.noise, &seeds, &coefficients);
+        let made = Made { norm, fill: &mut |run| gradient.fill(run) };
+        block.optimizer.update_by(stepping, &mut block.module, made).map_err(failed())?;
+        Ok((clean, gradient.squares.sqrt()))
+    }
+}
+
+/// Puts every tensor on its grid.
+struct Grids<E> {
+    farthest: f64,
+    grids: Vec<Option<Grid<E>>>,
+}
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Grids<E> {
+    type Viewer = ViewTensorMut;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        parameter: &mut Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        if options.do_gradient_update {
+            let farthest = self.farthest;
+            let mut found = None;
+            D::change(parameter, &mut |weights| {
+                let largest = weights.iter().fold(0.0, |most: f64, w| most.max(w.as_f64().abs()));
+                let finite = weights.iter().all(|w| w.is_finite());
+                found = Grid::new(largest + farthest).filter(|_| finite);
+                if let Some(grid) = found {
+                    weights.iter_mut().for_each(|w| *w = grid.round(*w));
+                }
+            })?;
+            self.grids.push(found);
+        }
+        Ok(None)
+    }
+}
+
+/// Adds a multiple of one direction to the weights.
+struct Shift<'a, E> {
+    direction: Direction,
+    scale: f64,
+    times: E,
+    grids: &'a [Grid<E>],
+    next: usize,
+}
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Shift<'_, E> {
+    type Viewer = ViewTensorMut;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        parameter: &mut Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        if options.do_gradient_update {
+            let (grid, times, scale) = (self.grids[self.next], self.times, self.scale);
+            // Less than the spacing would be nothing at all.
+            let scale = scale.max(grid.spacing().as_f64());
+            self.next += 1;
+            D::change(parameter, &mut |weights| {
+                let mut by = [E::zero(); RUN];
+                for run in weights.chunks_mut(RUN) {
+                    let by = &mut by[..run.len()];
+                    self.direction.fill(by, scale);
+                    run.iter_mut().zip(by).for_each(|(w, by)| *w += times * grid.round(*by));
+                }
+            })?;
+        }
+        Ok(None)
+    }
+}
+
+/// Σ c_d ε_d, some numbers at a time.
+struct Gradient<E> {
+    directions: Vec<(Direction, f64)>,
+    one: Vec<E>,
+    squares: f64,
+}
+
+impl<E: Real> Gradient<E> {
+    fn new(noise: Noise, seeds: &[u64], coefficients: &[f64]) -> Self {
+        let directions = seeds.iter().map(|&seed| Direction::new(noise, seed));
+        let directions = directions.zip(coefficients.iter().copied()).collect();
+        Self { directions, one: vec![E::zero(); RUN], squares: 0.0 }
+    }
+
+    fn fill(&mut self, run: &mut [E]) {
+        run.fill(E::zero());
+        let one = &mut self.one[..run.len()];
+        for (direction, coefficient) in &mut self.directions {
+            direction.fill(one, *coefficient);
+            run.iter_mut().zip(&*one).for_each(|(sum, one)| *sum += *one);
+        }
+        self.squares += run.iter().map(|g| (*g * *g).as_f64()).sum::<f64>();
+    }
+}
+
+/// The squared norm of the estimate.
+struct SumOfSquares<E> {
+    gradient: Gradient<E>,
+}
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for SumOfSquares<E> {
+    type Viewer = ViewTensorRef;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        parameter: &Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        if options.do_gradient_update {
+            let mut left = parameter.shape().num_elements();
+            let mut run = [E::zero(); RUN];
+            while left > 0 {
+                let now = left.min(RUN);
+                self.gradient.fill(&mut run[..now]);
+                left -= now;
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_are_even_and_keep_the_order() {
+        // Of four losses the ranks are −1/2, −1/6, 1/6 and 1/2.
+        let coefficients = Shaping::Ranks.coefficients(&[[3.0, 1e9], [-5.0, 2.0]], 0.1);
+        let expected = [0.5 * (1.0 / 6.0 - 0.5), 0.5 * (-0.5 + 1.0 / 6.0)];
+        for (found, expected) in coefficients.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-15, "{coefficients:?}");
+        }
+        // Losses that are all the same say nothing.
+        assert_eq!(Shaping::Ranks.coefficients(&[[1.0; 2]; 3], 0.1), [0.0; 3]);
+    }
+}
