@@ -92,7 +92,7 @@ impl Options {
         DiscreteTime {
             blocks: self.blocks,
             cross_entropy: self.cross_entropy,
-            optimizer: self.training.optimizer_at(2e-3),
+            optimizer: self.training.optimizer_at(5e-3),
             estimator: self.estimator(),
             seed,
             ..DiscreteTime::default()

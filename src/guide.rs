@@ -10,6 +10,10 @@ pub mod shapes {}
 #[doc = include_str!("../docs/images.md")]
 pub mod images {}
 
+#[cfg(feature = "digits")]
+#[doc = include_str!("../docs/gradient_free.md")]
+pub mod gradient_free {}
+
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 

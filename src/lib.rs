@@ -28,6 +28,7 @@
 //! | choose how noise turns into target | [`schedule`] |
 //! | integrate, with a network or a closure of your own | [`solver`] |
 //! | choose how weights step | [`optim`] |
+//! | train without a derivative | [`gradient`], [`guide::gradient_free`] |
 //! | follow a run, stop it, go on with it | [`train`], [`observe`], [`checkpoint`] |
 //! | read the formulas beside the code | [`guide::mathematics`] |
 //! | understand a message of the compiler | [`guide::shapes`] |

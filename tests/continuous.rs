@@ -467,6 +467,7 @@ fn embeddings_of_every_kind_train() {
             steps: Steps::adaptive(1e-3, 1e-3),
             save: Save::End,
         },
+        estimator: Estimator::Local,
         seed: 0,
     };
     let mut model = NoProp::<_, Logits, 6, 6>::new(&dev, variant).unwrap();

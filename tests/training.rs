@@ -528,6 +528,7 @@ mod as_data {
             cross_entropy: 0.0,
             sampler: Sampler::Deterministic,
             optimizer: Optimizer::default(),
+            estimator: ActivityNoise { directions: 3, ..ActivityNoise::default() }.into(),
             head: Prototypes::new(&[[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]]).unwrap(),
             seed: 1,
         });
@@ -537,6 +538,7 @@ mod as_data {
             weighting: Weighting::SnrSlope,
             inference: Inference::Sde { steps: 4, draws: 2, seed: 1 },
             times: TimeSampling::Antithetic,
+            estimator: WeightNoise { noise_scale: 0.5, ..WeightNoise::default() }.into(),
             ..Default::default()
         });
         let solver = Solver {
