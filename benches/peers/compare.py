@@ -1,7 +1,11 @@
 """Runs `examples/throughput` and its peers in turns on this machine, and prints the table of the README.
 
     cargo build --release --example throughput
-    python3 benches/peers/compare.py --ours target/release/examples/throughput --rounds 3
+    cargo build --release --manifest-path benches/peers/rust/Cargo.toml
+    python3 benches/peers/compare.py --ours target/release/examples/throughput \\
+        --rust benches/peers/rust/target/release --rounds 3
+
+Without --rust the peers in Rust (Candle and plain dfdx, discrete time only) are left out.
 
 Each figure is the median over the rounds of a run's own median, with the smallest and the largest round beside it.
 """
@@ -29,6 +33,7 @@ def spread(values, digits):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours", required=True)
+    parser.add_argument("--rust", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["dt", "ct", "fm"])
     parser.add_argument("--batches", nargs="+", type=int, default=[128, 1024])
@@ -40,22 +45,35 @@ def main():
         ("memory, MB", "peak_rss_mb", 0, False),
         ("first step after, s", "first_step_s", 2, False),
     ]
-    print("| | batch | figure | dfdx-noprop | JAX | ratio |\n|---|---|---|---|---|---|")
+    rust = {"Candle": "candle_mlp", "plain dfdx": "dfdx_mlp"} if o.rust else {}
+    peers = ["JAX", *rust]
+    print("| | batch | figure | dfdx-noprop | " + " | ".join(f"{peer} | ratio" for peer in peers) + " |")
+    print("|---|---|---|---|" + "---|---|" * len(peers))
     for variant in o.variants:
         for batch in o.batches:
             options = ["--variant", variant, "--batch", str(batch), "--steps", str(max(12_800 // batch, 12))]
-            ours, jax = [], []
+            commands = {"ours": [o.ours, *options, "--json"], "JAX": [sys.executable, str(HERE / "jax_mlp.py"), *options]}
+            if variant == "dt":
+                commands |= {peer: [str(o.rust / name), *options[2:]] for peer, name in rust.items()}
+            runs = {name: [] for name in commands}
             for _ in range(o.rounds):
-                ours.append(run([o.ours, *options, "--json"]))
-                jax.append(run([sys.executable, str(HERE / "jax_mlp.py"), *options]))
+                for name, command in commands.items():
+                    runs[name].append(run(command))
             for name, key, digits, more in figures:
-                a, b = [r[key] for r in ours], [r[key] for r in jax]
-                x, y = statistics.median(a), statistics.median(b)
-                ratio = x / y if more else y / x
-                print(f"| {variant} | {batch} | {name} | {spread(a, digits)} | {spread(b, digits)} | {ratio:.2f} |")
-            gemm = [r["gflops"] / r["fma_peak_gflops"] for r in ours]
-            of = statistics.median([r["gflops"] / r["gemm_gflops"] for r in ours])
-            print(f"| {variant} | {batch} | share of the multiply-add limit | {100 * statistics.median(gemm):.0f} % ({100 * of:.0f} % of the products alone) | | |")
+                ours = [r[key] for r in runs["ours"]]
+                cells = []
+                for peer in peers:
+                    theirs = [r[key] for r in runs.get(peer, []) if r.get(key) is not None]
+                    if theirs:
+                        x, y = statistics.median(ours), statistics.median(theirs)
+                        cells += [spread(theirs, digits), f"{x / y if more else y / x:.2f}"]
+                    else:
+                        cells += ["", ""]
+                print(f"| {variant} | {batch} | {name} | {spread(ours, digits)} | " + " | ".join(cells) + " |")
+            limit = statistics.median([r["gflops"] / r["fma_peak_gflops"] for r in runs["ours"]])
+            of = statistics.median([r["gflops"] / r["gemm_gflops"] for r in runs["ours"]])
+            figure = f"{100 * limit:.0f} % ({100 * of:.0f} % of the products alone)"
+            print(f"| {variant} | {batch} | share of the multiply-add limit | {figure} |" + " | |" * len(peers))
 
 
 main()
