@@ -121,7 +121,7 @@ fn main() -> Result<(), Error> {
             let fit = options.fit(EPOCHS);
             let how = How { checkpoints: training.checkpoints.as_deref(), change: None };
             let variant = options.variant(training.seed);
-            let learned = learn::<DiscreteTime, Block, 784>(variant, &mnist, &fit, how)?;
+            let learned = learn::<DiscreteTime, Block, 784, 10>(variant, &mnist, &fit, how)?;
             let accuracy = learned.report.accuracy;
             println!("{:.2} % of {} test images", 100.0 * accuracy, learned.report.rows);
             result(["dt", "mnist"], &mnist, &learned, accuracy, (training, EPOCHS))

@@ -188,7 +188,7 @@ where
     if options.shift > 0 {
         how.change = Some(&change);
     }
-    let learned = learn::<V, M, 784>(variant, data, &fit, how)?;
+    let learned = learn::<V, M, 784, 10>(variant, data, &fit, how)?;
     let report = &learned.report;
     println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
     if training.json {

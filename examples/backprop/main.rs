@@ -157,7 +157,7 @@ where
     let (accuracy, seconds, parameters) = match options.train {
         Method::Backprop => backprop::<M, X>(variant, data, &fit)?,
         _ => {
-            let learned = learn::<DiscreteTime, M, X>(variant, data, &fit, How::default())?;
+            let learned = learn::<DiscreteTime, M, X, 10>(variant, data, &fit, How::default())?;
             (learned.report.accuracy, learned.seconds, learned.model.parameters())
         }
     };

@@ -1,4 +1,4 @@
-//! Training any variant on ten classes, and the result as one JSON object.
+//! Training any variant on classes, and the result as one JSON object.
 
 use std::path::Path;
 
@@ -16,27 +16,27 @@ use serde_json::{Value, json};
 
 use super::{Training, peak_rss_mb, show};
 
-/// A variant whose targets are ten classes.
-pub trait Classifies<const X: usize>:
-    Variant<10, X, f32, AutoDevice, Head = Self::Classes>
+/// A variant whose targets are `C` classes, with a latent as wide.
+pub trait Classifies<const X: usize, const C: usize = 10>:
+    Variant<C, X, f32, AutoDevice, Head = Self::Classes>
 {
-    type Classes: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>;
+    type Classes: Head<C, f32, Targets = Labels<C>, Evaluation = Classification>;
 }
 
-impl<V, const X: usize> Classifies<X> for V
+impl<V, const X: usize, const C: usize> Classifies<X, C> for V
 where
-    V: Variant<10, X, f32, AutoDevice>,
-    V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
+    V: Variant<C, X, f32, AutoDevice>,
+    V::Head: Head<C, f32, Targets = Labels<C>, Evaluation = Classification>,
 {
     type Classes = V::Head;
 }
 
 /// A trained model, what it reaches on the test rows, and how long training took, evaluation apart.
-pub struct Learned<V: Classifies<X>, M, const X: usize>
+pub struct Learned<V: Classifies<X, C>, M, const X: usize, const C: usize = 10>
 where
     M: dfdx::nn::BuildOnDevice<AutoDevice, f32>,
 {
-    pub model: NoProp<V, M, 10, X>,
+    pub model: NoProp<V, M, C, X>,
     pub report: Classification,
     pub seconds: f64,
 }
@@ -50,19 +50,19 @@ pub struct How<'a, const X: usize> {
 }
 
 /// Trains on the training rows, with the accuracy on the test rows after each epoch on stderr.
-pub fn learn<V, M, const X: usize>(
+pub fn learn<V, M, const X: usize, const C: usize>(
     variant: V,
-    data: &Split<X, Labels<10>>,
+    data: &Split<X, Labels<C>>,
     fit: &Fit,
     how: How<'_, X>,
-) -> Result<Learned<V, M, X>, Error>
+) -> Result<Learned<V, M, X, C>, Error>
 where
-    V: Classifies<X>,
+    V: Classifies<X, C>,
     M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Runs<V, M, 10, X>,
+    M::Gives: SuitsHead<V::Reader, C>,
+    AutoDevice: Runs<V, M, C, X>,
 {
-    let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
+    let mut model = NoProp::<V, M, C, X>::new(&AutoDevice::default(), variant)?;
     let mut saving = match how.checkpoints {
         Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
         None => None,
@@ -88,10 +88,10 @@ where
 }
 
 /// What every classifying example says of its last model, with `accuracy` the mean where there were several.
-pub fn result<V: Classifies<X>, M, const X: usize>(
+pub fn result<V: Classifies<X, C>, M, const X: usize, const C: usize>(
     [variant, dataset]: [&str; 2],
-    data: &Split<X, Labels<10>>,
-    learned: &Learned<V, M, X>,
+    data: &Split<X, Labels<C>>,
+    learned: &Learned<V, M, X, C>,
     accuracy: f64,
     (training, epochs): (&Training, usize),
 ) -> Value
@@ -133,7 +133,7 @@ where
     loop {
         let digits = data::digits_with_seed(seed)?;
         let fit = Fit { seed, ..fit.clone() };
-        let learned = learn::<V, M, 64>(variant(seed), &digits, &fit, How::default())?;
+        let learned = learn::<V, M, 64, 10>(variant(seed), &digits, &fit, How::default())?;
         let report = &learned.report;
         println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
         sum += report.accuracy;

@@ -42,6 +42,11 @@ impl Workers {
         &SHARED
     }
 
+    /// How many units are worked on at a time.
+    pub(crate) fn at_once(&self) -> usize {
+        self.pools.len().max(1)
+    }
+
     /// Runs `work` once in each of the first `most` pools, at the same time, and waits for all.
     pub(super) fn run(&self, most: usize, work: &(dyn Fn() + Sync)) {
         match self.pools.get(..most.min(self.pools.len())) {

@@ -68,6 +68,14 @@ impl Estimator {
         }
     }
 
+    /// How many pieces of one block's step can go side by side.
+    pub(crate) fn pieces(&self) -> usize {
+        match self {
+            Self::WeightNoise(estimator) => estimator.directions,
+            _ => 1,
+        }
+    }
+
     /// Settings in their range, and nothing trained beside the blocks (`beside` names it) unless reverse mode gets there.
     pub(crate) fn check(&self, beside: Option<&str>) -> Result<(), Error> {
         let range = match self {

@@ -32,6 +32,9 @@ use crate::{
 /// have which are as large as the largest weight of the tensor with σ ε on top.
 ///
 /// Layers are as in inference: dropout does nothing, and batch norm uses its running statistics.
+///
+/// In discrete time the blocks share the threads. In continuous time and flow matching the directions do, each thread with a copy
+/// of the weights; the result is the same, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -98,6 +101,96 @@ impl Shaping {
     }
 }
 
+impl WeightNoise {
+    /// The seeds of the directions of a step.
+    pub(crate) fn seeds(&self, (index, step): (usize, u64), seed: u64) -> Vec<u64> {
+        let mut seeds = stream(seed, Purpose::Directions, index as u64, step);
+        (0..self.directions).map(|_| seeds.next_u64()).collect()
+    }
+
+    /// The loss with the weights as they are.
+    pub(crate) fn loss<B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>>(
+        problem: &Problem<'_, B, Z, O, E, D>,
+        module: &B,
+    ) -> Result<Measured<E>, Error> {
+        let clean = (problem.loss)(&mut |z| (problem.infer)(module, z))?;
+        clean.finite(problem.place)?;
+        Ok(clean)
+    }
+
+    /// The losses with and against each of some directions. The weights are on their grid afterwards, and no further off.
+    pub(crate) fn losses<B, const Z: usize, O, E, D>(
+        &self,
+        problem: &Problem<'_, B, Z, O, E, D>,
+        module: &mut B,
+        seeds: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<[f64; 2]>, Error>
+    where
+        B: TensorCollection<E, D>,
+        O: ConstDim,
+        E: Real,
+        D: Backend<E>,
+    {
+        let failed = || Error::device("weight noise");
+        let farthest = self.noise_scale * Direction::farthest(self.noise);
+        let mut grids = Grids { farthest, grids: Vec::new() };
+        B::iter_tensors(&mut RecursiveWalker { m: &mut *module, f: &mut grids })
+            .map_err(failed())?;
+        let grids: Option<Vec<Grid<E>>> = grids.grids.into_iter().collect();
+        if grids.is_none() {
+            Error::diverged(problem.place, "weight", f64::NAN)?;
+        }
+        let grids = grids.unwrap_or_default();
+        let both = |seed: u64| {
+            let shift = |module: &mut B, times: f64| {
+                let (direction, times) = (Direction::new(self.noise, seed), E::of(times));
+                let scale = self.noise_scale;
+                let mut shift = Shift { direction, scale, times, grids: &grids, next: 0 };
+                B::iter_tensors(&mut RecursiveWalker { m: module, f: &mut shift }).map_err(failed())
+            };
+            // Errors wait until the weights are back.
+            shift(module, 1.0)?;
+            let up = Self::loss(problem, module);
+            shift(module, -2.0)?;
+            let down = Self::loss(problem, module);
+            shift(module, 1.0)?;
+            Ok([up?.mean(), down?.mean()])
+        };
+        seeds.into_iter().map(both).collect()
+    }
+
+    /// Steps by the losses of all directions; the norm of the estimate.
+    pub(crate) fn apply<B, E: Real, D: Backend<E>>(
+        &self,
+        losses: &[[f64; 2]],
+        seeds: &[u64],
+        block: &mut Block<B, E, D>,
+        stepping: &Stepping,
+    ) -> Result<f64, Error>
+    where
+        B: TensorCollection<E, D>,
+    {
+        let failed = || Error::device("weight noise");
+        let coefficients = self.shaping.coefficients(losses, self.noise_scale);
+        if coefficients.iter().all(|c| *c == 0.0) {
+            // No direction tells anything.
+            return Ok(0.0);
+        }
+        let mut norm = 0.0;
+        if stepping.clip.is_some() {
+            let gradient = Gradient::new(self.noise, seeds, &coefficients);
+            let mut sum = SumOfSquares { gradient };
+            B::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut sum })
+                .map_err(failed())?;
+            norm = sum.gradient.squares.sqrt();
+        }
+        let mut gradient = Gradient::<E>::new(self.noise, seeds, &coefficients);
+        let made = Made { norm, fill: &mut |run| gradient.fill(run) };
+        block.optimizer.update_by(stepping, &mut block.module, made).map_err(failed())?;
+        Ok(gradient.squares.sqrt())
+    }
+}
+
 impl<B, const Z: usize, O, E, D> Estimates<B, Z, O, E, D> for WeightNoise
 where
     B: TensorCollection<E, D>,
@@ -112,63 +205,11 @@ where
         stepping: &Stepping,
         seed: u64,
     ) -> Result<(Measured<E>, f64), Error> {
-        let failed = || Error::device("weight noise");
-        let measure = |module: &B| (problem.loss)(&mut |z| (problem.infer)(module, z));
-        let clean = measure(&block.module)?;
-        clean.finite(problem.place)?;
-        let mut grids = Grids {
-            farthest: self.noise_scale * Direction::farthest(self.noise),
-            grids: Vec::new(),
-        };
-        B::iter_tensors(&mut RecursiveWalker { m: &mut block.module, f: &mut grids })
-            .map_err(failed())?;
-        let grids: Option<Vec<Grid<E>>> = grids.grids.into_iter().collect();
-        if grids.is_none() {
-            Error::diverged(problem.place, "weight", f64::NAN)?;
-        }
-        let grids = grids.unwrap_or_default();
-
-        let (index, step) = (problem.place.0 as u64, problem.place.1);
-        let mut seeds = stream(seed, Purpose::Directions, index, step);
-        let seeds: Vec<u64> = (0..self.directions).map(|_| seeds.next_u64()).collect();
-        let mut losses = Vec::with_capacity(seeds.len());
-        for &seed in &seeds {
-            let shift = |module: &mut B, times: f64| {
-                let direction = Direction::new(self.noise, seed);
-                let mut shift = Shift {
-                    direction,
-                    scale: self.noise_scale,
-                    times: E::of(times),
-                    grids: &grids,
-                    next: 0,
-                };
-                B::iter_tensors(&mut RecursiveWalker { m: module, f: &mut shift }).map_err(failed())
-            };
-            // Errors wait until the weights are back.
-            shift(&mut block.module, 1.0)?;
-            let up = measure(&block.module);
-            shift(&mut block.module, -2.0)?;
-            let down = measure(&block.module);
-            shift(&mut block.module, 1.0)?;
-            losses.push([up?.finite(problem.place)?, down?.finite(problem.place)?]);
-        }
-        let coefficients = self.shaping.coefficients(&losses, self.noise_scale);
-        if coefficients.iter().all(|c| *c == 0.0) {
-            // No direction tells anything.
-            return Ok((clean, 0.0));
-        }
-        let mut norm = 0.0;
-        if stepping.clip.is_some() {
-            let mut sum =
-                SumOfSquares { gradient: Gradient::new(self.noise, &seeds, &coefficients) };
-            B::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut sum })
-                .map_err(failed())?;
-            norm = sum.gradient.squares.sqrt();
-        }
-        let mut gradient = Gradient::<E>::new(self.noise, &seeds, &coefficients);
-        let made = Made { norm, fill: &mut |run| gradient.fill(run) };
-        block.optimizer.update_by(stepping, &mut block.module, made).map_err(failed())?;
-        Ok((clean, gradient.squares.sqrt()))
+        let clean = Self::loss(problem, &block.module)?;
+        let seeds = self.seeds(problem.place, seed);
+        let losses = self.losses(problem, &mut block.module, seeds.iter().copied())?;
+        let norm = self.apply(&losses, &seeds, block, stepping)?;
+        Ok((clean, norm))
     }
 }
 

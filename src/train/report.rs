@@ -98,6 +98,9 @@ impl StepReport {
 pub(crate) struct Trained<E> {
     pub(crate) reports: Vec<BlockReport>,
     pub(crate) table_gradient: Vec<E>,
+    /// With and against each of some directions of a gradient that is estimated.
+    pub(crate) losses: Vec<[f64; 2]>,
+    pub(crate) terminal: [f64; 2],
 }
 
 /// One block over an epoch.

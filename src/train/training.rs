@@ -170,7 +170,7 @@ where
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
         let mut epochs = Vec::new();
         let threads = if D::THREADS { self.fit.thread_count() } else { 0 };
-        let workers = Workers::new(threads, self.model.blocks.len())?;
+        let workers = Workers::new(threads, self.model.variant.pieces())?;
         let ended =
             self.steps((data, &workers), position, about.steps_per_epoch as u64, &mut epochs)?;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);

@@ -220,6 +220,10 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
         1
     }
 
+    fn pieces(&self) -> usize {
+        self.estimator.pieces()
+    }
+
     fn start(&self, device: &D) -> Result<Gamma<E, D>, Error> {
         self.schedule.validate()?;
         check_weight("ContinuousTime::eta", self.eta)?;

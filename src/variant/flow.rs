@@ -333,6 +333,10 @@ where
         1
     }
 
+    fn pieces(&self) -> usize {
+        self.estimator.pieces()
+    }
+
     fn start(&self, _device: &D) -> Result<(), Error> {
         self.predictor.check()?;
         self.estimator.check(H::LEARNED.then_some("embedding"))?;

@@ -57,6 +57,12 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     /// How many blocks there are: T in discrete time, 1 elsewhere.
     fn blocks(&self) -> usize;
 
+    /// How many pieces of a step can go side by side.
+    #[doc(hidden)]
+    fn pieces(&self) -> usize {
+        self.blocks()
+    }
+
     #[doc(hidden)]
     fn start(&self, device: &D) -> Result<Self::State, Error>;
 

@@ -17,14 +17,14 @@ use super::{
 use crate::{
     device::{Backend, Real, Rows, TracedRows},
     error::Error,
-    gradient::{Estimator, Forward, Measured, Problem},
+    gradient::{Estimator, Forward, Measured, Problem, WeightNoise},
     head::{Head, Reads},
     nn::{Encoded, Timed},
     noprop::{Block, NoProp, OpsOf, Out, TargetsOf},
-    optim::Stepping,
+    optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, normals, stream},
     solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
-    train::{BlockReport, Chosen, Span, StepReport},
+    train::{BlockReport, Chosen, Span, StepReport, Trained},
 };
 
 /// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
@@ -171,9 +171,98 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
+    if let Estimator::WeightNoise(noise) = *trainer.variant.estimator() {
+        let copies = span.workers().at_once().min(noise.directions);
+        if copies > 1 {
+            return side_by_side(trainer, batches, span, &noise, copies);
+        }
+    }
     (trainer.whole)(trainer, span.workers(), &|trainer| {
         batches.iter().enumerate().map(|(k, batch)| step(trainer, batch, span, k)).collect()
     })
+}
+
+/// Steps by weight noise with the directions shared out among copies of the network.
+fn side_by_side<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batches: &[Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>],
+    span: &Span<'_>,
+    noise: &WeightNoise,
+    copies: usize,
+) -> Result<Vec<StepReport>, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let copy = |block: &Block<M::Built, E, D>| -> Result<_, D::Err> {
+        let device = block.device.clone();
+        let mut module = M::try_build_on_device(&device)?;
+        copy_module(&block.module, &mut module)?;
+        Ok(Block { module, optimizer: OptimizerState::default(), device, gradients: None })
+    };
+    for _ in 1..copies {
+        let copy = copy(&trainer.blocks[0]).map_err(Error::device("copying the network"))?;
+        trainer.blocks.push(copy);
+    }
+    let steps = batches.iter().enumerate();
+    let reports = steps.map(|(k, batch)| shared_step(trainer, batch, span, noise, k)).collect();
+    trainer.blocks.truncate(1);
+    reports
+}
+
+/// One of them: the first block is the network, the others are its copies.
+fn shared_step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
+    span: &Span<'_>,
+    noise: &WeightNoise,
+    k: usize,
+) -> Result<StepReport, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let (step, copies) = (trainer.steps + 1, trainer.blocks.len());
+    let (table, seeds) = (trainer.table.as_vec(), noise.seeds((1, step), span.seed()));
+    let (variant, ops) = (&trainer.variant, trainer.ops);
+    let parts =
+        (ops.each)(&mut trainer.blocks, span.workers(), &|i, block: &mut Block<_, E, D>| {
+            // Nothing is trained beside the network, so that the state follows from the settings.
+            let state = variant.start(&block.device)?;
+            let table = on_device(&block.device, table.clone(), Default::default())?;
+            let beside = (variant, &state, &table);
+            let drawn =
+                draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
+            with_problem(beside, ops, &drawn, step, |problem, terminal| {
+                let mut part = Trained::default();
+                if i == 0 {
+                    let loss = WeightNoise::loss(problem, &block.module)?;
+                    part.reports.push(report::<V, Z, X, E, D>(&loss, 0.0, batch));
+                    part.terminal = terminal.get();
+                }
+                let own = seeds.iter().copied().skip(i).step_by(copies);
+                part.losses = noise.losses(problem, &mut block.module, own)?;
+                Ok(part)
+            })
+        });
+    let parts = parts.into_iter().collect::<Result<Vec<Trained<E>>, Error>>()?;
+    let losses: Vec<_> = (0..seeds.len()).map(|d| parts[d % copies].losses[d / copies]).collect();
+    let stepping = span.stepping(trainer.variant.optimizer(), k);
+    let mut report = StepReport::default();
+    if let (Some((network, others)), Some(part)) =
+        (trainer.blocks.split_first_mut(), parts.into_iter().next())
+    {
+        let norm = noise.apply(&losses, &seeds, network, &stepping)?;
+        Error::diverged((1, step), "gradient", norm)?;
+        for other in others {
+            copy_module(&network.module, &mut other.module)
+                .map_err(Error::device("copying the network"))?;
+        }
+        (report.blocks, report.terminal) = (part.reports, part.terminal);
+        report.blocks.iter_mut().for_each(|block| block.gradient_norm = norm);
+    }
+    trainer.steps = step;
+    Ok(report)
 }
 
 /// One step, with all that is trained beside the network.
@@ -224,56 +313,17 @@ where
     B: TensorCollection<E, D>,
 {
     let failed = || Error::device("a training step");
-    let rows = batch.rows();
-    let mut rng = stream(seed, Purpose::Noise, 1, step);
-    let host_times = variant.times().draw(rows, &mut rng);
-    let device = block.device.seeded(stream(seed, Purpose::Layers, 1, step).next_u64());
-    let mut normal = || on_device(&device, normals(&mut rng, rows * Z), (rows, Const::<Z>));
-    let (noise, end_noise) = (normal()?, normal()?);
-    let times = host_times.iter().map(|&t| E::of(t)).collect();
-    let times = on_device(&device, times, (rows,))?;
-    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
-
-    let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());
-    let target = on_device_target::<V::Head, Z, E, D>(
-        &device,
-        &batch.targets,
-        rows,
-        weights,
-        &embedding,
-        table,
-    )?;
-    let draw = Draw { target, noise, end_noise, host_times, times: times.clone() };
-    let report = |loss: &Measured<E>, gradient_norm| BlockReport {
-        block: 1,
-        denoising: loss.denoising,
-        cross_entropy: loss.cross_entropy,
-        gradient_norm,
-        correct: V::Head::correct(&loss.output, &batch.targets),
-        rows,
-    };
+    let beside = (variant, state, table);
+    let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (seed, step))?;
     if let Some(free) = variant.estimator().derivative_free::<B, Z, Out<V, Z, X, E, D>, E, D>() {
-        let terminal = Cell::new([0.0; 2]);
-        let loss = |forward: Forward<'_, Z, Out<V, Z, X, E, D>, E, D>| {
-            let loss = variant.loss(state, draw.clone(), Gradients::leaky(), |z| {
-                let (z, tape) = z.split_tape();
-                Ok(forward(z)?.put_tape(tape))
-            });
-            let loss = loss.map_err(failed())?;
-            terminal.set(loss.terminal);
-            Ok(measured(loss.loss))
-        };
-        let problem = Problem {
-            loss: &loss,
-            infer: &|module, z| (ops.infer)(module, (z, x.clone(), times.clone())),
-            noised: &|module, z, pass| (ops.noised)(module, (z, x.clone(), times.clone()), pass),
-            place: (1, step),
-        };
-        let (loss, norm) = free.step(&problem, block, stepping, seed)?;
-        Error::diverged((1, step), "gradient", norm)?;
-        return Ok((report(&loss, norm), terminal.get()));
+        return with_problem(beside, ops, &drawn, step, |problem, terminal| {
+            let (loss, norm) = free.step(problem, block, stepping, seed)?;
+            Error::diverged((1, step), "gradient", norm)?;
+            Ok((report::<V, Z, X, E, D>(&loss, norm, batch), terminal.get()))
+        });
     }
 
+    let Drawn { draw, x, times } = drawn;
     let mut gradients = match block.gradients.take() {
         Some(gradients) => gradients,
         None => block.module.try_alloc_grads().map_err(failed())?,
@@ -294,7 +344,103 @@ where
         cross_entropy: loss.cross_entropy,
         output: loss.output.as_vec(),
     };
-    Ok((report(&loss, 0.0), terminal))
+    Ok((report::<V, Z, X, E, D>(&loss, 0.0, batch), terminal))
+}
+
+/// What the network's one block says of a step.
+fn report<V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    loss: &Measured<E>,
+    gradient_norm: f64,
+    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
+) -> BlockReport
+where
+    V: Network<Z, X, E, D>,
+{
+    BlockReport {
+        block: 1,
+        denoising: loss.denoising,
+        cross_entropy: loss.cross_entropy,
+        gradient_norm,
+        correct: V::Head::correct(&loss.output, &batch.targets),
+        rows: batch.rows(),
+    }
+}
+
+/// All that a step on one batch needs, on a device.
+struct Drawn<'a, O: ConstDim, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
+    draw: Draw<'a, O, Z, E, D>,
+    x: Rows<Const<X>, E, D>,
+    times: Tensor<(usize,), E, D>,
+}
+
+/// What the network's loss is made of besides the network: settings, what is trained beside it, and the embedding.
+type Beside<'a, V, const Z: usize, const X: usize, E, D> = (
+    &'a V,
+    &'a <V as Variant<Z, X, E, D>>::State,
+    &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
+);
+
+/// The batch of a step with its noise and its times, on a device of its own for what layers draw.
+#[allow(clippy::type_complexity)]
+fn draw_batch<'a, V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    (variant, _, table): Beside<'a, V, Z, X, E, D>,
+    device: &D,
+    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
+    (seed, step): (u64, u64),
+) -> Result<Drawn<'a, HeadOut<V, Z, X, E, D>, Z, X, E, D>, Error>
+where
+    V: Network<Z, X, E, D>,
+{
+    let rows = batch.rows();
+    let mut rng = stream(seed, Purpose::Noise, 1, step);
+    let host_times = variant.times().draw(rows, &mut rng);
+    let device = device.seeded(stream(seed, Purpose::Layers, 1, step).next_u64());
+    let mut normal = || on_device(&device, normals(&mut rng, rows * Z), (rows, Const::<Z>));
+    let (noise, end_noise) = (normal()?, normal()?);
+    let times = host_times.iter().map(|&t| E::of(t)).collect();
+    let times = on_device(&device, times, (rows,))?;
+    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
+    let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());
+    let target = on_device_target::<V::Head, Z, E, D>(
+        &device,
+        &batch.targets,
+        rows,
+        weights,
+        &embedding,
+        table,
+    )?;
+    let draw = Draw { target, noise, end_noise, host_times, times: times.clone() };
+    Ok(Drawn { draw, x, times })
+}
+
+/// The network on one batch as a problem for an estimator; beside it, the terms without a network as of the last loss.
+fn with_problem<V, B, R, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    (variant, state, _): Beside<'_, V, Z, X, E, D>,
+    ops: OpsOf<V, B, Z, X, E, D>,
+    Drawn { draw, x, times }: &Drawn<'_, HeadOut<V, Z, X, E, D>, Z, X, E, D>,
+    step: u64,
+    work: impl FnOnce(&Problem<'_, B, Z, Out<V, Z, X, E, D>, E, D>, &Cell<[f64; 2]>) -> Result<R, Error>,
+) -> Result<R, Error>
+where
+    V: Network<Z, X, E, D>,
+{
+    let terminal = Cell::new([0.0; 2]);
+    let loss = |forward: Forward<'_, Z, Out<V, Z, X, E, D>, E, D>| {
+        let loss = variant.loss(state, draw.clone(), Gradients::leaky(), |z| {
+            let (z, tape) = z.split_tape();
+            Ok(forward(z)?.put_tape(tape))
+        });
+        let loss = loss.map_err(Error::device("a training step"))?;
+        terminal.set(loss.terminal);
+        Ok(measured(loss.loss))
+    };
+    let problem = Problem {
+        loss: &loss,
+        infer: &|module, z| (ops.infer)(module, (z, x.clone(), times.clone())),
+        noised: &|module, z, pass| (ops.noised)(module, (z, x.clone(), times.clone()), pass),
+        place: (1, step),
+    };
+    work(&problem, &terminal)
 }
 
 /// z, x and t, with as many rows each.
