@@ -467,7 +467,7 @@ where
         network::custom_step("NoProp::train_step", self, input, OwnLoss::Traced(&loss), rng)
     }
 
-    /// One step of the network on a loss that need not have a derivative, with [`ContinuousTime::estimator`] other than
+    /// One step of the network on a loss that need not have a derivative, with [`estimator`](field@ContinuousTime::estimator) other than
     /// [`Estimator::Local`].
     ///
     /// `losses` gets the network's output for (z, x, t), row-major, `[batch, Out]`, and returns a loss for each row, or one
