@@ -77,8 +77,22 @@ pub fn show(report: &EpochReport, score: &str) -> Result<ControlFlow<()>, Error>
 
 /// The most memory that this process has held, in MB; null where the system does not say.
 pub fn peak_rss_mb() -> Value {
+    memory_mb("VmHWM:")
+}
+
+/// The memory that this process holds, in MB; null where the system does not say.
+pub fn rss_mb() -> Value {
+    memory_mb("VmRSS:")
+}
+
+/// Makes the peak what is held now, where the system can do it (proc(5), `clear_refs`).
+pub fn forget_peak_rss() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+fn memory_mb(name: &str) -> Value {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     kilobytes.map_or(Value::Null, |kb| json!((kb / 102.4).round() / 10.0))
 }
