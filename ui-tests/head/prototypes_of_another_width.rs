@@ -12,6 +12,7 @@ fn main() -> Result<(), Error> {
         cross_entropy: 1.0,
         sampler: Sampler::Deterministic,
         optimizer: Optimizer::default(),
+        estimator: Estimator::Local,
         head: Prototypes::<2, 64>::new(&[[0.0; 64], [1.0; 64]])?,
         seed: 0,
     };
