@@ -26,17 +26,17 @@ struct Move {
     by: f64,
 }
 
-impl TensorVisitor<f64, Cpu> for Move {
+impl TensorVisitor<f64, AutoDevice> for Move {
     type Viewer = ViewTensorMut;
-    type Err = CpuError;
+    type Err = <AutoDevice as HasErr>::Err;
     type E2 = f64;
-    type D2 = Cpu;
+    type D2 = AutoDevice;
 
     fn visit<S: Shape>(
         &mut self,
-        options: TensorOptions<S, f64, Cpu>,
-        weights: &mut Tensor<S, f64, Cpu>,
-    ) -> Result<Option<Tensor<S, f64, Cpu>>, CpuError> {
+        options: TensorOptions<S, f64, AutoDevice>,
+        weights: &mut Tensor<S, f64, AutoDevice>,
+    ) -> Result<Option<Tensor<S, f64, AutoDevice>>, <AutoDevice as HasErr>::Err> {
         let mut values = weights.as_vec();
         if options.do_gradient_update {
             if let Some(value) = values.get_mut(self.left) {
@@ -51,21 +51,21 @@ impl TensorVisitor<f64, Cpu> for Move {
 
 /// Collects the gradients of a module's weights, in the same order.
 struct Collect<'a> {
-    gradients: &'a Gradients<f64, Cpu>,
+    gradients: &'a Gradients<f64, AutoDevice>,
     values: Vec<f64>,
 }
 
-impl TensorVisitor<f64, Cpu> for Collect<'_> {
+impl TensorVisitor<f64, AutoDevice> for Collect<'_> {
     type Viewer = ViewTensorRef;
-    type Err = CpuError;
+    type Err = <AutoDevice as HasErr>::Err;
     type E2 = f64;
-    type D2 = Cpu;
+    type D2 = AutoDevice;
 
     fn visit<S: Shape>(
         &mut self,
-        options: TensorOptions<S, f64, Cpu>,
-        weights: &Tensor<S, f64, Cpu>,
-    ) -> Result<Option<Tensor<S, f64, Cpu>>, CpuError> {
+        options: TensorOptions<S, f64, AutoDevice>,
+        weights: &Tensor<S, f64, AutoDevice>,
+    ) -> Result<Option<Tensor<S, f64, AutoDevice>>, <AutoDevice as HasErr>::Err> {
         if options.do_gradient_update {
             self.values.extend(self.gradients.get(weights).as_vec());
         }
@@ -92,7 +92,7 @@ where
 fn loss<M>(
     sampler: Sampler,
     (block, weight, by): (usize, usize, f64),
-) -> (EndToEnd<M, 3, 4, f64>, f64, Gradients<f64, Cpu>)
+) -> (EndToEnd<M, 3, 4, f64>, f64, Gradients<f64, AutoDevice>)
 where
     M: Denoises<Pair<3, 4>, f64>,
     M::Gives: SuitsHead<OneHot, 3, f64>,
