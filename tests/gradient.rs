@@ -1,27 +1,28 @@
 //! Gradients without derivatives, beside those of reverse mode.
 
+mod common;
+
 use std::ops::ControlFlow;
 
+use common::{blobs, weights};
 use dfdx::{
-    nn::{
-        BuildOnDevice, RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor,
-        ViewTensorRef, ZeroSizedModule,
-    },
+    nn::{BuildOnDevice, ZeroSizedModule},
     prelude::*,
 };
 use dfdx_noprop::{
-    Error, Fit, NoProp,
-    data::Dataset,
-    device::{Real, Rows},
+    Error, Fit, NoProp, Runs,
+    device::Rows,
     gradient::{ActivityNoise, Estimator, Noise, Shaping, WeightNoise},
-    head::{OneHot, Regression},
-    nn::{Condition, ConditionalResNetCt, ConditionalResNetDt, Custom, Dense, Pair, Width},
+    head::{OneHot, Regression, SuitsHead},
+    nn::{
+        Condition, ConditionalResNetCt, ConditionalResNetDt, Custom, Denoises, Dense, Pair, Width,
+    },
     optim::{AdamW, Sgd},
-    prelude::{Labels, Learned, MonotoneNetwork, Path},
+    prelude::{Learned, MonotoneNetwork, Path},
     train::{Observer, StepReport},
-    variant::{ContinuousTime, DiscreteTime, FlowMatching},
+    variant::{ContinuousTime, DiscreteTime, FlowMatching, Variant},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 
 type Small = ConditionalResNetDt<3, 4, 6>;
 type Model<M, E = f64> = NoProp<DiscreteTime<Regression>, M, 3, 4, E, Cpu>;
@@ -34,9 +35,9 @@ fn plain() -> Sgd {
 fn model<M>(estimator: impl Into<Estimator>) -> Model<M>
 where
     M: BuildOnDevice<Cpu, f64>,
-    M: dfdx_noprop::nn::Denoises<Pair<3, 4>, f64, Cpu>,
-    M::Gives: dfdx_noprop::head::SuitsHead<Regression, 3, f64, Cpu>,
-    Cpu: dfdx_noprop::Runs<DiscreteTime<Regression>, M, 3, 4, f64>,
+    M: Denoises<Pair<3, 4>, f64, Cpu>,
+    M::Gives: SuitsHead<Regression, 3, f64, Cpu>,
+    Cpu: Runs<DiscreteTime<Regression>, M, 3, 4, f64>,
 {
     let variant = DiscreteTime {
         blocks: 1,
@@ -45,35 +46,6 @@ where
         ..DiscreteTime::default()
     };
     Model::<M>::new(&Cpu::default(), variant).unwrap()
-}
-
-/// All weights of a module, in the order in which dfdx visits them.
-fn weights<M: TensorCollection<E, Cpu>, E: Real>(module: &M) -> Vec<E>
-where
-    Cpu: Device<E>,
-{
-    struct All<E>(Vec<E>);
-    impl<E: Real> TensorVisitor<E, Cpu> for All<E>
-    where
-        Cpu: Device<E>,
-    {
-        type Viewer = ViewTensorRef;
-        type Err = CpuError;
-        type E2 = E;
-        type D2 = Cpu;
-
-        fn visit<S: Shape>(
-            &mut self,
-            _: TensorOptions<S, E, Cpu>,
-            tensor: &Tensor<S, E, Cpu>,
-        ) -> Result<Option<Tensor<S, E, Cpu>>, CpuError> {
-            self.0.extend(tensor.as_vec());
-            Ok(None)
-        }
-    }
-    let mut all = All(Vec::new());
-    M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut all }).unwrap();
-    all.0
 }
 
 const ROWS: usize = 5;
@@ -238,7 +210,7 @@ impl Observer for Norms {
 #[test]
 fn clipping_scales_an_estimate_to_its_norm() {
     // By a fit, which is where clipping is asked for.
-    let data = blobs(64, 0);
+    let data = blobs::<3, 4>(64, 0).to_dtype();
     let run = |clip: Option<f64>| {
         let variant: DiscreteTime = DiscreteTime {
             blocks: 1,
@@ -305,7 +277,7 @@ fn weights_come_back_bit_for_bit() {
             assert!(before.iter().zip(&on_grid).all(|(a, b)| (a - b).abs() <= spacing));
             for _ in 0..3 {
                 step(&mut model);
-                assert_eq!(weights::<_, f32>(model.blocks()[0].module()), on_grid, "{estimator:?}");
+                assert_eq!(weights(model.blocks()[0].module()), on_grid, "{estimator:?}");
             }
         }
     }
@@ -383,21 +355,6 @@ fn settings_out_of_range_say_so() {
     );
 }
 
-/// Three clouds of points in four dimensions.
-fn blobs<E: Real>(rows: usize, seed: u64) -> Dataset<4, Labels<3>, E> {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let (mut x, mut labels) = (Vec::new(), Vec::new());
-    for row in 0..rows {
-        let class = row % 3;
-        labels.push(class as u32);
-        for k in 0..4 {
-            let centre = if k == class { 2.0 } else { 0.0 };
-            x.push(E::of(centre + 0.5 * rng.sample::<f64, _>(rand_distr::StandardNormal)));
-        }
-    }
-    Dataset::new(x, Labels::new(labels).unwrap()).unwrap()
-}
-
 fn estimators() -> [Estimator; 3] {
     [
         WeightNoise::default().into(),
@@ -406,50 +363,41 @@ fn estimators() -> [Estimator; 3] {
     ]
 }
 
+/// The accuracy after some epochs on blobs.
+fn accuracy<V, M>(variant: V) -> f64
+where
+    V: Variant<3, 4, f32, AutoDevice, Head = OneHot>,
+    M: Denoises<V::Input>,
+    M::Gives: SuitsHead<V::Reader, 3>,
+    AutoDevice: Runs<V, M, 3, 4>,
+{
+    let fit = Fit { epochs: 15, batch_size: 32, ..Fit::default() };
+    let mut model = NoProp::<V, M, 3, 4>::new(&AutoDevice::default(), variant).unwrap();
+    model.fit(&blobs::<3, 4>(600, 0), &fit).unwrap();
+    model.evaluate(&blobs::<3, 4>(300, 1)).unwrap().accuracy
+}
+
 #[test]
 fn every_variant_learns_without_a_derivative() {
-    let (train, test) = (blobs::<f32>(600, 0), blobs::<f32>(300, 1));
-    let fit = Fit { epochs: 15, batch_size: 32, ..Fit::default() };
     let optimizer = AdamW { learning_rate: 5e-3, ..AdamW::default() }.into();
     for estimator in estimators() {
-        let variant: DiscreteTime =
-            DiscreteTime { blocks: 4, optimizer, estimator, ..DiscreteTime::default() };
-        let mut model = NoProp::<_, ConditionalResNetDt<3, 4, 16>, 3, 4, f32, Cpu>::new(
-            &Cpu::default(),
-            variant,
-        )
-        .unwrap();
-        model.fit(&train, &fit).unwrap();
-        let accuracy = model.evaluate(&test).unwrap().accuracy;
-        assert!(accuracy > 0.95, "discrete time, {estimator:?}: {accuracy}");
+        let discrete = DiscreteTime { blocks: 4, optimizer, estimator, ..DiscreteTime::default() };
+        let discrete = accuracy::<_, ConditionalResNetDt<3, 4, 16>>(discrete);
+        assert!(discrete > 0.95, "discrete time, {estimator:?}: {discrete}");
 
-        let variant: ContinuousTime =
-            ContinuousTime { optimizer, estimator, ..ContinuousTime::default() };
-        let mut model = NoProp::<_, ConditionalResNetCt<3, 4, 16>, 3, 4, f32, Cpu>::new(
-            &Cpu::default(),
-            variant,
-        )
-        .unwrap();
-        model.fit(&train, &fit).unwrap();
-        let accuracy = model.evaluate(&test).unwrap().accuracy;
-        assert!(accuracy > 0.95, "continuous time, {estimator:?}: {accuracy}");
+        let continuous = ContinuousTime { optimizer, estimator, ..ContinuousTime::default() };
+        let continuous = accuracy::<_, ConditionalResNetCt<3, 4, 16>>(continuous);
+        assert!(continuous > 0.95, "continuous time, {estimator:?}: {continuous}");
 
-        let variant: FlowMatching =
-            FlowMatching { optimizer, estimator, ..FlowMatching::default() };
-        let mut model = NoProp::<_, ConditionalResNetCt<3, 4, 16>, 3, 4, f32, Cpu>::new(
-            &Cpu::default(),
-            variant,
-        )
-        .unwrap();
-        model.fit(&train, &fit).unwrap();
-        let accuracy = model.evaluate(&test).unwrap().accuracy;
-        assert!(accuracy > 0.95, "flow matching, {estimator:?}: {accuracy}");
+        let flow: FlowMatching = FlowMatching { optimizer, estimator, ..FlowMatching::default() };
+        let flow = accuracy::<_, ConditionalResNetCt<3, 4, 16>>(flow);
+        assert!(flow > 0.95, "flow matching, {estimator:?}: {flow}");
     }
 }
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let train = blobs::<f32>(200, 0);
+    let train = blobs::<3, 4>(200, 0);
     for estimator in estimators() {
         let discrete = |threads| {
             let variant: DiscreteTime =
@@ -476,7 +424,7 @@ fn the_number_of_threads_changes_nothing() {
             .unwrap();
             let fit = Fit { epochs: 2, batch_size: 64, threads: Some(threads), ..Fit::default() };
             model.fit(&train, &fit).unwrap();
-            weights::<_, f32>(model.blocks()[0].module())
+            weights(model.blocks()[0].module())
         };
         let one = flow(1);
         for threads in [2, 5] {
@@ -513,7 +461,7 @@ fn steps_in_the_place_of_slopes_are_learned_through() {
         Custom<Step, Width<16>, Width<16>>,
         Dense<16, 3>,
     );
-    let train = blobs::<f32>(600, 0);
+    let train = blobs::<3, 4>(600, 0);
     let moved = |estimator: Estimator| {
         let optimizer = AdamW { learning_rate: 1e-2, ..AdamW::default() }.into();
         let variant: DiscreteTime =
@@ -523,7 +471,7 @@ fn steps_in_the_place_of_slopes_are_learned_through() {
         model.fit(&train, &Fit { epochs: 30, batch_size: 32, ..Fit::default() }).unwrap();
         let after = &model.blocks()[1].module().0;
         let moved = before.x.weight.as_vec() != after.x.weight.as_vec();
-        (moved, model.evaluate(&blobs::<f32>(300, 1)).unwrap().accuracy)
+        (moved, model.evaluate(&blobs::<3, 4>(300, 1)).unwrap().accuracy)
     };
     // Reverse mode finds no way to the first layer.
     assert!(!moved(Estimator::Local).0);

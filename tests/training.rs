@@ -8,7 +8,6 @@ use std::{
 };
 
 use common::blobs;
-use dfdx::nn::{RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorRef};
 use dfdx_noprop::{
     head::{Head, SuitsHead},
     nn::Denoises,
@@ -22,29 +21,6 @@ type Block = ConditionalResNetDt<4, 5, 8>;
 type Timed = ConditionalResNetCt<4, 5, 8>;
 type Data = Dataset<5, Labels<4>>;
 
-/// Every number that a module holds.
-fn numbers<M: TensorCollection<f32, AutoDevice>>(module: &M) -> Vec<f32> {
-    struct Collect(Vec<f32>);
-    impl TensorVisitor<f32, AutoDevice> for Collect {
-        type Viewer = ViewTensorRef;
-        type Err = std::convert::Infallible;
-        type E2 = f32;
-        type D2 = AutoDevice;
-
-        fn visit<S: Shape>(
-            &mut self,
-            _: TensorOptions<S, f32, AutoDevice>,
-            tensor: &Tensor<S, f32, AutoDevice>,
-        ) -> Result<Option<Tensor<S, f32, AutoDevice>>, Self::Err> {
-            self.0.extend(tensor.as_vec());
-            Ok(None)
-        }
-    }
-    let mut collect = Collect(Vec::new());
-    M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut collect }).unwrap();
-    collect.0
-}
-
 /// All that a run changes: weights and their averages, the embedding; the schedule shows in the predictions.
 fn weights<V, M>(model: &NoProp<V, M, 4, 5>) -> Vec<f32>
 where
@@ -53,7 +29,7 @@ where
 {
     let mut all = model.embedding();
     for block in model.blocks() {
-        all.extend(numbers(block.module()));
+        all.extend(common::weights(block.module()));
         all.extend(block.optimizer().averages().iter().flat_map(|average| average.as_vec()));
         all.extend(block.optimizer().first_moments().iter().flat_map(|moment| moment.as_vec()));
     }
@@ -162,7 +138,7 @@ fn averages_are_those_of_the_weights_after_each_step() {
     let mut expected: Vec<f64> = Vec::new();
     for k in 1..=10u32 {
         model.fit(&data, &Fit { step_limit: Some(1), ..fit.clone() }).unwrap();
-        let now = numbers(model.blocks()[1].module());
+        let now = common::weights(model.blocks()[1].module());
         if k == 1 {
             expected = now.iter().map(|&w| w.into()).collect();
             continue;
@@ -173,8 +149,8 @@ fn averages_are_those_of_the_weights_after_each_step() {
         }
     }
     let averaged = model.averaged().unwrap();
-    let found = numbers(averaged.blocks()[1].module());
-    assert_ne!(found, numbers(model.blocks()[1].module()));
+    let found = common::weights(averaged.blocks()[1].module());
+    assert_ne!(found, common::weights(model.blocks()[1].module()));
     for (found, expected) in found.iter().zip(expected) {
         assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} and not {expected}");
     }

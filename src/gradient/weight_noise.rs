@@ -131,32 +131,54 @@ impl WeightNoise {
         E: Real,
         D: Backend<E>,
     {
-        let failed = || Error::device("weight noise");
         let farthest = self.noise_scale * Direction::farthest(self.noise);
-        let mut grids = Grids { farthest, grids: Vec::new() };
-        B::iter_tensors(&mut RecursiveWalker { m: &mut *module, f: &mut grids })
-            .map_err(failed())?;
-        let grids: Option<Vec<Grid<E>>> = grids.grids.into_iter().collect();
+        let mut grids = Vec::new();
+        change_each(module, |weights| {
+            let largest = weights.iter().fold(0.0, |most: f64, w| most.max(w.as_f64().abs()));
+            let finite = weights.iter().all(|w| w.is_finite());
+            let grid = Grid::new(largest + farthest).filter(|_| finite);
+            if let Some(grid) = grid {
+                weights.iter_mut().for_each(|w| *w = grid.round(*w));
+            }
+            grids.push(grid);
+        })?;
+        let grids: Option<Vec<Grid<E>>> = grids.into_iter().collect();
         if grids.is_none() {
             Error::diverged(problem.place, "weight", f64::NAN)?;
         }
         let grids = grids.unwrap_or_default();
         let both = |seed: u64| {
-            let shift = |module: &mut B, times: f64| {
-                let (direction, times) = (Direction::new(self.noise, seed), E::of(times));
-                let scale = self.noise_scale;
-                let mut shift = Shift { direction, scale, times, grids: &grids, next: 0 };
-                B::iter_tensors(&mut RecursiveWalker { m: module, f: &mut shift }).map_err(failed())
-            };
             // Errors wait until the weights are back.
-            shift(module, 1.0)?;
+            self.shift(module, seed, &grids, 1.0)?;
             let up = Self::loss(problem, module);
-            shift(module, -2.0)?;
+            self.shift(module, seed, &grids, -2.0)?;
             let down = Self::loss(problem, module);
-            shift(module, 1.0)?;
+            self.shift(module, seed, &grids, 1.0)?;
             Ok([up?.mean(), down?.mean()])
         };
         seeds.into_iter().map(both).collect()
+    }
+
+    /// Adds a multiple of the direction with this seed to weights on their grids.
+    fn shift<B: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+        &self,
+        module: &mut B,
+        seed: u64,
+        grids: &[Grid<E>],
+        times: f64,
+    ) -> Result<(), Error> {
+        let (mut direction, times) = (Direction::new(self.noise, seed), E::of(times));
+        let (mut grids, mut by) = (grids.iter(), [E::zero(); RUN]);
+        change_each(module, |weights| {
+            let Some(grid) = grids.next() else { return };
+            // Less than the spacing would be nothing at all.
+            let scale = self.noise_scale.max(grid.spacing().as_f64());
+            for run in weights.chunks_mut(RUN) {
+                let by = &mut by[..run.len()];
+                direction.fill(by, scale);
+                run.iter_mut().zip(by).for_each(|(w, by)| *w += times * grid.round(*by));
+            }
+        })
     }
 
     /// Steps by the losses of all directions; the norm of the estimate.
@@ -213,13 +235,19 @@ where
     }
 }
 
-/// Puts every tensor on its grid.
-struct Grids<E> {
-    farthest: f64,
-    grids: Vec<Option<Grid<E>>>,
+/// Calls `change` with the numbers of each tensor of weights, in the order in which dfdx visits them.
+fn change_each<B: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+    module: &mut B,
+    change: impl FnMut(&mut [E]),
+) -> Result<(), Error> {
+    B::iter_tensors(&mut RecursiveWalker { m: module, f: &mut Change(change) })
+        .map_err(Error::device("weight noise"))?;
+    Ok(())
 }
 
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Grids<E> {
+struct Change<F>(F);
+
+impl<F: FnMut(&mut [E]), E: Real, D: Backend<E>> TensorVisitor<E, D> for Change<F> {
     type Viewer = ViewTensorMut;
     type Err = D::Err;
     type E2 = E;
@@ -231,55 +259,7 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Grids<E> {
         parameter: &mut Tensor<S, E, D>,
     ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
         if options.do_gradient_update {
-            let farthest = self.farthest;
-            let mut found = None;
-            D::change(parameter, &mut |weights| {
-                let largest = weights.iter().fold(0.0, |most: f64, w| most.max(w.as_f64().abs()));
-                let finite = weights.iter().all(|w| w.is_finite());
-                found = Grid::new(largest + farthest).filter(|_| finite);
-                if let Some(grid) = found {
-                    weights.iter_mut().for_each(|w| *w = grid.round(*w));
-                }
-            })?;
-            self.grids.push(found);
-        }
-        Ok(None)
-    }
-}
-
-/// Adds a multiple of one direction to the weights.
-struct Shift<'a, E> {
-    direction: Direction,
-    scale: f64,
-    times: E,
-    grids: &'a [Grid<E>],
-    next: usize,
-}
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Shift<'_, E> {
-    type Viewer = ViewTensorMut;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        parameter: &mut Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if options.do_gradient_update {
-            let (grid, times, scale) = (self.grids[self.next], self.times, self.scale);
-            // Less than the spacing would be nothing at all.
-            let scale = scale.max(grid.spacing().as_f64());
-            self.next += 1;
-            D::change(parameter, &mut |weights| {
-                let mut by = [E::zero(); RUN];
-                for run in weights.chunks_mut(RUN) {
-                    let by = &mut by[..run.len()];
-                    self.direction.fill(by, scale);
-                    run.iter_mut().zip(by).for_each(|(w, by)| *w += times * grid.round(*by));
-                }
-            })?;
+            D::change(parameter, &mut self.0)?;
         }
         Ok(None)
     }

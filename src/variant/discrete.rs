@@ -10,7 +10,8 @@ use super::{
     Answers, Ask, TOGETHER, Variant,
     objective::{BlockLoss, constant, terminal, value},
     step::{
-        Call, OwnLoss, check_rows, check_weight, measured, on_device, on_device_target, own_step,
+        Call, OwnLoss, block_report, check_rows, check_weight, measured, on_device,
+        on_device_target, own_step,
     },
 };
 use crate::{
@@ -310,14 +311,8 @@ where
         };
         let (loss, gradient_norm) = free.step(&problem, block, stepping, seed)?;
         Error::diverged((t, step), "gradient", gradient_norm)?;
-        let report = BlockReport {
-            block: t,
-            denoising: loss.denoising,
-            cross_entropy: loss.cross_entropy,
-            gradient_norm,
-            correct: H::correct(&loss.output, &batch.targets),
-            rows,
-        };
+        let terms = [loss.denoising, loss.cross_entropy];
+        let report = block_report::<H, Z, E>(t, terms, &loss.output, &batch.targets, gradient_norm);
         return Ok((report, Vec::new()));
     }
 
@@ -342,14 +337,9 @@ where
         // The embedding is another tensor in each step, and would pile up.
         block.gradients = Some(gradients);
     }
-    let report = BlockReport {
-        block: t,
-        denoising: loss.denoising,
-        cross_entropy: loss.cross_entropy,
-        gradient_norm,
-        correct: H::correct(&loss.output.as_vec(), &batch.targets),
-        rows,
-    };
+    let terms = [loss.denoising, loss.cross_entropy];
+    let output = loss.output.as_vec();
+    let report = block_report::<H, Z, E>(t, terms, &output, &batch.targets, gradient_norm);
     Ok((report, table_gradient))
 }
 

@@ -12,19 +12,21 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Answers, Ask, Inference, State, TOGETHER, Variant,
     objective::{Loss, Target, value},
-    step::{Call, OwnLoss, check_rows, measured, on_device, on_device_target, own_step},
+    step::{
+        Call, OwnLoss, block_report, check_rows, measured, on_device, on_device_target, own_step,
+    },
 };
 use crate::{
     device::{Backend, Real, Rows, TracedRows},
     error::Error,
-    gradient::{Estimator, Forward, Measured, Problem, WeightNoise},
+    gradient::{Estimator, Forward, Problem, WeightNoise},
     head::{Head, Reads},
-    nn::{Encoded, Timed},
-    noprop::{Block, NoProp, OpsOf, Out, TargetsOf},
-    optim::{OptimizerState, Stepping, copy_module},
+    nn::{Encoded, Signal, Timed},
+    noprop::{Block, NoProp, OpsOf, Out, TargetsOf, Train},
+    optim::{OptimizerState, copy_module},
     random::{Purpose, normals, stream},
     solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
-    train::{BlockReport, Chosen, Span, StepReport, Trained},
+    train::{Chosen, Span, StepReport, Trained},
 };
 
 /// How the time of each row of a batch is drawn, uniform in (0, 1) for each row in any case.
@@ -237,7 +239,9 @@ where
                 let mut part = Trained::default();
                 if i == 0 {
                     let loss = WeightNoise::loss(problem, &block.module)?;
-                    part.reports.push(report::<V, Z, X, E, D>(&loss, 0.0, batch));
+                    let terms = [loss.denoising, loss.cross_entropy];
+                    let report = block_report::<V::Head, Z, E>;
+                    part.reports.push(report(1, terms, &loss.output, &batch.targets, 0.0));
                     part.terminal = terminal.get();
                 }
                 let own = seeds.iter().copied().skip(i).step_by(copies);
@@ -281,49 +285,48 @@ where
     let stepping = span.stepping(trainer.variant.optimizer(), k);
     let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
     let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
-    let key = (span.seed(), step);
-    let (mut report, terminal) =
-        backward((variant, state, table), (*ops, &stepping), block, batch, key)?;
-    if *variant.estimator() == Estimator::Local {
-        let mut gradients = block.gradients.take().unwrap_or_else(Gradients::leaky);
-        report.gradient_norm = block.step(&stepping, &mut gradients)?;
-        Error::diverged((1, step), "gradient", report.gradient_norm)?;
-        let beside = stepping.without_decay();
-        if V::Head::LEARNED {
-            table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
+    let beside = (&*variant, &*state, &*table);
+    let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
+    let free = variant.estimator().derivative_free::<_, Z, Out<V, Z, X, E, D>, E, D>();
+    let (terms, output, norm, terminal) = match free {
+        Some(free) => with_problem(beside, *ops, &drawn, step, |problem, terminal| {
+            let (loss, norm) = free.step(problem, block, &stepping, span.seed())?;
+            Error::diverged((1, step), "gradient", norm)?;
+            Ok(([loss.denoising, loss.cross_entropy], loss.output, norm, terminal.get()))
+        })?,
+        None => {
+            let (terms, output, terminal, mut gradients) =
+                backward(beside, ops.train, block, drawn, step)?;
+            let norm = block.step(&stepping, &mut gradients)?;
+            Error::diverged((1, step), "gradient", norm)?;
+            let beside = stepping.without_decay();
+            if V::Head::LEARNED {
+                table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
+            }
+            state.step(&beside, &mut gradients).map_err(failed())?;
+            block.gradients = Some(gradients);
+            (terms, output, norm, terminal)
         }
-        state.step(&beside, &mut gradients).map_err(failed())?;
-        block.gradients = Some(gradients);
-    }
+    };
     trainer.steps = step;
+    let report = block_report::<V::Head, Z, E>(1, terms, &output, &batch.targets, norm);
     Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
 }
 
-/// Forward and back, with the gradients left with the block; or the whole step, for an estimator without a derivative.
+/// Forward and back: the terms of the loss, the head's output, the terms without a network, and the gradients.
 #[allow(clippy::type_complexity)]
 fn backward<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
-    (variant, state, table): (&V, &V::State, &Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>),
-    (ops, stepping): (OpsOf<V, B, Z, X, E, D>, &Stepping),
+    (variant, state, table): Beside<'_, V, Z, X, E, D>,
+    train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
     block: &mut Block<B, E, D>,
-    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
-    (seed, step): (u64, u64),
-) -> Result<(BlockReport, [f64; 2]), Error>
+    Drawn { draw, x, times }: Drawn<'_, HeadOut<V, Z, X, E, D>, Z, X, E, D>,
+    step: u64,
+) -> Result<([f64; 2], Vec<E>, [f64; 2], Gradients<E, D>), Error>
 where
     V: Network<Z, X, E, D>,
     B: TensorCollection<E, D>,
 {
     let failed = || Error::device("a training step");
-    let beside = (variant, state, table);
-    let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (seed, step))?;
-    if let Some(free) = variant.estimator().derivative_free::<B, Z, Out<V, Z, X, E, D>, E, D>() {
-        return with_problem(beside, ops, &drawn, step, |problem, terminal| {
-            let (loss, norm) = free.step(problem, block, stepping, seed)?;
-            Error::diverged((1, step), "gradient", norm)?;
-            Ok((report::<V, Z, X, E, D>(&loss, norm, batch), terminal.get()))
-        });
-    }
-
-    let Drawn { draw, x, times } = drawn;
     let mut gradients = match block.gradients.take() {
         Some(gradients) => gradients,
         None => block.module.try_alloc_grads().map_err(failed())?,
@@ -333,37 +336,12 @@ where
         table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
     let module = &mut block.module;
-    let NetworkLoss { loss, terminal } = variant
-        .loss(state, draw, gradients, |z| (ops.train)(module, (z, x, times)))
-        .map_err(failed())?;
+    let NetworkLoss { loss, terminal } =
+        variant.loss(state, draw, gradients, |z| train(module, (z, x, times))).map_err(failed())?;
     Error::diverged((1, step), "loss", value(&loss.total))?;
-    block.gradients = Some(loss.total.try_backward().map_err(failed())?);
-    let loss = Measured {
-        rows: Vec::new(),
-        denoising: loss.denoising,
-        cross_entropy: loss.cross_entropy,
-        output: loss.output.as_vec(),
-    };
-    Ok((report::<V, Z, X, E, D>(&loss, 0.0, batch), terminal))
-}
-
-/// What the network's one block says of a step.
-fn report<V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
-    loss: &Measured<E>,
-    gradient_norm: f64,
-    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
-) -> BlockReport
-where
-    V: Network<Z, X, E, D>,
-{
-    BlockReport {
-        block: 1,
-        denoising: loss.denoising,
-        cross_entropy: loss.cross_entropy,
-        gradient_norm,
-        correct: V::Head::correct(&loss.output, &batch.targets),
-        rows: batch.rows(),
-    }
+    let gradients = loss.total.try_backward().map_err(failed())?;
+    let terms = [loss.denoising, loss.cross_entropy];
+    Ok((terms, loss.output.as_vec(), terminal, gradients))
 }
 
 /// All that a step on one batch needs, on a device.

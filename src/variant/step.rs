@@ -7,6 +7,7 @@ use dfdx::{
 
 use super::objective::{Loss, Target, mean, value};
 use crate::{
+    data::Targets as _,
     device::{Backend, Real, Rows, TracedRows},
     error::Error,
     gradient::{Estimator, Forward, Measured, Problem},
@@ -15,6 +16,7 @@ use crate::{
     noprop::Block,
     optim::Optimizer,
     schedule::TracedColumn,
+    train::BlockReport,
 };
 
 /// A row-major buffer on the device.
@@ -51,6 +53,24 @@ pub(super) fn check_weight(setting: &'static str, value: f64) -> Result<(), Erro
         return Ok(());
     }
     Err(Error::config(setting, "a finite number, 0 or more", value))
+}
+
+/// What block t says of a step: its weighted squared error and cross-entropy, and what its output got right.
+pub(super) fn block_report<H: Head<Z, E>, const Z: usize, E: Real>(
+    t: usize,
+    [denoising, cross_entropy]: [f64; 2],
+    output: &[E],
+    targets: &H::Targets,
+    gradient_norm: f64,
+) -> BlockReport {
+    BlockReport {
+        block: t,
+        denoising,
+        cross_entropy,
+        gradient_norm,
+        correct: H::correct(output, targets),
+        rows: targets.len(),
+    }
 }
 
 /// A loss as numbers, from its tensors.

@@ -1,7 +1,8 @@
 //! What several tests share: the golden values, and small data.
 #![allow(dead_code)]
 
-use dfdx_noprop::prelude::*;
+use dfdx::nn::{RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorRef};
+use dfdx_noprop::{device::Real, prelude::*};
 use serde_json::Value;
 
 /// The reference values: `tests/golden/golden.json`, or the file that `NOPROP_GOLDEN` names.
@@ -31,6 +32,29 @@ pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64)
         let error = (f - e).abs() / scale;
         assert!(error <= tolerance, "{what}[{i}]: {f} and not {e}, {error:e} relative");
     }
+}
+
+/// Every number that a module holds, in the order in which dfdx visits its tensors.
+pub fn weights<M: TensorCollection<E, D>, E: Real, D: Device<E>>(module: &M) -> Vec<E> {
+    struct Collect<E>(Vec<E>);
+    impl<E: Real, D: Device<E>> TensorVisitor<E, D> for Collect<E> {
+        type Viewer = ViewTensorRef;
+        type Err = std::convert::Infallible;
+        type E2 = E;
+        type D2 = D;
+
+        fn visit<S: Shape>(
+            &mut self,
+            _: TensorOptions<S, E, D>,
+            tensor: &Tensor<S, E, D>,
+        ) -> Result<Option<Tensor<S, E, D>>, Self::Err> {
+            self.0.extend(tensor.as_vec());
+            Ok(None)
+        }
+    }
+    let mut collect = Collect(Vec::new());
+    M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut collect }).unwrap();
+    collect.0
 }
 
 /// Rows of noise around one of `C` corners, which a straight line separates.
