@@ -92,7 +92,8 @@ impl Options {
         DiscreteTime {
             blocks: self.blocks,
             cross_entropy: self.cross_entropy,
-            optimizer: self.training.optimizer_at(5e-3),
+            // MNIST has more units, whose estimates have more noise in them.
+            optimizer: self.training.optimizer_at(if self.data.is_some() { 2e-3 } else { 5e-3 }),
             estimator: self.estimator(),
             seed,
             ..DiscreteTime::default()
