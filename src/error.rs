@@ -91,6 +91,28 @@ pub enum Error {
         /// The last checkpoint before it, if the run has any.
         checkpoint: Option<PathBuf>,
     },
+
+    /// Other ranks of a distributed run that are gone, that failed, or that were started in another way.
+    #[error("{}: expected {expected}, found {found}{}", ranks_in_words(ranks), last(checkpoint))]
+    Rank {
+        /// The ranks, counted from 0.
+        ranks: Vec<usize>,
+        /// What was expected of them.
+        expected: String,
+        /// What they did: nothing, within the time-out; or the error that they sent before they ended.
+        found: String,
+        /// The last checkpoint before it, if the run has any.
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+fn ranks_in_words(ranks: &[usize]) -> String {
+    let all: Vec<String> = ranks.iter().map(usize::to_string).collect();
+    match all.split_last() {
+        Some((last, [])) => format!("rank {last}"),
+        Some((last, others)) => format!("ranks {} and {last}", others.join(", ")),
+        None => "the other ranks".to_owned(),
+    }
 }
 
 fn last(checkpoint: &Option<PathBuf>) -> String {
@@ -111,12 +133,19 @@ impl Error {
         Err(Self::Diverged { block, step, quantity, found: value, checkpoint: None })
     }
 
-    /// The same with the last checkpoint before it, where the training diverged.
+    pub(crate) fn rank(ranks: Vec<usize>, expected: String, found: impl ToString) -> Self {
+        Self::Rank { ranks, expected, found: found.to_string(), checkpoint: None }
+    }
+
+    /// The same with the last checkpoint before it, where the training diverged or another rank is gone.
     #[cfg(feature = "checkpoint")]
     pub(crate) fn with_checkpoint(self, last: Option<PathBuf>) -> Self {
         match self {
             Self::Diverged { block, step, quantity, found, .. } => {
                 Self::Diverged { block, step, quantity, found, checkpoint: last }
+            }
+            Self::Rank { ranks, expected, found, .. } => {
+                Self::Rank { ranks, expected, found, checkpoint: last }
             }
             other => other,
         }

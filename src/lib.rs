@@ -54,6 +54,7 @@ pub mod checkpoint;
 mod config;
 pub mod data;
 pub mod device;
+pub mod distributed;
 mod error;
 pub mod gradient;
 pub mod guide;

@@ -9,6 +9,7 @@ use rand::RngCore;
 use crate::{
     data::Dataset,
     device::{Backend, Execute, Real, Rows, TracedRows, Workers},
+    distributed::{Communicator, Layout},
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
     nn::{Denoises, Encoded, NoisedPass, Signal},
@@ -55,6 +56,9 @@ where
     pub(crate) epochs: u64,
     /// Of a run that was stopped and may go on.
     pub(crate) position: Option<Position>,
+    /// The other processes that train this model, if there are any.
+    pub(crate) communicator: Option<Communicator>,
+    pub(crate) layout: Layout,
     pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
     pub(crate) whole: Whole<V, M, Z, X, E, D>,
 }
@@ -72,6 +76,8 @@ pub(crate) type TargetsOf<V, const Z: usize, const X: usize, E, D> =
 /// One block: its weights, what its optimiser remembers, and its device. It needs nothing from the others.
 #[derive(Debug)]
 pub struct Block<B, E: Real, D: Backend<E>> {
+    /// Which of the model's blocks it is, counted from 1.
+    pub(crate) t: usize,
     pub(crate) module: B,
     pub(crate) optimizer: OptimizerState<E, D>,
     pub(crate) device: D,
@@ -80,6 +86,11 @@ pub struct Block<B, E: Real, D: Backend<E>> {
 }
 
 impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
+    /// Which of the model's blocks it is, from 1 (noise) to T (target).
+    pub fn t(&self) -> usize {
+        self.t
+    }
+
     /// The built module: a plain dfdx module.
     pub fn module(&self) -> &B {
         &self.module
@@ -216,6 +227,57 @@ where
         M::Gives: SuitsHead<V::Reader, Z, E, D>,
         D: Runs<V, M, Z, X, E>,
     {
+        Self::build(device, variant, None)
+    }
+
+    /// One rank's part of a trainer with fresh weights: its blocks, and no others. The weights are those that
+    /// [`new`](Self::new) gives on one machine.
+    ///
+    /// From then on [`fit`](Self::fit), [`evaluate`](Self::evaluate), [`predict`](Self::predict), `save`, `load` and their
+    /// like are collective: all ranks call them, in the same order, with the same arguments ([`Rows::Own`] apart), and get
+    /// the same answers. An error on one rank is one on all, and they are of no use afterwards.
+    ///
+    /// ```
+    /// use dfdx_noprop::{distributed::{Communicator, Settings}, prelude::*};
+    ///
+    /// type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
+    ///
+    /// fn rank(communicator: Communicator) -> Result<f64, Error> {
+    ///     let digits = data::digits()?;
+    ///     let dev = AutoDevice::default();
+    ///     let mut model = Model::distributed(&dev, DiscreteTime::default(), &communicator)?;
+    ///     model.fit(&digits.train, &Fit { epochs: 1, ..Fit::default() })?;
+    ///     Ok(model.evaluate(&digits.test)?.accuracy)
+    /// }
+    ///
+    /// // Two threads in the place of two machines, which have `Communicator::mpi()`.
+    /// let ranks = Communicator::threads(2, Settings::default())?;
+    /// let threads: Vec<_> = ranks.into_iter().map(|one| std::thread::spawn(|| rank(one))).collect();
+    /// for thread in threads {
+    ///     assert!(thread.join().expect("a rank")? > 0.5);
+    /// }
+    /// # Ok::<(), dfdx_noprop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    ///
+    /// [`Rows::Own`]: crate::distributed::Rows::Own
+    pub fn distributed(device: &D, variant: V, communicator: &Communicator) -> Result<Self, Error>
+    where
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
+        D: Runs<V, M, Z, X, E>,
+    {
+        Self::build(device, variant, Some(communicator.clone()))
+    }
+
+    fn build(device: &D, variant: V, communicator: Option<Communicator>) -> Result<Self, Error>
+    where
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
+        D: Runs<V, M, Z, X, E>,
+    {
         variant.optimizer().validate()?;
         let state = variant.start(device)?;
         let failed = || Error::device("building the model");
@@ -225,10 +287,16 @@ where
             let mut seeds = stream(variant.seed(), Purpose::Weights, t as u64, 0);
             let device = device.seeded(seeds.next_u64());
             let module = M::try_build_on_device(&device).map_err(failed())?;
-            Ok(Block { module, optimizer: OptimizerState::default(), device, gradients: None })
+            Ok(Block { t, module, optimizer: OptimizerState::default(), device, gradients: None })
+        };
+        let layout = match &communicator {
+            Some(communicator) => communicator.layout(variant.blocks()),
+            None => Layout::alone(variant.blocks()),
         };
         Ok(Self {
-            blocks: (1..=variant.blocks()).map(block).collect::<Result<_, Error>>()?,
+            blocks: layout.own().map(block).collect::<Result<_, Error>>()?,
+            communicator,
+            layout,
             variant,
             state,
             table,
@@ -264,7 +332,7 @@ where
         &self.variant
     }
 
-    /// The blocks, from noise to target.
+    /// The blocks, from noise to target; where the trainer is distributed, those of this rank.
     pub fn blocks(&self) -> &[Block<M::Built, E, D>] {
         &self.blocks
     }
@@ -279,7 +347,12 @@ where
         self.table.as_vec()
     }
 
-    /// How many trained numbers the blocks have, all together.
+    /// The ranks that train this model; `None` where it is all in this process.
+    pub fn communicator(&self) -> Option<&Communicator> {
+        self.communicator.as_ref()
+    }
+
+    /// How many trained numbers the blocks have, all together; where the trainer is distributed, those of this rank.
     pub fn parameters(&self) -> usize {
         self.blocks.iter().map(|block| block.module.num_trainable_params()).sum()
     }
@@ -316,7 +389,8 @@ where
             let mut module = M::try_build_on_device(&device)?;
             copy_module(&block.module, &mut module)?;
             block.optimizer.put_averages(&mut module)?;
-            Ok(Block { module, optimizer: OptimizerState::default(), device, gradients: None })
+            let (t, optimizer) = (block.t, OptimizerState::default());
+            Ok(Block { t, module, optimizer, device, gradients: None })
         });
         let mut model = Self {
             blocks: blocks.collect::<Result<_, D::Err>>().map_err(failed())?,
@@ -328,6 +402,8 @@ where
             steps: self.steps,
             epochs: self.epochs,
             position: None,
+            communicator: self.communicator.clone(),
+            layout: self.layout,
             ops: self.ops,
             whole: self.whole,
         };
@@ -363,8 +439,8 @@ where
         &self,
         rows: &[[E; X]],
     ) -> Result<Vec<<V::Head as Head<Z, E>>::Prediction>, Error> {
-        check_finite("NoProp::predict", rows)?;
-        Ok(V::Head::predictions(&V::infer(self, rows, Ask::Answer)?.values))
+        let answers = self.infer("NoProp::predict", rows, Ask::Answer)?;
+        Ok(V::Head::predictions(&answers.values))
     }
 
     /// The probability of each class for each row, as the last block (or call of the network) sees it: softmax of its
@@ -376,8 +452,7 @@ where
     where
         V::Head: HasClasses,
     {
-        check_finite("NoProp::predict_proba", rows)?;
-        Ok(V::Head::rows(&V::infer(self, rows, Ask::Answer)?.values))
+        Ok(V::Head::rows(&self.infer("NoProp::predict_proba", rows, Ask::Answer)?.values))
     }
 
     /// A draw of the final latent z_T for each row, from noise that depends on `seed` and the row's place: a sample of
@@ -386,8 +461,20 @@ where
     /// # Errors
     /// Those of [`predict`](Self::predict).
     pub fn sample(&self, rows: &[[E; X]], seed: u64) -> Result<Vec<[E; Z]>, Error> {
-        check_finite("NoProp::sample", rows)?;
-        Ok(V::infer(self, rows, Ask::Sample(seed))?.values.as_chunks().0.to_vec())
+        Ok(self.infer("NoProp::sample", rows, Ask::Sample(seed))?.values.as_chunks().0.to_vec())
+    }
+
+    /// Inference for rows that come from outside.
+    fn infer(
+        &self,
+        operation: &'static str,
+        rows: &[[E; X]],
+        ask: Ask,
+    ) -> Result<Answers<E>, Error> {
+        self.together(operation, rows, || {
+            check_finite(operation, rows)?;
+            V::infer(self, rows, ask)
+        })
     }
 
     /// Predictions against the truth, over all rows: accuracy for classes, mean squared error for numbers.
@@ -401,7 +488,8 @@ where
         if data.rows() == 0 {
             return Err(Error::argument("NoProp::evaluate", "at least one row", 0));
         }
-        let answers = V::infer(self, data.samples(), Ask::Answer)?;
+        let infer = || V::infer(self, data.samples(), Ask::Answer);
+        let answers = self.together("NoProp::evaluate", data.samples(), infer)?;
         let calls = answers.calls as f64 / data.rows() as f64;
         Ok(V::Head::evaluate(&answers.values, data.targets(), calls))
     }
@@ -418,7 +506,8 @@ where
         if data.rows() == 0 {
             return Err(Error::argument("NoProp::evaluate_along", "at least one row", 0));
         }
-        let along = V::along(self, data.samples())?.into_iter();
+        let along = || V::along(self, data.samples());
+        let along = self.together("NoProp::evaluate_along", data.samples(), along)?.into_iter();
         let point = |(t, answers): (f64, Answers<E>)| {
             let calls = answers.calls as f64 / data.rows() as f64;
             let evaluation = V::Head::evaluate(&answers.values, data.targets(), calls).into();

@@ -8,6 +8,7 @@
 mod atomic;
 mod file;
 mod folder;
+mod gather;
 mod trainer;
 mod unit;
 

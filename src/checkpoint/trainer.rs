@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     head::SuitsHead,
     nn::Denoises,
-    noprop::{NoProp, Runs},
+    noprop::{Block, NoProp, Runs},
     train::{Fit, Position},
     variant::{State, Variant},
 };
@@ -27,15 +27,15 @@ const FREE: [&str; 4] = ["sampler", "inference", "solver", "seed"];
 
 /// How far the trainer is.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Progress {
+pub(super) struct Progress {
     steps: u64,
     epochs: u64,
     /// Steps of each block's optimiser, of the embedding's, and of the schedule's.
-    blocks: Vec<u64>,
+    pub(super) blocks: Vec<u64>,
     embedding: u64,
     schedule: u64,
     /// Of a run that is not at its end.
-    position: Option<Position>,
+    pub(super) position: Option<Position>,
 }
 
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
@@ -50,24 +50,28 @@ where
     /// them has to be kept.
     ///
     /// The file is written under another name, synced and renamed: whatever happens, the path holds the old file or the
-    /// new one, whole.
+    /// new one, whole. Where the trainer is distributed, rank 0 gathers all blocks and writes; the file is that of a trainer
+    /// in one process, and loads on any number of ranks.
     ///
     /// # Errors
     /// [`Error::Io`] for a full disk, a folder that is gone or that cannot be written to.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        self.contents(self.position.as_ref(), None)?.write(path.as_ref())
+        let path = path.as_ref();
+        let write = |contents: &Contents| contents.write(path).map(|()| path.to_owned());
+        self.collective(|| self.written(self.position.as_ref(), None, write)).map(|_| ())
     }
 
     /// Takes all that [`save`](Self::save) has written. Training then goes on as if it had never stopped.
     ///
     /// Everything is checked first: the trainer is as it was unless all of it fits. Settings of inference may differ.
+    /// Where the trainer is distributed, rank 0 reads the file and sends each rank its blocks.
     ///
     /// # Errors
     /// [`Error::File`] says what differs: the format, the variant, the numbers' type, a width, the model, a setting, a
     /// tensor; or that the file was cut off or altered. [`Error::Io`] if it cannot be read.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        self.restore(Contents::read(path)?, path)
+        self.restored(|| Ok(Some((path.to_owned(), Contents::read(path)?)))).map(|_| ())
     }
 
     /// A trainer made from a checkpoint alone: the settings are those in the file.
@@ -102,7 +106,8 @@ where
         Self::check_kind(&contents, path)?;
         let variant = parse(&contents, "settings", path)?;
         let mut model = Self::new(device, variant)?;
-        model.restore(contents, path)?;
+        let checked = model.check(contents, path)?;
+        model.put(checked)?;
         Ok(model)
     }
 
@@ -115,15 +120,21 @@ where
     /// # Errors
     /// Those of [`save`](Self::save).
     pub fn export(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let mut tensors = Vec::new();
-        for (name, block) in self.names().zip(&self.blocks) {
-            tensors.extend(unit::weights(&name, &block.module)?);
-        }
-        tensors.extend(unit::weights("embedding", &self.table)?);
-        if let Some((gamma, _)) = self.state.learned() {
-            tensors.extend(unit::weights("schedule", gamma)?);
-        }
-        Contents { metadata: Self::kind(), tensors }.write(path.as_ref())
+        let path = path.as_ref();
+        self.collective(|| {
+            let mut tensors = Vec::new();
+            for block in self.saved_blocks() {
+                tensors.extend(unit::weights(&name(block.t), &block.module)?);
+            }
+            if self.layout.rank == 0 {
+                tensors.extend(unit::weights("embedding", &self.table)?);
+                if let Some((gamma, _)) = self.state.learned() {
+                    tensors.extend(unit::weights("schedule", gamma)?);
+                }
+            }
+            let contents = Contents { metadata: Self::kind(), tensors };
+            self.all_written(contents, |all| all.write(path).map(|()| path.to_owned())).map(|_| ())
+        })
     }
 
     /// Writes the weights of block `t`, from 1 to T, under dfdx's own names: dfdx's `load_safetensors` reads them into a
@@ -132,16 +143,16 @@ where
     /// # Errors
     /// [`Error::Argument`] if there is no block `t`, and those of [`save`](Self::save).
     pub fn export_block(&self, t: usize, path: impl AsRef<Path>) -> Result<(), Error> {
-        let Some(block) = t.checked_sub(1).and_then(|i| self.blocks.get(i)) else {
-            let expected = format!("a block from 1 to {}", self.blocks.len());
-            return Err(Error::argument("NoProp::export_block", expected, t));
+        let Some(block) = self.blocks.iter().find(|block| block.t == t) else {
+            return Err(Error::argument("NoProp::export_block", self.expected_block(), t));
         };
         let tensors = unit::weights("", &block.module)?;
         Contents { metadata: Default::default(), tensors }.write(path.as_ref())
     }
 
-    fn names(&self) -> impl Iterator<Item = String> + use<V, M, Z, X, E, D> {
-        (1..=self.blocks.len()).map(|t| format!("block.{t}"))
+    /// The blocks that are saved from here: the first of a block's replicas saves it.
+    fn saved_blocks(&self) -> &[Block<M::Built, E, D>] {
+        if self.layout.replica() == 0 { &self.blocks } else { &[] }
     }
 
     /// What a file has to agree in before anything else of it makes sense.
@@ -160,17 +171,20 @@ where
         .into()
     }
 
-    /// All of the trainer, in a run at `position` with the settings `fit`.
+    /// All of the trainer, in a run at `position` with the settings `fit`; of a distributed one, this rank's part.
     pub(crate) fn contents(
         &self,
         position: Option<&Position>,
         fit: Option<&Fit>,
     ) -> Result<Contents, Error> {
         let mut tensors = Vec::new();
-        for (name, block) in self.names().zip(&self.blocks) {
-            tensors.extend(unit::unit(&name, &block.module, &block.optimizer)?);
+        for block in self.saved_blocks() {
+            tensors.extend(unit::unit(&name(block.t), &block.module, &block.optimizer)?);
         }
-        tensors.extend(unit::unit("embedding", &self.table, &self.table_optimizer)?);
+        let first = self.layout.rank == 0;
+        if first {
+            tensors.extend(unit::unit("embedding", &self.table, &self.table_optimizer)?);
+        }
         let mut progress = Progress {
             steps: self.steps,
             epochs: self.epochs,
@@ -179,7 +193,7 @@ where
             schedule: 0,
             position: position.cloned(),
         };
-        if let Some((gamma, state)) = self.state.learned() {
+        if let Some((gamma, state)) = self.state.learned().filter(|_| first) {
             tensors.extend(unit::unit("schedule", gamma, state)?);
             progress.schedule = state.steps();
         }
@@ -207,15 +221,15 @@ where
         Ok(())
     }
 
-    /// Puts a checkpoint in the trainer's place, or leaves it as it was.
-    pub(crate) fn restore(&mut self, contents: Contents, path: &Path) -> Result<(), Error> {
+    /// What a checkpoint holds of this rank, if all of it fits the trainer.
+    pub(super) fn check(&self, contents: Contents, path: &Path) -> Result<Checked<E, D>, Error> {
         Self::check_kind(&contents, path)?;
         let settings: Value = parse(&contents, "settings", path)?;
         let mine = serde_json::to_value(&self.variant).map_err(unwritable)?;
         check_settings("settings", &mine, &settings, path)?;
         let progress: Progress = parse(&contents, "progress", path)?;
-        if progress.blocks.len() != self.blocks.len() {
-            let expected = format!("progress of {} blocks", self.blocks.len());
+        if progress.blocks.len() != self.layout.blocks {
+            let expected = format!("progress of {} blocks", self.layout.blocks);
             return Err(Error::file(path, expected, progress.blocks.len()));
         }
         let mut tensors: Tensors =
@@ -229,6 +243,12 @@ where
             return Err(Error::file(path, expected, format!("`{name}`")));
         }
         let (blocks, table, gamma) = parts;
+        Ok(Checked { progress, blocks, table, gamma })
+    }
+
+    /// Puts a checkpoint in the trainer's place.
+    pub(super) fn put(&mut self, checked: Checked<E, D>) -> Result<(), Error> {
+        let Checked { progress, blocks, table, gamma } = checked;
         for (block, restored) in self.blocks.iter_mut().zip(blocks) {
             restored.put(&mut block.module, Some(&mut block.optimizer))?;
         }
@@ -238,7 +258,10 @@ where
         }
         self.steps = progress.steps;
         self.epochs = progress.epochs;
-        self.position = progress.position;
+        self.position = progress.position.map(|position| {
+            let means = position.means.own(self.layout);
+            position.with_means(means)
+        });
         Ok(())
     }
 
@@ -249,9 +272,9 @@ where
         progress: &Progress,
         tensors: &mut Tensors,
     ) -> Result<(Vec<Restored<E, D>>, Restored<E, D>, Option<Restored<E, D>>), Mismatch> {
-        let blocks = self.names().zip(&self.blocks).zip(&progress.blocks);
-        let blocks = blocks.map(|((name, block), &steps)| {
-            unit::restore(&name, (&block.module, &block.device), steps, tensors)
+        let blocks = self.blocks.iter().map(|block| {
+            let steps = progress.blocks.get(block.t - 1).copied().unwrap_or_default();
+            unit::restore(&name(block.t), (&block.module, &block.device), steps, tensors)
         });
         let blocks = blocks.collect::<Result<_, _>>()?;
         let table = (&self.table, &self.device);
@@ -267,6 +290,19 @@ where
     }
 }
 
+/// A checkpoint that fits the trainer.
+pub(super) struct Checked<E: Real, D: Backend<E>> {
+    progress: Progress,
+    blocks: Vec<Restored<E, D>>,
+    table: Restored<E, D>,
+    gamma: Option<Restored<E, D>>,
+}
+
+/// What a block is called in a file.
+fn name(t: usize) -> String {
+    format!("block.{t}")
+}
+
 /// A type's name without the modules that it is in.
 fn short(name: &str) -> String {
     let mut out = String::new();
@@ -276,7 +312,7 @@ fn short(name: &str) -> String {
     out
 }
 
-fn text(value: &impl Serialize) -> Result<String, Error> {
+pub(super) fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(unwritable)
 }
 
@@ -285,7 +321,7 @@ fn unwritable(error: serde_json::Error) -> Error {
     Error::argument("NoProp::save", "settings that can be written as JSON", error)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
     contents: &Contents,
     key: &str,
     path: &Path,

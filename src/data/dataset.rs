@@ -74,6 +74,21 @@ impl<const X: usize, T: Targets, E: Real> Dataset<X, T, E> {
         Self { inputs: select_rows::<X, E>(&self.inputs, rows), targets: self.targets.select(rows) }
     }
 
+    /// Part `index`, counted from 0, of `parts` parts with as many rows each: every so many-th row, from row `index` on. Rows at
+    /// the end that are too few for one more of each are left out. For ranks that have
+    /// [rows of their own](crate::distributed::Rows::Own).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such part.
+    pub fn part(&self, index: usize, parts: usize) -> Result<Self, Error> {
+        if index >= parts {
+            let expected = format!("a part below {parts}, their number");
+            return Err(Error::argument("Dataset::part", expected, index));
+        }
+        let each = self.rows() / parts;
+        Ok(self.select(&(0..each).map(|row| row * parts + index).collect::<Vec<_>>()))
+    }
+
     /// The inputs in another precision; the targets as they are.
     pub fn to_dtype<E2: Real>(&self) -> Dataset<X, T, E2> {
         Dataset {

@@ -161,4 +161,12 @@ where
     ) -> Result<(), CpuError> {
         kernel::change(tensor, change)
     }
+
+    fn add_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+        values: &[E],
+    ) -> Result<(), CpuError> {
+        kernel::add_gradient(parameter, gradients, values)
+    }
 }

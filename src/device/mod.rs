@@ -265,6 +265,31 @@ pub trait Backend<E: Real>: Device<E> {
         tensor.copy_from(&numbers);
         Ok(())
     }
+
+    /// Adds `values`, one for each number of the parameter, to its gradient.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn add_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        gradients: &mut Gradients<E, Self>,
+        values: &[E],
+    ) -> Result<(), Self::Err> {
+        plain_add_gradient(parameter, gradients, values)
+    }
+}
+
+/// The gradient of ⟨parameter, values⟩ is `values`.
+pub(crate) fn plain_add_gradient<S: Shape, E: Real, D: Device<E>>(
+    parameter: &Tensor<S, E, D>,
+    gradients: &mut Gradients<E, D>,
+    values: &[E],
+) -> Result<(), D::Err> {
+    let values = parameter.device().try_tensor_from_vec(values.to_vec(), *parameter.shape())?;
+    let own = std::mem::replace(gradients, Gradients::leaky());
+    *gradients =
+        parameter.clone().traced(own).try_mul(values)?.try_sum::<(), _>()?.try_backward()?;
+    Ok(())
 }
 
 /// A gradient that `fill` writes, as long as `like`.

@@ -15,7 +15,7 @@ pub(crate) use embedding::time_embedding;
 pub(crate) use image::{
     average_pool, batch_norm, channels_last, convolution, max_pool, scale_and_shift,
 };
-pub(crate) use optimise::{adamw, adamw_by, sgd, sgd_by, squared_gradient};
+pub(crate) use optimise::{adamw, adamw_by, add_gradient, sgd, sgd_by, squared_gradient};
 pub(crate) use vector::in_pieces;
 pub(crate) use view::{change, contiguous};
 

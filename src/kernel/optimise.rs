@@ -37,6 +37,17 @@ pub(crate) fn squared_gradient<S: Shape, E: Real>(
     Ok(sums.into_iter().sum())
 }
 
+/// Adds `values` to the gradient.
+pub(crate) fn add_gradient<S: Shape, E: Real>(
+    parameter: &Tensor<S, E, Cpu>,
+    gradients: &mut Gradients<E, Cpu>,
+    values: &[E],
+) -> Result<(), CpuError> {
+    let gradient: &mut [E] = gradients.get_or_alloc_mut(parameter)?;
+    gradient.iter_mut().zip(values).for_each(|(gradient, value)| *gradient += *value);
+    Ok(())
+}
+
 #[inline(always)]
 fn squares<E: Real>(gradient: &[E]) -> f64 {
     const LANES: usize = 32;

@@ -101,6 +101,11 @@ impl NoiseLevels {
         self.snr(t) - self.snr(t.saturating_sub(1))
     }
 
+    /// The blocks that change z, counted from 1: elsewhere the schedule stands still, a = 0, b = 1 and c = 0.
+    pub fn moving(&self) -> impl Iterator<Item = usize> {
+        (1..=self.blocks()).filter(|t| self.snr_increment(*t) != 0.0)
+    }
+
     /// a_t = √ᾱ_t (1 − α_{t−1}) / (1 − ᾱ_{t−1}), the weight of û_t in z_t, for t from 1 to T.
     pub fn a(&self, t: usize) -> f64 {
         let before = t.saturating_sub(1);

@@ -1,8 +1,15 @@
 //! Rows that are learned together.
 
+use std::ops::Range;
+
+use dfdx::{nn::TensorCollection, prelude::Gradients};
+
+use super::BlockReport;
 use crate::{
     data::{Dataset, Targets, select_rows},
     device::{Backend, Real},
+    distributed::{Beside, Replicas},
+    error::Error,
     kernel,
     noprop::TargetsOf,
     variant::Variant,
@@ -21,7 +28,10 @@ impl<V: Variant<Z, X, E, D>, const Z: usize, const X: usize, E: Real, D: Backend
         Self { x: select_rows::<X, E>(data.inputs(), rows), targets: data.targets().select(rows) }
     }
 
-    pub(super) fn into_inputs(self) -> Vec<E> {
+    /// The inputs of some of the rows.
+    pub(super) fn into_inputs(mut self, rows: Range<usize>) -> Vec<E> {
+        self.x.truncate(rows.end * X);
+        self.x.drain(..rows.start * X);
         self.x
     }
 
@@ -53,6 +63,27 @@ pub struct Chosen<'a, const X: usize, T, E> {
     pub(crate) targets: T,
     /// The weight of each row in the loss; `None` for 1 throughout.
     pub(crate) weights: Option<Vec<E>>,
+    /// Where other ranks learn from the other rows of the batch.
+    pub(crate) shared: Option<SharedBatch<T>>,
+}
+
+/// A batch of which this rank has some rows.
+pub(crate) struct SharedBatch<T> {
+    pub(super) replicas: Replicas,
+    /// The number of the first row of this rank, and of all rows of the batch.
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    /// How many of the rows count: none where there are more replicas than rows.
+    pub(super) counted: usize,
+    /// The targets of all rows, where this rank has them.
+    pub(super) targets: Option<T>,
+}
+
+impl<T> SharedBatch<T> {
+    /// This rank's share of the rows, from 0 to 1.
+    fn share(&self) -> f64 {
+        self.counted as f64 / self.rows as f64
+    }
 }
 
 pub(super) enum Inputs<'a, const X: usize, E> {
@@ -66,6 +97,72 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
     /// How many rows there are.
     pub(crate) fn rows(&self) -> usize {
         self.targets.len()
+    }
+
+    /// The targets of the whole batch.
+    pub(crate) fn all_targets(&self) -> &T {
+        let all = self.shared.as_ref().and_then(|shared| shared.targets.as_ref());
+        all.unwrap_or(&self.targets)
+    }
+
+    /// The part of this rank in what is drawn for the whole batch, `width` numbers a row: `draw` gets the number of rows.
+    pub(crate) fn own_part<N: Clone>(
+        &self,
+        width: usize,
+        draw: impl FnOnce(usize) -> Vec<N>,
+    ) -> Vec<N> {
+        match &self.shared {
+            None => draw(self.rows()),
+            Some(SharedBatch { first, rows, .. }) => {
+                let all = draw(*rows);
+                all[first * width..(first + self.rows()) * width].to_vec()
+            }
+        }
+    }
+
+    /// Which replica of a block this rank has.
+    pub(crate) fn replica(&self) -> u64 {
+        self.shared.as_ref().map_or(0, |shared| shared.replicas.place())
+    }
+
+    /// Makes of this rank's part of a step that of the whole batch: gradients, and what is reported of the block.
+    pub(crate) fn average<M, D>(
+        &self,
+        (module, gradients): (&mut M, &mut Gradients<E, D>),
+        report: &mut BlockReport,
+        more: (&mut [f64], &mut [Vec<E>]),
+    ) -> Result<(), Error>
+    where
+        M: TensorCollection<E, D>,
+        D: Backend<E>,
+    {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        report.rows = shared.counted;
+        if shared.counted == 0 {
+            report.correct = 0;
+        }
+        let means = [&mut report.denoising, &mut report.cross_entropy].into_iter();
+        let beside = Beside {
+            share: shared.share(),
+            means: means.chain(more.0).collect(),
+            sums: vec![&mut report.correct, &mut report.rows],
+            gradients: more.1.iter_mut().collect(),
+        };
+        shared.replicas.average(module, gradients, beside)
+    }
+
+    /// The same for what is trained beside the blocks.
+    pub(crate) fn average_gradients<M, D>(
+        &self,
+        module: &mut M,
+        gradients: &mut Gradients<E, D>,
+    ) -> Result<(), Error>
+    where
+        M: TensorCollection<E, D>,
+        D: Backend<E>,
+    {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        shared.replicas.average(module, gradients, Beside::rows(shared.share()))
     }
 
     /// The inputs, row-major, `[rows, X]`.

@@ -8,6 +8,7 @@ mod report;
 #[cfg(feature = "checkpoint")]
 mod saving;
 mod span;
+mod together;
 mod training;
 
 pub use batch::Batch;
@@ -27,4 +28,4 @@ pub use span::Span;
 pub use training::Training;
 
 pub(crate) use position::Position;
-pub(crate) use report::Trained;
+pub(crate) use report::{Means, Trained};

@@ -17,7 +17,7 @@ pub(crate) struct Position {
     batch_size: usize,
     seed: u64,
     /// The epoch that is under way.
-    pub(super) means: Means,
+    pub(crate) means: Means,
     /// The lowest validation loss, and how many validations came after it.
     pub(super) lowest: Option<f64>,
     pub(super) waited: usize,
@@ -35,6 +35,12 @@ impl Position {
             lowest: None,
             waited: 0,
         }
+    }
+
+    /// The same with other means: those of other blocks.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn with_means(self, means: Means) -> Self {
+        Self { means, ..self }
     }
 
     /// Whether a run with this data and these settings can go on from here.

@@ -1,6 +1,6 @@
 //! What training says of itself: plain data, which observers and files can hold.
 
-use crate::head::Evaluation;
+use crate::{device::Real, distributed::Layout, head::Evaluation};
 
 /// What a run is, before its first step.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +150,46 @@ pub(crate) struct Means {
 }
 
 impl Means {
+    /// As a message: the three numbers of the run, and then four for each block.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut numbers = vec![self.rows as f64, self.steps as f64, self.terminal];
+        for block in &self.blocks {
+            let BlockMean { denoising, cross_entropy, gradient_norm, accuracy } = *block;
+            numbers.extend([denoising, cross_entropy, gradient_norm, accuracy]);
+        }
+        f64::to_bytes(&numbers)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let numbers = f64::from_bytes(bytes);
+        let Some((&[rows, steps, terminal], blocks)) = numbers.split_first_chunk() else {
+            return Self::default();
+        };
+        let block = |&[denoising, cross_entropy, gradient_norm, accuracy]: &[f64; 4]| BlockMean {
+            denoising,
+            cross_entropy,
+            gradient_norm,
+            accuracy,
+        };
+        let blocks = blocks.as_chunks().0.iter().map(block).collect();
+        Self { rows: rows as usize, steps: steps as usize, terminal, blocks }
+    }
+
+    /// Those of all blocks, from those of each rank's blocks.
+    pub(crate) fn of_all(ranks: &[Self], layout: Layout) -> Self {
+        let Some(first) = ranks.first() else { return Self::default() };
+        let stride = layout.pipeline();
+        let block = |t: usize| ranks.get(layout.holder(t))?.blocks.get((t - 1) / stride).cloned();
+        Self { blocks: (1..=layout.blocks).filter_map(block).collect(), ..first.clone() }
+    }
+
+    /// Those of one rank's blocks, from those of all.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn own(&self, layout: Layout) -> Self {
+        let own = layout.own().filter_map(|t| self.blocks.get(t - 1).cloned());
+        Self { blocks: own.collect(), ..self.clone() }
+    }
+
     pub(super) fn add(&mut self, step: &StepReport) {
         let rows = step.rows();
         self.rows += rows;

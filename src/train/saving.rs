@@ -76,7 +76,8 @@ impl Checkpoints {
         self.last.as_deref()
     }
 
-    /// Loads the last checkpoint of the folder into the trainer; false if there is none.
+    /// Loads the last checkpoint of the folder into the trainer; false if there is none. Where the trainer is distributed
+    /// all ranks call this, and rank 0 reads.
     ///
     /// # Errors
     /// Those of [`NoProp::load`].
@@ -90,8 +91,7 @@ impl Checkpoints {
         E: Real,
         D: Backend<E>,
     {
-        let Some((path, contents)) = self.folder.latest()? else { return Ok(false) };
-        model.restore(contents, &path)?;
+        let Some(path) = model.restored(|| self.folder.latest())? else { return Ok(false) };
         self.last = Some(path);
         Ok(true)
     }
@@ -102,6 +102,16 @@ impl Checkpoints {
             Every::Steps(every) => every - done % every,
             _ => u64::MAX,
         }
+    }
+
+    /// Whether the clock decides when.
+    pub(super) fn by_the_clock(&self) -> bool {
+        matches!(self.every, Every::Seconds(_))
+    }
+
+    /// When, for comparison with other ranks.
+    pub(super) fn every(&self) -> Every {
+        self.every
     }
 
     /// Whether a checkpoint is due after `done` steps of the run, with `each` steps an epoch.
@@ -125,13 +135,26 @@ impl Checkpoints {
         E: Real,
         D: Backend<E>,
     {
-        let contents = model.contents(position, Some(fit))?;
-        self.last = Some(self.folder.save(model.steps, &contents)?);
+        let path = model
+            .written(position, Some(fit), |contents| self.folder.save(model.steps, contents))?;
+        self.last = Some(path);
         self.time = Instant::now();
         Ok(())
     }
 
-    pub(super) fn save_best(&self, contents: &Contents) -> Result<(), Error> {
-        self.folder.save_best(contents).map(|_| ())
+    pub(super) fn save_best<V, M, const Z: usize, const X: usize, E, D>(
+        &self,
+        model: &NoProp<V, M, Z, X, E, D>,
+        position: &Position,
+        fit: &Fit,
+    ) -> Result<(), Error>
+    where
+        V: Variant<Z, X, E, D>,
+        M: BuildOnDevice<D, E>,
+        E: Real,
+        D: Backend<E>,
+    {
+        let write = |contents: &Contents| self.folder.save_best(contents);
+        model.written(Some(position), Some(fit), write).map(|_| ())
     }
 }

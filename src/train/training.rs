@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Checkpoints;
 use super::{
     Batch, Chosen, Ended, EpochReport, Fit, Observer, Outcome, RunReport, StepReport,
-    batch::Inputs, position::Position, span::Span,
+    batch::Inputs, position::Position, span::Span, together::Agreed,
 };
 use crate::{
     data::{Dataset, Targets},
@@ -27,7 +27,8 @@ use crate::{
 };
 
 /// The rows of a trainer's variant.
-type Rows<V, const Z: usize, const X: usize, E, D> = Dataset<X, TargetsOf<V, Z, X, E, D>, E>;
+pub(super) type Rows<V, const Z: usize, const X: usize, E, D> =
+    Dataset<X, TargetsOf<V, Z, X, E, D>, E>;
 type Hook<'a, V, const Z: usize, const X: usize, E, D> =
     Box<dyn FnMut(&mut Batch<V, Z, X, E, D>, &mut ChaCha8Rng) + 'a>;
 type EachEpoch<'a, V, M, const Z: usize, const X: usize, E, D> =
@@ -56,15 +57,17 @@ where
     E: Real,
     D: Backend<E>,
 {
-    model: &'a mut NoProp<V, M, Z, X, E, D>,
-    fit: &'a Fit,
-    validation: Option<&'a Rows<V, Z, X, E, D>>,
+    pub(super) model: &'a mut NoProp<V, M, Z, X, E, D>,
+    pub(super) fit: &'a Fit,
+    pub(super) validation: Option<&'a Rows<V, Z, X, E, D>>,
     observers: Vec<&'a mut dyn Observer>,
-    hook: Option<Hook<'a, V, Z, X, E, D>>,
+    pub(super) hook: Option<Hook<'a, V, Z, X, E, D>>,
     each_epoch: Option<EachEpoch<'a, V, M, Z, X, E, D>>,
     interrupt: Option<&'a AtomicBool>,
     #[cfg(feature = "checkpoint")]
-    checkpoints: Option<&'a mut Checkpoints>,
+    pub(super) checkpoints: Option<&'a mut Checkpoints>,
+    /// On several ranks: what they agreed on at the end of the last epoch.
+    pub(super) agreed: Agreed,
 }
 
 /// Steps that blocks take between two meetings, at most: a thread has little to wait for.
@@ -88,6 +91,7 @@ where
             interrupt: None,
             #[cfg(feature = "checkpoint")]
             checkpoints: None,
+            agreed: Agreed::default(),
         }
     }
 
@@ -143,11 +147,17 @@ where
     /// # Errors
     /// Those of [`NoProp::fit`], and those of the observers. The model keeps what it has learned up to there.
     pub fn run(mut self, data: &Rows<V, Z, X, E, D>) -> Result<Outcome, Error> {
+        let outcome = self.checked(data).map_err(|error| self.with_checkpoint(error));
+        self.model.told(outcome)
+    }
+
+    fn checked(&mut self, data: &Rows<V, Z, X, E, D>) -> Result<Outcome, Error> {
         self.fit.validate::<V::Head, Z, E>()?;
         let rows = data.rows();
         if rows == 0 {
             return Err(Error::argument("NoProp::fit", "at least one row", 0));
         }
+        self.agree_on_the_run(data)?;
         if let Some(position) = &self.model.position {
             position.check(rows, self.fit)?;
         }
@@ -170,7 +180,11 @@ where
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
         let mut epochs = Vec::new();
         let threads = if D::THREADS { self.fit.thread_count() } else { 0 };
-        let workers = Workers::new(threads, self.model.variant.pieces())?;
+        let pieces = match self.model.layout.ranks {
+            1 => self.model.variant.pieces(),
+            _ => self.model.blocks.len(),
+        };
+        let workers = Workers::new(threads, pieces)?;
         let ended =
             self.steps((data, &workers), position, about.steps_per_epoch as u64, &mut epochs)?;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);
@@ -187,12 +201,12 @@ where
     fn about(&self, rows: usize, position: &Position) -> RunReport {
         RunReport {
             variant: V::NAME,
-            blocks: self.model.blocks.len(),
+            blocks: self.model.layout.blocks,
             parameters: self.model.parameters(),
             rows,
             batch_size: self.fit.batch_size,
             epochs: self.fit.epochs,
-            steps_per_epoch: rows.div_ceil(self.fit.batch_size),
+            steps_per_epoch: rows.div_ceil(self.own_batch_size()),
             steps_done: position.steps,
             classes: V::Head::CLASSES,
             schedule: self.model.state.points(),
@@ -212,7 +226,13 @@ where
         let last = self.fit.step_limit.map_or(total, |limit| total.min(position.steps + limit));
         let mut order = Vec::new();
         while position.steps < total {
-            if let Some(ended) = self.stop(start, position.steps >= last) {
+            if position.steps >= last {
+                return Ok(Ended::OutOfSteps);
+            }
+            // Several ranks stop at the end of an epoch only, where they can agree on it.
+            if self.model.communicator.is_none()
+                && let Some(ended) = self.stop(start)
+            {
                 return Ok(ended);
             }
             let at = position.steps % each;
@@ -225,14 +245,23 @@ where
             let flow = self.span((data, workers), &order, (at, count, total), position)?;
             if position.steps.is_multiple_of(each) {
                 let seconds = clock.elapsed().as_secs_f64();
-                let (report, ended) = self.end_epoch(position, seconds)?;
+                let (report, mut ended) = self.end_epoch(position, seconds)?;
                 epochs.push(report);
                 clock = Instant::now();
+                if self.model.communicator.is_some() {
+                    ended = ended.or_else(|| self.agreed.broken.then_some(Ended::Observer));
+                    if position.steps < total {
+                        ended = ended.or_else(|| self.stop(start));
+                    }
+                    ended = self.agree_on_the_end(ended)?;
+                }
                 if let Some(ended) = ended {
                     return Ok(ended);
                 }
             }
-            if flow.is_break() {
+            if self.model.communicator.is_some() {
+                self.agreed.broken |= flow.is_break();
+            } else if flow.is_break() {
                 return Ok(Ended::Observer);
             }
             if position.steps < total && self.is_due(position, each) {
@@ -242,12 +271,10 @@ where
         Ok(Ended::Finished)
     }
 
-    fn stop(&self, start: Instant, steps_done: bool) -> Option<Ended> {
+    fn stop(&self, start: Instant) -> Option<Ended> {
         let late = |limit| start.elapsed().as_secs_f64() >= limit;
         if self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
             Some(Ended::Interrupted)
-        } else if steps_done {
-            Some(Ended::OutOfSteps)
         } else if self.fit.time_limit.is_some_and(late) {
             Some(Ended::OutOfTime)
         } else {
@@ -265,15 +292,14 @@ where
     ) -> Result<ControlFlow<()>, Error> {
         let before = self.model.steps;
         let batches: Vec<_> = order
-            .chunks(self.fit.batch_size)
+            .chunks(self.own_batch_size())
             .skip(at as usize)
             .take(count as usize)
             .zip(before + 1..)
             .map(|(rows, step)| self.choose(data, rows, step))
             .collect();
         let span = Span { fit: self.fit, workers, before: position.steps, total };
-        let reports =
-            V::train(self.model, &batches, &span).map_err(|error| self.with_checkpoint(error))?;
+        let reports = V::train(self.model, &batches, &span)?;
         position.steps += count;
         let mut flow = ControlFlow::Continue(());
         for (k, report) in reports.into_iter().enumerate() {
@@ -299,18 +325,20 @@ where
         rows: &'b [usize],
         step: u64,
     ) -> Chosen<'b, X, TargetsOf<V, Z, X, E, D>, E> {
-        let targets = data.targets().select(rows);
+        let own = self.own_rows(rows.len());
+        let targets = data.targets().select(&rows[own.clone()]);
         let weights = self.fit.class_weights.as_deref();
         let weights = weights.map(|weights| V::Head::row_weights(&targets, weights));
+        let shared = self.shared_batch(data, rows, &own);
         let inputs = match &mut self.hook {
             Some(hook) => {
                 let mut batch = Batch::gather(data, rows);
                 hook(&mut batch, &mut stream(self.fit.seed, Purpose::Batch, 0, step));
-                Inputs::Changed(batch.into_inputs())
+                Inputs::Changed(batch.into_inputs(own))
             }
-            None => Inputs::Rows(data.samples(), rows),
+            None => Inputs::Rows(data.samples(), &rows[own]),
         };
-        Chosen { inputs, targets, weights }
+        Chosen { inputs, targets, weights, shared }
     }
 
     /// The report of an epoch that is done, and whether it was the last.
@@ -321,7 +349,7 @@ where
     ) -> Result<(EpochReport, Option<Ended>), Error> {
         self.model.epochs += 1;
         let last = position.epochs_before + self.fit.epochs as u64;
-        let means = std::mem::take(&mut position.means);
+        let means = self.means_of_all(std::mem::take(&mut position.means))?;
         let mut report = means.report(self.model.epochs, last as usize, seconds);
         let mut ended = None;
         let turn = (report.epoch - position.epochs_before)
@@ -367,7 +395,11 @@ where
     }
 
     fn is_due(&self, position: &Position, each: u64) -> bool {
-        self.checkpoints.as_ref().is_some_and(|saving| saving.is_due(position.steps, each))
+        let Some(saving) = &self.checkpoints else { return false };
+        if saving.by_the_clock() && self.model.communicator.is_some() {
+            return self.agreed.save && position.steps.is_multiple_of(each);
+        }
+        saving.is_due(position.steps, each)
     }
 
     fn save(&mut self, position: &Position, done: bool) -> Result<(), Error> {
@@ -379,7 +411,7 @@ where
 
     fn save_best(&self, position: &Position) -> Result<(), Error> {
         match &self.checkpoints {
-            Some(saving) => saving.save_best(&self.model.contents(Some(position), Some(self.fit))?),
+            Some(saving) => saving.save_best(self.model, position, self.fit),
             None => Ok(()),
         }
     }

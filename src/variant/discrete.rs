@@ -7,20 +7,23 @@ use dfdx::{
 use rand::RngCore;
 
 use super::{
-    Answers, Ask, TOGETHER, Variant,
+    Answers, Ask, Variant,
     objective::{BlockLoss, constant, terminal, value},
     step::{
-        Call, OwnLoss, block_report, check_rows, check_weight, measured, on_device,
-        on_device_target, own_step,
+        Call, OwnLoss, block_report, check_rows, check_shared, check_weight, layer_seed, measured,
+        on_device, on_device_target, own_step,
     },
+    walk,
 };
 use crate::{
-    device::{Backend, Real, Rows, TracedRows, TracedScalar},
+    data::Targets as _,
+    device::{self, Backend, Real, TracedRows, TracedScalar},
+    distributed::{Communicator, Rows},
     error::Error,
     gradient::{Estimator, Forward, Problem},
     head::{Head, OneHot},
-    nn::{Pair, Signal},
-    noprop::{Block, Infer, NoProp, OpsOf, TargetsOf},
+    nn::Pair,
+    noprop::{Block, NoProp, OpsOf, TargetsOf},
     optim::{Optimizer, Stepping},
     random::{Purpose, normals, stream},
     schedule::{NoiseLevels, Schedule},
@@ -166,6 +169,8 @@ where
         batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
         span: &Span<'_>,
     ) -> Result<Vec<StepReport>, Error> {
+        check_shared(batches, &trainer.variant.estimator)?;
+        check_embedding::<H, Z, E>(trainer.communicator.as_ref())?;
         let mut reports = Vec::with_capacity(batches.len());
         // A learned embedding moves after each step, and the next step of every block needs it.
         let together = if H::LEARNED { 1 } else { batches.len().max(1) };
@@ -176,7 +181,7 @@ where
             let ops = trainer.ops;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
             let results =
-                (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|i,
+                (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|_,
                                                                           block: &mut Block<
                     _,
                     E,
@@ -189,7 +194,7 @@ where
                         let (report, gradient) = block_step(
                             (variant, levels, &stepping),
                             ops,
-                            (i + 1, block),
+                            block,
                             batch,
                             &table,
                             key,
@@ -200,15 +205,15 @@ where
                     Ok(trained)
                 });
             trainer.steps += batches.len() as u64;
-            let mut gradient = vec![E::zero(); table.len()];
-            let share = E::of(1.0 / trainer.blocks.len() as f64);
+            let mut gradients = Vec::new();
             for result in results {
                 let trained = result?;
                 for (k, report) in trained.reports.into_iter().enumerate() {
                     reports[first + k].blocks.push(report);
                 }
-                gradient.iter_mut().zip(trained.table_gradient).for_each(|(g, b)| *g += share * b);
+                gradients.push(trained.table_gradient);
             }
+            let gradient = table_gradient(trainer, gradients, table.len())?;
             if let Some(batch) = batches.last() {
                 let k = reports.len() - 1;
                 let stepping = span.stepping(&trainer.variant.optimizer, k).without_decay();
@@ -224,54 +229,25 @@ where
         x: &[[E; X]],
         ask: Ask,
     ) -> Result<Answers<E>, Error> {
-        Answers::collect(parts(trainer, x, ask))
+        Ok(Answers::collect(walk::parts(trainer, x, ask)?))
     }
 
     fn along<M: BuildOnDevice<D, E>>(
         trainer: &NoProp<Self, M, Z, X, E, D>,
         x: &[[E; X]],
     ) -> Result<Vec<(f64, Answers<E>)>, Error> {
-        let (levels, last) = (&trainer.state, trainer.blocks.len() as f64);
-        let moves = (1..=levels.blocks()).filter(|t| levels.snr_increment(*t) != 0.0);
-        let points: Vec<_> = moves.zip(1..).map(|(t, calls)| (t as f64 / last, calls)).collect();
-        Answers::along(parts(trainer, x, Ask::Along), &points, x.len())
+        let last = trainer.layout.blocks as f64;
+        let moving = trainer.state.moving().zip(1..);
+        let points: Vec<_> = moving.map(|(t, calls)| (t as f64 / last, calls)).collect();
+        Ok(Answers::along(walk::parts(trainer, x, Ask::Along)?, &points, x.len()))
     }
-}
-
-/// Answers for some rows at a time, in parallel.
-fn parts<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
-    trainer: &NoProp<DiscreteTime<H>, M, Z, X, E, D>,
-    x: &[[E; X]],
-    ask: Ask,
-) -> Vec<Result<Answers<E>, Error>>
-where
-    H: Head<Z, E>,
-    M: BuildOnDevice<D, E>,
-{
-    let (infer, table) = (trainer.ops.infer, trainer.table.as_vec());
-    let (variant, levels) = (&trainer.variant, &trainer.state);
-    let jobs = x.len().div_ceil(TOGETHER);
-    (trainer.ops.map)(&trainer.blocks, jobs, &|blocks, job| {
-        let first = job * TOGETHER;
-        let rows = &x[first..x.len().min(first + TOGETHER)];
-        let device = blocks[0].device.clone();
-        let table = on_device(&device, table.clone(), Default::default())?;
-        let walk = Walk::<H, _, Z, X, E, D> { blocks, levels, table, infer };
-        let (draws, seed) = match (ask, variant.sampler) {
-            (Ask::Answer, Sampler::Deterministic) => return walk.answers(rows, None),
-            (Ask::Answer, Sampler::Stochastic { draws, seed }) => (draws, seed),
-            (Ask::Sample(seed), _) => return walk.latents(rows, (seed, first, 0)),
-            (Ask::Along, _) => return walk.along(rows),
-        };
-        Answers::mean((0..draws).map(|draw| walk.answers(rows, Some((seed, first, draw)))))
-    })
 }
 
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.
 fn block_step<H, B, const Z: usize, const X: usize, E, D>(
     (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
     ops: OpsOf<DiscreteTime<H>, B, Z, X, E, D>,
-    (t, block): (usize, &mut Block<B, E, D>),
+    block: &mut Block<B, E, D>,
     batch: &Chosen<'_, X, H::Targets, E>,
     embedding: &[E],
     (seed, step): (u64, u64),
@@ -283,14 +259,14 @@ where
     B: dfdx::nn::TensorCollection<E, D>,
 {
     let failed = || Error::device("a training step");
-    let rows = batch.rows();
-    let device = block.device.seeded(stream(seed, Purpose::Layers, t as u64, step).next_u64());
+    let (t, rows) = (block.t, batch.rows());
+    let device = block.device.seeded(layer_seed(batch, seed, t, step));
     let table = on_device(&device, embedding.to_vec(), Default::default())?;
     let weights = batch.weights.as_deref();
     let target =
         on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
-    let noise = normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
-    let noise = on_device(&device, noise, (rows, Const::<Z>))?;
+    let draw = |rows| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
+    let noise = on_device(&device, batch.own_part(Z, draw), (rows, Const::<Z>))?;
     let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
 
     let objective = variant.block_loss(levels, t);
@@ -331,16 +307,54 @@ where
     Error::diverged((t, step), "loss", value)?;
     let mut gradients = loss.total.try_backward().map_err(failed())?;
     let table_gradient = if H::LEARNED { gradients.get(&table).as_vec() } else { Vec::new() };
-    let gradient_norm = block.step(stepping, &mut gradients)?;
-    Error::diverged((t, step), "gradient", gradient_norm)?;
+    let terms = [loss.denoising, loss.cross_entropy];
+    let output = loss.output.as_vec();
+    let mut report = block_report::<H, Z, E>(t, terms, &output, &batch.targets, 0.0);
+    let mut more = [table_gradient];
+    batch.average((&mut block.module, &mut gradients), &mut report, (&mut [], &mut more))?;
+    report.gradient_norm = block.step(stepping, &mut gradients)?;
+    Error::diverged((t, step), "gradient", report.gradient_norm)?;
     if !H::LEARNED {
         // The embedding is another tensor in each step, and would pile up.
         block.gradients = Some(gradients);
     }
-    let terms = [loss.denoising, loss.cross_entropy];
-    let output = loss.output.as_vec();
-    let report = block_report::<H, Z, E>(t, terms, &output, &batch.targets, gradient_norm);
+    let [table_gradient] = more;
     Ok((report, table_gradient))
+}
+
+/// The terms without a block need the targets of the whole batch.
+fn check_embedding<H: Head<Z, E>, const Z: usize, E: Real>(
+    communicator: Option<&Communicator>,
+) -> Result<(), Error> {
+    let own = communicator.is_some_and(|communicator| communicator.settings().rows == Rows::Own);
+    if H::LEARNED && own {
+        let expected = "Rows::All, since the embedding is learned from all rows";
+        return Err(Error::config("Settings::rows", expected, "Rows::Own"));
+    }
+    Ok(())
+}
+
+/// The mean over all blocks of their parts of the embedding's gradient, from those of this rank's blocks.
+fn table_gradient<M, H, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    own: Vec<Vec<E>>,
+    length: usize,
+) -> Result<Vec<E>, Error>
+where
+    M: BuildOnDevice<D, E>,
+    H: Head<Z, E>,
+{
+    let mut sum = vec![E::zero(); length];
+    if !H::LEARNED {
+        return Ok(sum);
+    }
+    let blocks = trainer.layout.blocks;
+    let share = E::of(1.0 / blocks as f64);
+    // In the order of the blocks, so that the sum is the same to the bit on any number of ranks.
+    for gradient in trainer.of_all_blocks(own)? {
+        sum.iter_mut().zip(gradient).for_each(|(g, b)| *g += share * b);
+    }
+    Ok(sum)
 }
 
 /// The terms without a block, and the embedding's step if it is learned: `gradient` is the blocks' part.
@@ -356,13 +370,13 @@ where
     H: Head<Z, E>,
 {
     let failed = || Error::device("a step of the embedding");
-    let (rows, device) = (batch.rows(), trainer.device.clone());
+    let targets = batch.all_targets();
+    let (rows, device) = (targets.len(), trainer.device.clone());
     let embedding = trainer.table.as_vec();
     let noise = normals(&mut stream(seed, Purpose::Noise, 0, trainer.steps), rows * Z);
     let noise = on_device(&device, noise, (rows, Const::<Z>))?;
     let table = &trainer.table;
-    let target =
-        on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, None, &embedding, table)?;
+    let target = on_device_target::<H, Z, E, D>(&device, targets, rows, None, &embedding, table)?;
     let gradients =
         if H::LEARNED { table.try_alloc_grads().map_err(failed())? } else { Gradients::leaky() };
     let levels = &trainer.state;
@@ -386,94 +400,6 @@ where
             .map_err(failed())?;
     }
     Ok(terms)
-}
-
-/// A walk through the blocks, from noise to target.
-struct Walk<'a, H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
-    blocks: &'a [Block<B, E, D>],
-    levels: &'a NoiseLevels,
-    table: Tensor<(H::Out, Const<Z>), E, D>,
-    infer: Infer<B, <Pair<Z, X> as Signal<E, D>>::Plain, H::Out, E, D>,
-}
-
-/// Which noise a walk draws: the seed, the number of its first row, and that of the draw.
-type Noise = (u64, usize, usize);
-
-impl<H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>
-    Walk<'_, H, B, Z, X, E, D>
-{
-    /// The answer of the last block that changes z.
-    fn answers(&self, rows: &[[E; X]], noise: Option<Noise>) -> Result<Answers<E>, Error> {
-        let failed = Error::device("inference");
-        let (output, _) = self.walk(rows, noise, |_| Ok(())).map_err(&failed)?;
-        Ok(self.counted(rows, H::answer(output).map_err(&failed)?.as_vec()))
-    }
-
-    /// z_T.
-    fn latents(&self, rows: &[[E; X]], noise: Noise) -> Result<Answers<E>, Error> {
-        let walk = self.walk(rows, Some(noise), |_| Ok(()));
-        let (_, z) = walk.map_err(Error::device("inference"))?;
-        Ok(self.counted(rows, z.as_vec()))
-    }
-
-    /// The answer of every block that changes z.
-    fn along(&self, rows: &[[E; X]]) -> Result<Answers<E>, Error> {
-        let mut values = Vec::new();
-        let keep = |output: &Rows<H::Out, E, D>| {
-            values.extend(H::answer(output.clone())?.as_vec());
-            Ok(())
-        };
-        self.walk(rows, None, keep).map_err(Error::device("inference"))?;
-        Ok(self.counted(rows, values))
-    }
-
-    fn counted(&self, rows: &[[E; X]], values: Vec<E>) -> Answers<E> {
-        let moves = |t: &usize| self.levels.snr_increment(*t) != 0.0;
-        let calls = (1..=self.levels.blocks()).filter(moves).count() * rows.len();
-        Answers { values, calls }
-    }
-
-    fn walk(
-        &self,
-        rows: &[[E; X]],
-        noise: Option<Noise>,
-        mut each: impl FnMut(&Rows<H::Out, E, D>) -> Result<(), D::Err>,
-    ) -> Result<(Rows<H::Out, E, D>, Rows<Const<Z>, E, D>), D::Err> {
-        let (device, n) = (self.table.device(), rows.len());
-        let mut streams: Vec<_> = noise
-            .into_iter()
-            .flat_map(|(seed, first, draw)| {
-                (0..n).map(move |row| {
-                    stream(seed, Purpose::Inference, (first + row) as u64, draw as u64)
-                })
-            })
-            .collect();
-        let mut draw = || {
-            let values = streams.iter_mut().flat_map(|rng| normals(rng, Z)).collect();
-            device.try_tensor_from_vec(values, (n, Const::<Z>))
-        };
-        let x = device.try_tensor_from_vec(rows.as_flattened().to_vec(), (n, Const::<X>))?;
-        let mut z = match noise {
-            Some(_) => draw()?,
-            None => device.try_zeros_like(&(n, Const::<Z>))?,
-        };
-        let mut answer = device.try_zeros_like(&(n, H::Out::default()))?;
-        for (i, block) in self.blocks.iter().enumerate() {
-            let (t, levels) = (i + 1, self.levels);
-            if levels.snr_increment(t) == 0.0 {
-                // The schedule stands still here: a = 0, b = 1, c = 0.
-                continue;
-            }
-            answer = (self.infer)(&block.module, (z.clone(), x.clone()))?;
-            each(&answer)?;
-            let estimate = H::estimate(answer.clone(), &self.table)?;
-            z = z.try_mul(E::of(levels.b(t)))?.try_add(estimate.try_mul(E::of(levels.a(t)))?)?;
-            if noise.is_some() {
-                z = z.try_add(draw()?.try_mul(E::of(levels.c(t).sqrt()))?)?;
-            }
-        }
-        Ok((answer, z))
-    }
 }
 
 impl<H, M, const Z: usize, const X: usize, E, D> NoProp<DiscreteTime<H>, M, Z, X, E, D>
@@ -524,7 +450,7 @@ where
     pub fn train_step(
         &mut self,
         t: usize,
-        input: (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        input: (device::Rows<Const<Z>, E, D>, device::Rows<Const<X>, E, D>),
         loss: impl Fn(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
         rng: &mut impl RngCore,
     ) -> Result<f64, Error> {
@@ -566,7 +492,7 @@ where
     pub fn train_step_by_losses(
         &mut self,
         t: usize,
-        input: (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        input: (device::Rows<Const<Z>, E, D>, device::Rows<Const<X>, E, D>),
         losses: impl Fn(&[E]) -> Vec<f64>,
         rng: &mut impl RngCore,
     ) -> Result<f64, Error> {
@@ -577,14 +503,14 @@ where
         &mut self,
         operation: &'static str,
         t: usize,
-        (z, x): (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>),
+        (z, x): (device::Rows<Const<Z>, E, D>, device::Rows<Const<X>, E, D>),
         loss: OwnLoss<'_, H::Out, E, D>,
         rng: &mut impl RngCore,
     ) -> Result<f64, Error> {
         check_rows(operation, &[z.shape().0, x.shape().0])?;
-        let (ops, step, count) = (self.ops, self.steps + 1, self.blocks.len());
-        let Some(block) = t.checked_sub(1).and_then(|i| self.blocks.get_mut(i)) else {
-            return Err(Error::argument(operation, format!("a block from 1 to {count}"), t));
+        let (ops, step, expected) = (self.ops, self.steps + 1, self.expected_block());
+        let Some(block) = self.blocks.iter_mut().find(|block| block.t == t) else {
+            return Err(Error::argument(operation, expected, t));
         };
         let failed = || Error::device(operation);
         // A device of its own for what the layers draw; the data stays where it is on a GPU.

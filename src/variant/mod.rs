@@ -5,7 +5,9 @@ mod discrete;
 mod flow;
 mod network;
 mod objective;
+mod pipeline;
 mod step;
+mod walk;
 
 pub use continuous::{ContinuousTime, Inference, Weighting};
 pub use discrete::{DiscreteTime, Sampler};
@@ -174,11 +176,7 @@ impl<E> Answers<E> {
 
     /// The answers at each of `points`, from those of some rows at a time, `[points, rows, Out]`; `calls` is how often a
     /// network was called for a row up to each point.
-    fn along(
-        parts: Vec<Result<Self, Error>>,
-        points: &[(f64, usize)],
-        rows: usize,
-    ) -> Result<Vec<(f64, Self)>, Error>
+    fn along(parts: Vec<Self>, points: &[(f64, usize)], rows: usize) -> Vec<(f64, Self)>
     where
         E: Real,
     {
@@ -186,24 +184,23 @@ impl<E> Answers<E> {
             |&(t, calls): &(f64, usize)| (t, Self { values: Vec::new(), calls: calls * rows });
         let mut all: Vec<(f64, Self)> = points.iter().map(empty).collect();
         for part in parts {
-            let values = part?.values;
+            let values = part.values;
             let each = values.len() / points.len().max(1);
             for ((_, answers), part) in all.iter_mut().zip(values.chunks_exact(each.max(1))) {
                 answers.values.extend_from_slice(part);
             }
         }
-        Ok(all)
+        all
     }
 
     /// The parts of an answer, put together.
-    fn collect(parts: Vec<Result<Self, Error>>) -> Result<Self, Error> {
+    fn collect(parts: Vec<Self>) -> Self {
         let mut all = Self { values: Vec::new(), calls: 0 };
         for part in parts {
-            let part = part?;
             all.values.extend(part.values);
             all.calls += part.calls;
         }
-        Ok(all)
+        all
     }
 }
 

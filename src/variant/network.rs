@@ -13,7 +13,8 @@ use super::{
     Answers, Ask, Inference, State, TOGETHER, Variant,
     objective::{Loss, Target, value},
     step::{
-        Call, OwnLoss, block_report, check_rows, measured, on_device, on_device_target, own_step,
+        Call, OwnLoss, block_report, check_rows, check_shared, layer_seed, measured, on_device,
+        on_device_target, own_step,
     },
 };
 use crate::{
@@ -173,6 +174,7 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
+    check_shared(batches, trainer.variant.estimator())?;
     if let Estimator::WeightNoise(noise) = *trainer.variant.estimator() {
         let copies = span.workers().at_once().min(noise.directions);
         if copies > 1 {
@@ -200,7 +202,8 @@ where
         let device = block.device.clone();
         let mut module = M::try_build_on_device(&device)?;
         copy_module(&block.module, &mut module)?;
-        Ok(Block { module, optimizer: OptimizerState::default(), device, gradients: None })
+        let (t, optimizer) = (block.t, OptimizerState::default());
+        Ok(Block { t, module, optimizer, device, gradients: None })
     };
     for _ in 1..copies {
         let copy = copy(&trainer.blocks[0]).map_err(Error::device("copying the network"))?;
@@ -288,28 +291,40 @@ where
     let beside = (&*variant, &*state, &*table);
     let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
     let free = variant.estimator().derivative_free::<_, Z, Out<V, Z, X, E, D>, E, D>();
-    let (terms, output, norm, terminal) = match free {
+    let report = |terms, output: &[E], norm| {
+        block_report::<V::Head, Z, E>(1, terms, output, &batch.targets, norm)
+    };
+    let (report, terminal) = match free {
         Some(free) => with_problem(beside, *ops, &drawn, step, |problem, terminal| {
             let (loss, norm) = free.step(problem, block, &stepping, span.seed())?;
             Error::diverged((1, step), "gradient", norm)?;
-            Ok(([loss.denoising, loss.cross_entropy], loss.output, norm, terminal.get()))
+            let terms = [loss.denoising, loss.cross_entropy];
+            Ok((report(terms, &loss.output, norm), terminal.get()))
         })?,
         None => {
-            let (terms, output, terminal, mut gradients) =
+            let (terms, output, mut terminal, mut gradients) =
                 backward(beside, ops.train, block, drawn, step)?;
-            let norm = block.step(&stepping, &mut gradients)?;
-            Error::diverged((1, step), "gradient", norm)?;
+            let mut report = report(terms, &output, 0.0);
+            let trained = (&mut block.module, &mut gradients);
+            batch.average(trained, &mut report, (&mut terminal, &mut []))?;
+            if V::Head::LEARNED {
+                batch.average_gradients(table, &mut gradients)?;
+            }
+            if let Some((gamma, _)) = state.learned_mut() {
+                batch.average_gradients(gamma, &mut gradients)?;
+            }
+            report.gradient_norm = block.step(&stepping, &mut gradients)?;
+            Error::diverged((1, step), "gradient", report.gradient_norm)?;
             let beside = stepping.without_decay();
             if V::Head::LEARNED {
                 table_optimizer.update(&beside, table, &mut gradients).map_err(failed())?;
             }
             state.step(&beside, &mut gradients).map_err(failed())?;
             block.gradients = Some(gradients);
-            (terms, output, norm, terminal)
+            (report, terminal)
         }
     };
     trainer.steps = step;
-    let report = block_report::<V::Head, Z, E>(1, terms, &output, &batch.targets, norm);
     Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
 }
 
@@ -371,9 +386,12 @@ where
 {
     let rows = batch.rows();
     let mut rng = stream(seed, Purpose::Noise, 1, step);
-    let host_times = variant.times().draw(rows, &mut rng);
-    let device = device.seeded(stream(seed, Purpose::Layers, 1, step).next_u64());
-    let mut normal = || on_device(&device, normals(&mut rng, rows * Z), (rows, Const::<Z>));
+    let host_times = batch.own_part(1, |rows| variant.times().draw(rows, &mut rng));
+    let device = device.seeded(layer_seed(batch, seed, 1, step));
+    let mut normal = || {
+        let noise = batch.own_part(Z, |rows| normals(&mut rng, rows * Z));
+        on_device(&device, noise, (rows, Const::<Z>))
+    };
     let (noise, end_noise) = (normal()?, normal()?);
     let times = host_times.iter().map(|&t| E::of(t)).collect();
     let times = on_device(&device, times, (rows,))?;
@@ -469,7 +487,7 @@ where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
 {
-    Answers::collect(parts(trainer, x, ask))
+    Ok(Answers::collect(parts(trainer, x, ask)?))
 }
 
 /// The answers at each step of a solver with equal steps.
@@ -492,7 +510,7 @@ where
     let calls = |i: usize| if i == 0 { 1 } else { i * (stages - shared) + shared + 1 };
     let point = |i: usize| (V::END * i as f64 / steps as f64, calls(i));
     let points: Vec<_> = (0..=steps).map(point).collect();
-    Answers::along(parts(trainer, x, Ask::Along), &points, x.len())
+    Ok(Answers::along(parts(trainer, x, Ask::Along)?, &points, x.len()))
 }
 
 /// Answers for some rows at a time, in parallel.
@@ -500,7 +518,7 @@ fn parts<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &NoProp<V, M, Z, X, E, D>,
     x: &[[E; X]],
     ask: Ask,
-) -> Vec<Result<Answers<E>, Error>>
+) -> Result<Vec<Answers<E>>, Error>
 where
     V: Network<Z, X, E, D>,
     M: BuildOnDevice<D, E>,
@@ -508,8 +526,11 @@ where
     let (ops, table) = (trainer.ops, trainer.table.as_vec());
     let (variant, curve) = (&trainer.variant, &trainer.variant.curve(&trainer.state));
     let jobs = x.len().div_ceil(TOGETHER);
-    (trainer.ops.map)(&trainer.blocks, jobs, &|blocks, job| {
-        let first = job * TOGETHER;
+    // On several ranks each takes every so many-th job.
+    let (rank, ranks) = (trainer.layout.rank, trainer.layout.ranks);
+    let own = (rank..jobs.max(rank)).step_by(ranks).len();
+    let parts = (trainer.ops.map)(&trainer.blocks, own, &|blocks, job| {
+        let first = (rank + job * ranks) * TOGETHER;
         let rows = &x[first..x.len().min(first + TOGETHER)];
         let device = blocks[0].device.clone();
         let x = on_device(&device, rows.as_flattened().to_vec(), (rows.len(), Const::<X>))?;
@@ -529,7 +550,11 @@ where
             (Ask::Along, Inference::Ode(solver)) => field.along(solver),
             (Ask::Along, _) => Ok(Answers::default()),
         }
-    })
+    });
+    let own = parts.into_iter().enumerate();
+    let own = own.map(|(job, part)| Ok(([rank + job * ranks, 0, 0], part?)));
+    let all = trainer.answers_of_all(own.collect::<Result<_, Error>>()?)?;
+    Ok(all.into_iter().map(|(_, answers)| answers).collect())
 }
 
 /// dz/dt from `t0` to `t1`, with everything that the solver keeps.

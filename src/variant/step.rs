@@ -4,10 +4,11 @@ use dfdx::{
     nn::{TensorCollection, ZeroGrads},
     prelude::*,
 };
+use rand::RngCore;
 
 use super::objective::{Loss, Target, mean, value};
 use crate::{
-    data::Targets as _,
+    data::Targets,
     device::{Backend, Real, Rows, TracedRows},
     error::Error,
     gradient::{Estimator, Forward, Measured, Problem},
@@ -15,8 +16,9 @@ use crate::{
     nn::NoisedPass,
     noprop::Block,
     optim::Optimizer,
+    random::{Purpose, stream},
     schedule::TracedColumn,
-    train::BlockReport,
+    train::{BlockReport, Chosen},
 };
 
 /// A row-major buffer on the device.
@@ -26,6 +28,33 @@ pub(super) fn on_device<S: Shape, E: Real, D: Backend<E>>(
     shape: S,
 ) -> Result<Tensor<S, E, D>, Error> {
     device.try_tensor_from_vec(values, shape).map_err(Error::device("moving a batch"))
+}
+
+/// Whether a block on several ranks can get its gradient in this way.
+pub(super) fn check_shared<const X: usize, T: Targets, E: Real>(
+    batches: &[Chosen<'_, X, T, E>],
+    estimator: &Estimator,
+) -> Result<(), Error> {
+    let shared = batches.iter().any(|batch| batch.shared.is_some());
+    if !shared || matches!(estimator, Estimator::Local) {
+        return Ok(());
+    }
+    let expected = "Local, since each block is on several ranks, which average its gradient";
+    Err(Error::config("Estimator", expected, format!("{estimator:?}")))
+}
+
+/// The seed of what the layers of block t draw in a step: another one for each replica.
+pub(super) fn layer_seed<const X: usize, T: Targets, E: Real>(
+    batch: &Chosen<'_, X, T, E>,
+    seed: u64,
+    t: usize,
+    step: u64,
+) -> u64 {
+    let mut seeds = stream(seed, Purpose::Layers, t as u64, step);
+    (0..batch.replica()).for_each(|_| {
+        seeds.next_u64();
+    });
+    seeds.next_u64()
 }
 
 /// The targets of a batch on the device; `embedding` is `table` on the host.

@@ -1,0 +1,174 @@
+//! Digits, or MNIST, with the blocks on several processes or machines.
+//!
+//! ```text
+//! cargo build --release --features mpi --example distributed
+//! mpirun -n 4 target/release/examples/distributed
+//! mpirun -n 4 target/release/examples/distributed --data path/to/mnist --checkpoints runs/distributed
+//! ```
+//!
+//! Each rank prints what it holds, what it has sent, and what the whole model reaches.
+
+mod common;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use common::{learn::Classifies, peak_rss_mb, show};
+use dfdx_noprop::{
+    data::Split,
+    distributed::{Communicator, Rows, Settings},
+    head::SuitsHead,
+    nn::Denoises,
+    prelude::*,
+    train::{Checkpoints, Every},
+};
+use serde_json::json;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// Discrete time: each rank has some of the blocks
+    Dt,
+    /// Continuous time: each rank has the network, and learns from its part of each batch
+    Ct,
+    /// Flow matching: the same
+    Fm,
+}
+
+/// Trains NoProp on all processes that mpirun starts
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    training: common::Training,
+    #[arg(long, value_enum, default_value_t = Kind::Dt)]
+    variant: Kind,
+    /// T, the number of blocks, in discrete time
+    #[arg(long, default_value_t = 10)]
+    blocks: usize,
+    /// Learn the embedding of the classes too: its gradient is the one thing that blocks share
+    #[arg(long)]
+    learned: bool,
+    /// Each rank keeps its part of the training rows alone
+    #[arg(long)]
+    own_rows: bool,
+    /// The seconds that a rank waits for another before it takes it for dead
+    #[arg(long, default_value_t = 300.0)]
+    time_out: f64,
+    /// Write the weights of the whole model into this file
+    #[arg(long)]
+    export: Option<PathBuf>,
+    /// The folder of MNIST's four files, in the place of the digits
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match train() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("process {}: {error}", std::process::id());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn train() -> Result<(), Error> {
+    let options = Options::parse();
+    let time_out = Duration::try_from_secs_f64(options.time_out).unwrap_or_default();
+    let rows = if options.own_rows { Rows::Own } else { Rows::All };
+    let ranks = Communicator::mpi(Settings { time_out, rows })?;
+    match &options.data {
+        None => with_data(&options, &ranks, &data::digits_with_seed(options.training.seed)?),
+        Some(folder) => with_data(&options, &ranks, &data::mnist(folder)?),
+    }
+}
+
+fn with_data<const X: usize>(
+    options: &Options,
+    ranks: &Communicator,
+    data: &Split<X, Labels<10>>,
+) -> Result<(), Error> {
+    let (blocks, seed) = (options.blocks, options.training.seed);
+    let optimizer = options.training.optimizer();
+    match (options.variant, options.learned) {
+        (Kind::Dt, false) => {
+            let variant = DiscreteTime { blocks, optimizer, seed, ..DiscreteTime::default() };
+            run::<DiscreteTime, ConditionalResNetDt<10, X, 128>, X>(options, ranks, data, variant)
+        }
+        (Kind::Dt, true) => {
+            type Variant = DiscreteTime<Learned<10>>;
+            let variant = Variant { blocks, optimizer, seed, ..Variant::default() };
+            run::<Variant, ConditionalResNetDt<10, X, 128>, X>(options, ranks, data, variant)
+        }
+        (Kind::Ct, _) => {
+            let variant = ContinuousTime { optimizer, seed, ..ContinuousTime::default() };
+            run::<ContinuousTime, ConditionalResNetCt<10, X, 128>, X>(options, ranks, data, variant)
+        }
+        (Kind::Fm, _) => {
+            let variant = FlowMatching { optimizer, seed, ..FlowMatching::default() };
+            run::<FlowMatching, ConditionalResNetFm<10, X, 128>, X>(options, ranks, data, variant)
+        }
+    }
+}
+
+fn run<V, M, const X: usize>(
+    options: &Options,
+    ranks: &Communicator,
+    data: &Split<X, Labels<10>>,
+    variant: V,
+) -> Result<(), Error>
+where
+    V: Classifies<X>,
+    M: Denoises<V::Input>,
+    M::Gives: SuitsHead<V::Reader, 10>,
+    AutoDevice: Runs<V, M, 10, X>,
+{
+    let rank = ranks.rank();
+    let mut model = NoProp::<V, M, 10, X>::distributed(&AutoDevice::default(), variant, ranks)?;
+    let own: Vec<_> = model.blocks().iter().map(|block| block.t()).collect();
+    eprintln!("rank {rank} of {}: process {}, blocks {own:?}", ranks.ranks(), std::process::id());
+    let rows = match options.own_rows {
+        true => &data.train.part(rank, ranks.ranks())?,
+        false => &data.train,
+    };
+    let mut saving = match &options.training.checkpoints {
+        Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
+        None => None,
+    };
+    if let Some(saving) = &mut saving {
+        saving.resume(&mut model)?;
+    }
+    let (fit, mut seconds) = (options.training.fit(40), 0.0);
+    let mut training = model.training(&fit).each_epoch(|model, report| {
+        seconds += report.seconds;
+        let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
+        match rank {
+            0 => show(report, &format!("test accuracy {accuracy:6.2} %")),
+            _ => Ok(std::ops::ControlFlow::Continue(())),
+        }
+    });
+    if let Some(saving) = &mut saving {
+        training = training.checkpoints(saving);
+    }
+    training.run(rows)?;
+    let report = model.evaluate(&data.test)?;
+    if let Some(path) = &options.export {
+        model.export(path)?;
+    }
+    if rank == 0 {
+        println!("{:.2} % of {} test rows", 100.0 * report.accuracy, report.rows);
+    }
+    if options.training.json {
+        let output = json!({
+            "rank": rank,
+            "ranks": ranks.ranks(),
+            "blocks": own,
+            "parameters": model.parameters(),
+            "test_accuracy": report.accuracy,
+            "train_seconds": seconds,
+            "bytes_sent": ranks.traffic(),
+            "peak_rss_mb": peak_rss_mb(),
+        });
+        println!("{output}");
+    }
+    Ok(())
+}

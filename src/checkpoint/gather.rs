@@ -1,0 +1,180 @@
+//! Checkpoints of trainers whose blocks are on several ranks: one file, written and read by rank 0.
+
+use std::path::{Path, PathBuf};
+
+use dfdx::nn::BuildOnDevice;
+
+use super::{
+    Contents,
+    file::Found,
+    trainer::{Progress, parse, text},
+};
+use crate::{
+    device::{Backend, Real},
+    distributed::{Layout, Topic, pack, unpack},
+    error::Error,
+    noprop::NoProp,
+    train::{Fit, Means, Position},
+    variant::Variant,
+};
+
+const WHAT: &str = "a checkpoint";
+
+impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    /// Writes all of the trainer, wherever its blocks are; the path, on all ranks.
+    pub(crate) fn written(
+        &self,
+        position: Option<&Position>,
+        fit: Option<&Fit>,
+        write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
+    ) -> Result<PathBuf, Error> {
+        self.all_written(self.contents(position, fit)?, write)
+    }
+
+    /// Writes what all ranks have.
+    pub(super) fn all_written(
+        &self,
+        own: Contents,
+        write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
+    ) -> Result<PathBuf, Error> {
+        let Some(communicator) = &self.communicator else { return write(&own) };
+        let Some(parts) = communicator.gather(Topic::Checkpoint, own.to_bytes()?, WHAT)? else {
+            let path = communicator.receive(0, Topic::Checkpoint, WHAT)?;
+            return Ok(String::from_utf8_lossy(&path).into_owned().into());
+        };
+        let read = |bytes: &Vec<u8>| Contents::from_bytes(bytes, Path::new(WHAT));
+        let parts = parts.iter().map(read).collect::<Result<_, _>>()?;
+        let path = write(&merged(parts, self.layout)?)?;
+        communicator
+            .broadcast(Topic::Checkpoint, path.to_string_lossy().into_owned().into_bytes())?;
+        Ok(path)
+    }
+
+    /// Takes the checkpoint that `find` finds, on all ranks or on none; where it was, if there is one.
+    pub(crate) fn restored(
+        &mut self,
+        find: impl FnOnce() -> Result<Option<Found>, Error>,
+    ) -> Result<Option<PathBuf>, Error> {
+        let restored = self.restore(find);
+        self.told(restored)
+    }
+
+    fn restore(
+        &mut self,
+        find: impl FnOnce() -> Result<Option<Found>, Error>,
+    ) -> Result<Option<PathBuf>, Error> {
+        let Some((path, contents)) = self.own_part(find)? else { return Ok(None) };
+        let checked = self.check(contents, &path)?;
+        if let Some(communicator) = &self.communicator {
+            communicator.all_gather(Topic::Checkpoint, Vec::new(), WHAT)?;
+        }
+        self.put(checked)?;
+        Ok(Some(path))
+    }
+
+    /// This rank's part of what rank 0 finds.
+    fn own_part(
+        &self,
+        find: impl FnOnce() -> Result<Option<Found>, Error>,
+    ) -> Result<Option<Found>, Error> {
+        let Some(communicator) = &self.communicator else { return find() };
+        if self.layout.rank != 0 {
+            let message = communicator.receive(0, Topic::Checkpoint, WHAT)?;
+            if message.is_empty() {
+                return Ok(None);
+            }
+            let [path, bytes] = &unpack(&message, 2, WHAT)?[..] else { return Ok(None) };
+            let path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
+            let contents = Contents::from_bytes(bytes, &path)?;
+            return Ok(Some((path, contents)));
+        }
+        let Some((path, contents)) = find()? else {
+            communicator.broadcast(Topic::Checkpoint, Vec::new())?;
+            return Ok(None);
+        };
+        for rank in 1..self.layout.ranks {
+            let name = path.to_string_lossy().into_owned().into_bytes();
+            let part = part(&contents, self.layout.of(rank)).to_bytes()?;
+            communicator.send(rank, Topic::Checkpoint, pack(&[name, part]))?;
+        }
+        let own = part(&contents, self.layout);
+        Ok(Some((path, own)))
+    }
+}
+
+/// One file from the parts of all ranks.
+fn merged(parts: Vec<Contents>, layout: Layout) -> Result<Contents, Error> {
+    const PROGRESS: &str = "progress";
+    let mut all = Contents::default();
+    let mut progresses: Vec<Progress> = Vec::new();
+    for part in parts {
+        if part.metadata.contains_key(PROGRESS) {
+            progresses.push(parse(&part, PROGRESS, Path::new(WHAT))?);
+        }
+        if all.metadata.is_empty() {
+            all.metadata = part.metadata;
+        }
+        all.tensors.extend(part.tensors);
+    }
+    let steps = |t: usize| {
+        progresses.get(layout.holder(t))?.blocks.get((t - 1) / layout.pipeline()).copied()
+    };
+    let blocks = (1..=layout.blocks).filter_map(steps).collect();
+    let means = |progress: &Progress| {
+        progress.position.as_ref().map_or_else(Means::default, |position| position.means.clone())
+    };
+    let means = Means::of_all(&progresses.iter().map(means).collect::<Vec<_>>(), layout);
+    if let Some(mut progress) = progresses.into_iter().next() {
+        progress.blocks = blocks;
+        progress.position = progress.position.map(|position| position.with_means(means));
+        all.metadata.insert(PROGRESS.to_owned(), text(&progress)?);
+    }
+    Ok(all)
+}
+
+/// What a rank needs of a file: its blocks, and all that belongs to no block. What belongs to no rank goes to the first, which
+/// will find that it is too much.
+fn part(contents: &Contents, layout: Layout) -> Contents {
+    let needs = |name: &str| match block_of(name) {
+        Some(t) if (1..=layout.blocks).contains(&t) => layout.own().any(|own| own == t),
+        Some(_) => layout.rank == 0,
+        None => true,
+    };
+    let tensors = contents.tensors.iter().filter(|tensor| needs(&tensor.name)).cloned().collect();
+    Contents { metadata: contents.metadata.clone(), tensors }
+}
+
+/// The block that a tensor belongs to: `optimizer.first.block.3.0.weight` to block 3.
+fn block_of(name: &str) -> Option<usize> {
+    let name = ["optimizer.first.", "optimizer.second.", "average."]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .unwrap_or(name);
+    name.strip_prefix("block.")?.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_belong_to_blocks() {
+        for (name, block) in [
+            ("block.3.0.weight", Some(3)),
+            ("optimizer.first.block.12.0.z.bias", Some(12)),
+            ("average.block.1.1.weight", Some(1)),
+            ("embedding", None),
+            ("optimizer.second.embedding", None),
+            ("schedule.0", None),
+            ("block.x", None),
+        ] {
+            assert_eq!(block_of(name), block, "{name}");
+        }
+    }
+}

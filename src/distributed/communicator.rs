@@ -1,0 +1,340 @@
+//! What ranks say to each other: with a limit to how long one waits, and every byte counted.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Layout, Settings, Topic, Transport,
+    pack::{pack, unpack},
+    threads::Threads,
+};
+use crate::{device::Real, error::Error};
+
+/// The ranks of a distributed run, as one of them sees them; clones are the same rank.
+///
+/// Calls of a trainer that is distributed are collective: all ranks make the same ones, in the same order.
+#[derive(Clone)]
+pub struct Communicator(Arc<Shared>);
+
+struct Shared {
+    rank: usize,
+    ranks: usize,
+    settings: Settings,
+    line: Mutex<Line>,
+}
+
+/// What is used by one thread at a time.
+struct Line {
+    transport: Box<dyn Transport>,
+    traffic: Traffic,
+    /// Why this rank no longer talks to the others.
+    failed: Option<Failure>,
+}
+
+/// Which ranks failed, what was expected of them, and what was found.
+type Failure = (Vec<usize>, String, String);
+
+/// Bytes that a rank has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Traffic {
+    /// Gradients within epochs: 0 unless a block has replicas or the embedding is learned.
+    pub training: u64,
+    /// What ranks agree on before a run, and report after each epoch.
+    pub meetings: u64,
+    /// Latents and answers.
+    pub evaluation: u64,
+    /// Weights, for files.
+    pub checkpoints: u64,
+}
+
+impl std::fmt::Debug for Communicator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rank {} of {}", self.rank(), self.ranks())
+    }
+}
+
+impl Communicator {
+    /// Ranks that reach each other by `transport`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range.
+    pub fn new(transport: impl Transport + 'static, settings: Settings) -> Result<Self, Error> {
+        settings.validate()?;
+        let (rank, ranks) = (transport.rank(), transport.ranks());
+        let transport = Box::new(transport);
+        let line = Mutex::new(Line { transport, traffic: Traffic::default(), failed: None });
+        Ok(Self(Arc::new(Shared { rank, ranks, settings, line })))
+    }
+
+    /// `ranks` ranks that are threads of this process: to try out what a cluster will do, and for tests.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range, or no ranks.
+    pub fn threads(ranks: usize, settings: Settings) -> Result<Vec<Self>, Error> {
+        if ranks == 0 {
+            return Err(Error::config("Communicator::threads", "at least 1 rank", 0));
+        }
+        Threads::group(ranks).into_iter().map(|one| Self::new(one, settings)).collect()
+    }
+
+    /// This rank's number, from 0 on.
+    pub fn rank(&self) -> usize {
+        self.0.rank
+    }
+
+    /// How many ranks there are.
+    pub fn ranks(&self) -> usize {
+        self.0.ranks
+    }
+
+    /// How the ranks work together.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// What this rank has sent up to now, alarms apart.
+    pub fn traffic(&self) -> Traffic {
+        self.line().traffic
+    }
+
+    /// Who holds which of `blocks` blocks.
+    pub(crate) fn layout(&self, blocks: usize) -> Layout {
+        Layout { rank: self.rank(), ranks: self.ranks(), blocks }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn send(&self, to: usize, topic: Topic, message: Vec<u8>) -> Result<(), Error> {
+        let mut line = self.line();
+        line.check()?;
+        line.send(to, topic, message)
+    }
+
+    /// The next message from a rank; `what` says what is waited for.
+    pub(crate) fn receive(&self, from: usize, topic: Topic, what: &str) -> Result<Vec<u8>, Error> {
+        let mut line = self.line();
+        line.check()?;
+        let begin = Instant::now();
+        loop {
+            if let Some((_, message)) = line.transport.receive(Some(from), topic)? {
+                return Ok(message);
+            }
+            let alarm = line.transport.receive(None, Topic::Alarm)?;
+            if alarm.is_some() || begin.elapsed() >= self.0.settings.time_out {
+                return Err(self.roll_call(&mut line, alarm, what));
+            }
+            // Idle: what was sent may need a push to leave.
+            line.transport.has_sent();
+            pause(begin);
+        }
+    }
+
+    /// Each rank's message, in the order of the ranks.
+    pub(crate) fn all_gather(
+        &self,
+        topic: Topic,
+        own: Vec<u8>,
+        what: &str,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        match self.gather(topic, own, what)? {
+            Some(all) => {
+                self.broadcast(topic, pack(&all))?;
+                Ok(all)
+            }
+            None => unpack(&self.receive(0, topic, what)?, self.ranks(), what),
+        }
+    }
+
+    /// Each rank's message, in the order of the ranks, at rank 0; `None` elsewhere.
+    pub(crate) fn gather(
+        &self,
+        topic: Topic,
+        own: Vec<u8>,
+        what: &str,
+    ) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        if self.rank() != 0 {
+            self.send(0, topic, own)?;
+            return Ok(None);
+        }
+        let mut all = vec![own];
+        for rank in 1..self.ranks() {
+            all.push(self.receive(rank, topic, what)?);
+        }
+        Ok(Some(all))
+    }
+
+    /// The same message to all other ranks.
+    pub(crate) fn broadcast(&self, topic: Topic, message: Vec<u8>) -> Result<(), Error> {
+        let others = (0..self.ranks()).filter(|rank| *rank != self.rank());
+        others.into_iter().try_for_each(|rank| self.send(rank, topic, message.clone()))
+    }
+
+    /// Puts the sum over the ranks of `group`, which this one is in, in the place of the values: the same at each of them, to
+    /// the bit. Each sends 2 (m − 1) / m times the values, in 2 (m − 1) messages (a ring: Patarasuk, Yuan 2009).
+    pub(crate) fn sum<E: Real>(
+        &self,
+        group: &[usize],
+        values: &mut [E],
+        what: &str,
+    ) -> Result<(), Error> {
+        let m = group.len();
+        let Some(k) = group.iter().position(|rank| *rank == self.rank()) else { return Ok(()) };
+        let (next, previous) = (group[(k + 1) % m], group[(k + m - 1) % m]);
+        let length = values.len();
+        let piece = |i: usize| i % m * length / m..(i % m + 1) * length / m;
+        // First each rank comes to hold the sum of one piece, then all sums go round.
+        for step in 0..2 * (m - 1) {
+            let (give, take) = (piece(k + 2 * m - step), piece(k + 2 * m - step - 1));
+            self.send(next, Topic::Training, E::to_bytes(&values[give]))?;
+            let got = E::from_bytes(&self.receive(previous, Topic::Training, what)?);
+            if got.len() != take.len() {
+                let expected = format!("{} numbers in {what}", take.len());
+                return Err(Error::rank(vec![previous], expected, got.len()));
+            }
+            for (value, got) in values[take].iter_mut().zip(got) {
+                *value = if step < m - 1 { *value + got } else { got };
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells all others why this rank stops, unless they know.
+    pub(crate) fn alarm(&self, error: &Error) {
+        let mut line = self.line();
+        if line.failed.is_some() {
+            return;
+        }
+        let text = Alarm::Failed(error.to_string()).to_bytes();
+        for rank in (0..self.ranks()).filter(|rank| *rank != self.rank()) {
+            // A rank that cannot be told will find out by waiting.
+            let _ = line.transport.send(rank, Topic::Alarm, text.clone());
+        }
+        let begin = Instant::now();
+        while !line.transport.has_sent() && begin.elapsed() < Duration::from_secs(1) {
+            pause(begin);
+        }
+        line.fail((
+            vec![self.rank()],
+            "this rank not to have failed".to_owned(),
+            error.to_string(),
+        ));
+    }
+
+    /// Finds out which ranks are still there after one has waited in vain, or has heard of it.
+    fn roll_call(&self, line: &mut Line, heard: Option<(usize, Vec<u8>)>, what: &str) -> Error {
+        let mut waits: Vec<Option<String>> = vec![None; self.ranks()];
+        waits[self.rank()] = Some(what.to_owned());
+        let own = Alarm::Waits(what.to_owned()).to_bytes();
+        for rank in (0..self.ranks()).filter(|rank| *rank != self.rank()) {
+            let _ = line.transport.send(rank, Topic::Alarm, own.clone());
+        }
+        let (begin, mut heard) = (Instant::now(), heard);
+        while waits.iter().any(Option::is_none) && begin.elapsed() < self.0.settings.grace() {
+            let next = heard.take().or_else(|| line.transport.receive(None, Topic::Alarm).ok()?);
+            match next.map(|(rank, bytes)| (rank, Alarm::from_bytes(&bytes))) {
+                Some((rank, Alarm::Failed(text))) => {
+                    let expected = format!("it to take part in {what}");
+                    return line.fail((vec![rank], expected, text));
+                }
+                Some((rank, Alarm::Waits(what))) => waits[rank] = Some(what),
+                None => {
+                    line.transport.has_sent();
+                    pause(begin);
+                }
+            }
+        }
+        let missing: Vec<usize> = (0..self.ranks()).filter(|&rank| waits[rank].is_none()).collect();
+        if missing.is_empty() {
+            let other = |(rank, other): (usize, Option<String>)| Some((rank, other?));
+            let mut others = waits.into_iter().enumerate().filter_map(other);
+            let (rank, other) =
+                others.find(|(_, other)| other != what).unwrap_or((self.rank(), what.to_owned()));
+            let expected = format!("the same calls on all ranks, and here {what}");
+            return line.fail((vec![rank], expected, other));
+        }
+        let limit = self.0.settings.time_out.as_secs_f64();
+        let expected = format!("it to take part in {what}");
+        line.fail((missing, expected, format!("no sign of it within {limit} s")))
+    }
+}
+
+impl Line {
+    fn check(&self) -> Result<(), Error> {
+        match self.failed.clone() {
+            Some((ranks, expected, found)) => Err(Error::rank(ranks, expected, found)),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> Error {
+        self.transport.abandon();
+        self.failed = Some(failure.clone());
+        let (ranks, expected, found) = failure;
+        Error::rank(ranks, expected, found)
+    }
+
+    fn send(&mut self, to: usize, topic: Topic, message: Vec<u8>) -> Result<(), Error> {
+        let bytes = message.len() as u64;
+        match topic {
+            Topic::Training => self.traffic.training += bytes,
+            Topic::Meeting => self.traffic.meetings += bytes,
+            Topic::Evaluation => self.traffic.evaluation += bytes,
+            Topic::Checkpoint => self.traffic.checkpoints += bytes,
+            Topic::Alarm => {}
+        }
+        self.transport.send(to, topic, message)
+    }
+}
+
+impl Drop for Shared {
+    /// What was sent last, such as the end of a pipeline, still has to leave.
+    fn drop(&mut self) {
+        let line = self.line.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let begin = Instant::now();
+        while line.failed.is_none() && !line.transport.has_sent() {
+            if begin.elapsed() > self.settings.time_out {
+                line.transport.abandon();
+                return;
+            }
+            pause(begin);
+        }
+    }
+}
+
+/// Waits a little, and longer the longer one has waited: the others may need this core.
+fn pause(since: Instant) {
+    if since.elapsed() < Duration::from_micros(200) {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep((since.elapsed() / 20).min(Duration::from_millis(2)));
+    }
+}
+
+/// A message that nobody waits for.
+enum Alarm {
+    /// The sender has failed, and says why.
+    Failed(String),
+    /// The sender has waited for this in vain, or has heard of one who has, and is there.
+    Waits(String),
+}
+
+impl Alarm {
+    fn to_bytes(&self) -> Vec<u8> {
+        let (kind, text) = match self {
+            Self::Failed(text) => (0, text),
+            Self::Waits(text) => (1, text),
+        };
+        [&[kind], text.as_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let (kind, text) = bytes.split_first().unwrap_or((&0, &[]));
+        let text = String::from_utf8_lossy(text).into_owned();
+        if *kind == 1 { Self::Waits(text) } else { Self::Failed(text) }
+    }
+}
