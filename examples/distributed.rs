@@ -150,6 +150,7 @@ where
         training = training.checkpoints(saving);
     }
     training.run(rows)?;
+    let (sent, link) = (ranks.traffic(), ranks.measure()?);
     let report = model.evaluate(&data.test)?;
     if let Some(path) = &options.export {
         model.export(path)?;
@@ -165,7 +166,8 @@ where
             "parameters": model.parameters(),
             "test_accuracy": report.accuracy,
             "train_seconds": seconds,
-            "bytes_sent": ranks.traffic(),
+            "bytes_sent": sent,
+            "link": link,
             "peak_rss_mb": peak_rss_mb(),
         });
         println!("{output}");

@@ -14,6 +14,10 @@ pub mod images {}
 #[doc = include_str!("../docs/gradient_free.md")]
 pub mod gradient_free {}
 
+#[cfg(feature = "digits")]
+#[doc = include_str!("../docs/distributed.md")]
+pub mod distributed {}
+
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 

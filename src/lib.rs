@@ -29,6 +29,7 @@
 //! | integrate, with a network or a closure of your own | [`solver`] |
 //! | choose how weights step | [`optim`] |
 //! | train without a derivative | [`gradient`], [`guide::gradient_free`] |
+//! | spread the blocks over machines | [`distributed`], [`NoProp::distributed`] |
 //! | follow a run, stop it, go on with it | [`train`], [`observe`], [`checkpoint`] |
 //! | read the formulas beside the code | [`guide::mathematics`] |
 //! | understand a message of the compiler | [`guide::shapes`] |
@@ -41,6 +42,7 @@
 //! - `serde` (default): settings and reports as data.
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
+//! - `mpi`: blocks on many machines, by MPI.
 //! - `cuda`: dfdx's GPU device. It compiles; it has not run on a GPU yet.
 //!
 //! # What is random

@@ -219,6 +219,34 @@ fn replicas_of_the_one_network_learn_what_it_learns() {
     );
 }
 
+#[test]
+fn replicas_share_their_running_statistics() {
+    type Block =
+        (Condition<Dense<3, 6>, (Dense<4, 6>, BatchNorm<6>)>, BatchNorm<6>, ReLU, Dense<6, 3>);
+    type Model = NoProp<DiscreteTime, Block, 3, 4, f64, Cpu>;
+    let (data, dev) = (doubles(), Cpu::default());
+    let fit = Fit { epochs: 1, batch_size: 64, step_limit: Some(1), ..Fit::default() };
+    // With steps of no size the layers stay as they are, and only the statistics move.
+    let still = AdamW { learning_rate: 0.0, ..AdamW::default() };
+    let variant = || DiscreteTime { optimizer: still.into(), ..dt(1) };
+    let mut alone = Model::new(&dev, variant()).unwrap();
+    let fresh = weights(alone.blocks()[0].module());
+    alone.fit(&data, &fit).unwrap();
+    let expected = weights(alone.blocks()[0].module());
+    let all = ranks(3, PATIENT, |communicator| {
+        let mut model = Model::distributed(&dev, variant(), &communicator).unwrap();
+        model.fit(&data, &fit).unwrap();
+        weights(model.blocks()[0].module())
+    });
+    assert!(all.iter().all(|one| *one == all[0]), "replicas differ");
+    // The mean of the parts' means is that of the batch; their variances are another thing.
+    let moved = |i: &usize| fresh[*i] != expected[*i];
+    let same = |i: &usize| (all[0][*i] - expected[*i]).abs() < 1e-12;
+    let moving: Vec<usize> = (0..fresh.len()).filter(moved).collect();
+    assert_eq!(moving.len(), 4 * 6);
+    assert_eq!(moving.iter().filter(|i| same(i)).count(), 2 * 6);
+}
+
 // -- faults -------------------------------------------------------------------------------------------------------
 
 const HASTY: Settings = Settings { time_out: Duration::from_secs(2), rows: distributed::Rows::All };

@@ -44,16 +44,15 @@ where
         write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
     ) -> Result<PathBuf, Error> {
         let Some(communicator) = &self.communicator else { return write(&own) };
-        let Some(parts) = communicator.gather(Topic::Checkpoint, own.to_bytes()?, WHAT)? else {
-            let path = communicator.receive(0, Topic::Checkpoint, WHAT)?;
-            return Ok(String::from_utf8_lossy(&path).into_owned().into());
+        let written = match communicator.gather(Topic::Checkpoint, own.to_bytes()?, WHAT)? {
+            Some(parts) => {
+                let read = |bytes: &Vec<u8>| Contents::from_bytes(bytes, Path::new(WHAT));
+                let parts = parts.iter().map(read).collect::<Result<_, _>>()?;
+                Some(to_bytes(&write(&merged(parts, self.layout)?)?))
+            }
+            None => None,
         };
-        let read = |bytes: &Vec<u8>| Contents::from_bytes(bytes, Path::new(WHAT));
-        let parts = parts.iter().map(read).collect::<Result<_, _>>()?;
-        let path = write(&merged(parts, self.layout)?)?;
-        communicator
-            .broadcast(Topic::Checkpoint, path.to_string_lossy().into_owned().into_bytes())?;
-        Ok(path)
+        Ok(to_path(&communicator.broadcast(Topic::Checkpoint, written, WHAT)?))
     }
 
     /// Takes the checkpoint that `find` finds, on all ranks or on none; where it was, if there is one.
@@ -90,22 +89,32 @@ where
                 return Ok(None);
             }
             let [path, bytes] = &unpack(&message, 2, WHAT)?[..] else { return Ok(None) };
-            let path = PathBuf::from(String::from_utf8_lossy(path).into_owned());
+            let path = to_path(path);
             let contents = Contents::from_bytes(bytes, &path)?;
             return Ok(Some((path, contents)));
         }
         let Some((path, contents)) = find()? else {
-            communicator.broadcast(Topic::Checkpoint, Vec::new())?;
+            for rank in 1..self.layout.ranks {
+                communicator.send(rank, Topic::Checkpoint, Vec::new())?;
+            }
             return Ok(None);
         };
         for rank in 1..self.layout.ranks {
-            let name = path.to_string_lossy().into_owned().into_bytes();
             let part = part(&contents, self.layout.of(rank)).to_bytes()?;
-            communicator.send(rank, Topic::Checkpoint, pack(&[name, part]))?;
+            communicator.send(rank, Topic::Checkpoint, pack(&[to_bytes(&path), part]))?;
         }
         let own = part(&contents, self.layout);
         Ok(Some((path, own)))
     }
+}
+
+/// A path as a message: it is for messages to people, so what is no text may be lost.
+fn to_bytes(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().into_owned().into_bytes()
+}
+
+fn to_path(bytes: &[u8]) -> PathBuf {
+    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 /// One file from the parts of all ranks.

@@ -29,7 +29,10 @@ impl Real for f32 {
     }
 
     fn to_bytes(values: &[Self]) -> Vec<u8> {
-        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        let mut bytes = vec![0; size_of_val(values)];
+        let places = bytes.as_chunks_mut().0.iter_mut();
+        places.zip(values).for_each(|(place, value)| *place = value.to_le_bytes());
+        bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Vec<Self> {
@@ -47,7 +50,10 @@ impl Real for f64 {
     }
 
     fn to_bytes(values: &[Self]) -> Vec<u8> {
-        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        let mut bytes = vec![0; size_of_val(values)];
+        let places = bytes.as_chunks_mut().0.iter_mut();
+        places.zip(values).for_each(|(place, value)| *place = value.to_le_bytes());
+        bytes
     }
 
     fn from_bytes(bytes: &[u8]) -> Vec<Self> {

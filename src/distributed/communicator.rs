@@ -50,6 +50,16 @@ pub struct Traffic {
     pub checkpoints: u64,
 }
 
+/// How long messages take between two ranks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Link {
+    /// The time of an empty message, from being sent to being received: half of a round trip.
+    pub seconds_a_message: f64,
+    /// The bytes of a large message by the time that it takes on top.
+    pub bytes_a_second: f64,
+}
+
 impl std::fmt::Debug for Communicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "rank {} of {}", self.rank(), self.ranks())
@@ -100,6 +110,52 @@ impl Communicator {
         self.line().traffic
     }
 
+    /// How long messages take between rank 0 and the rank that is slowest to reach, the same on all ranks; `None` for a rank
+    /// alone. Collective. For a plan of how many ranks pay.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] if another rank is gone.
+    pub fn measure(&self) -> Result<Option<Link>, Error> {
+        const SMALL: (usize, u32) = (0, 200);
+        const LARGE: (usize, u32) = (1 << 22, 10);
+        let what = "a measurement of messages";
+        let mut slowest: Option<Link> = None;
+        for other in 1..self.ranks() {
+            // All wait for the first and the last message, so that no two ranks measure at a time.
+            self.all_gather(Topic::Meeting, Vec::new(), what)?;
+            let mut seconds = [0.0; 2];
+            for ((size, times), seconds) in [SMALL, LARGE].into_iter().zip(&mut seconds) {
+                let begin = Instant::now();
+                for _ in 0..times {
+                    if self.rank() == 0 {
+                        self.send(other, Topic::Meeting, vec![0; size])?;
+                        self.receive(other, Topic::Meeting, what)?;
+                    } else if self.rank() == other {
+                        let message = self.receive(0, Topic::Meeting, what)?;
+                        self.send(0, Topic::Meeting, message)?;
+                    }
+                }
+                *seconds = begin.elapsed().as_secs_f64() / f64::from(2 * times);
+            }
+            let link = Link {
+                seconds_a_message: seconds[0],
+                bytes_a_second: LARGE.0 as f64 / (seconds[1] - seconds[0]).max(1e-9),
+            };
+            let slower = |old: &Link| link.bytes_a_second < old.bytes_a_second;
+            if slowest.as_ref().is_none_or(slower) {
+                slowest = Some(link);
+            }
+        }
+        let own = slowest.map_or([0.0; 2], |link| [link.seconds_a_message, link.bytes_a_second]);
+        let all = self.all_gather(Topic::Meeting, f64::to_bytes(&own), what)?;
+        // Rank 0 has been part of every link.
+        let first = all.first().map(|bytes| f64::from_bytes(bytes));
+        Ok(first.filter(|_| self.ranks() > 1).and_then(|numbers| match numbers[..] {
+            [seconds_a_message, bytes_a_second] => Some(Link { seconds_a_message, bytes_a_second }),
+            _ => None,
+        }))
+    }
+
     /// Who holds which of `blocks` blocks.
     pub(crate) fn layout(&self, blocks: usize) -> Layout {
         Layout { rank: self.rank(), ranks: self.ranks(), blocks }
@@ -141,13 +197,8 @@ impl Communicator {
         own: Vec<u8>,
         what: &str,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        match self.gather(topic, own, what)? {
-            Some(all) => {
-                self.broadcast(topic, pack(&all))?;
-                Ok(all)
-            }
-            None => unpack(&self.receive(0, topic, what)?, self.ranks(), what),
-        }
+        let all = self.gather(topic, own, what)?.map(|all| pack(&all));
+        unpack(&self.broadcast(topic, all, what)?, self.ranks(), what)
     }
 
     /// Each rank's message, in the order of the ranks, at rank 0; `None` elsewhere.
@@ -168,10 +219,26 @@ impl Communicator {
         Ok(Some(all))
     }
 
-    /// The same message to all other ranks.
-    pub(crate) fn broadcast(&self, topic: Topic, message: Vec<u8>) -> Result<(), Error> {
-        let others = (0..self.ranks()).filter(|rank| *rank != self.rank());
-        others.into_iter().try_for_each(|rank| self.send(rank, topic, message.clone()))
+    /// Rank 0's message, on all ranks: it goes down a binomial tree, so that no rank sends more than log₂ n times.
+    pub(crate) fn broadcast(
+        &self,
+        topic: Topic,
+        first: Option<Vec<u8>>,
+        what: &str,
+    ) -> Result<Vec<u8>, Error> {
+        let (rank, ranks) = (self.rank(), self.ranks());
+        let (message, below) = match rank {
+            0 => (first.unwrap_or_default(), ranks.next_power_of_two()),
+            // From the rank without this one's lowest bit; those below have lower bits as well.
+            _ => (self.receive(rank & (rank - 1), topic, what)?, rank & rank.wrapping_neg()),
+        };
+        let bits = std::iter::successors(Some(below >> 1), |bit| Some(bit >> 1));
+        for bit in bits.take_while(|bit| *bit > 0) {
+            if rank | bit < ranks {
+                self.send(rank | bit, topic, message.clone())?;
+            }
+        }
+        Ok(message)
     }
 
     /// Puts the sum over the ranks of `group`, which this one is in, in the place of the values: the same at each of them, to
@@ -336,5 +403,81 @@ impl Alarm {
         let (kind, text) = bytes.split_first().unwrap_or((&0, &[]));
         let text = String::from_utf8_lossy(text).into_owned();
         if *kind == 1 { Self::Waits(text) } else { Self::Failed(text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_the_same_on_all_ranks_and_cost_what_a_ring_costs() {
+        for n in 1..=5 {
+            for length in [0, 1, 4, 17] {
+                // Numbers whose sum depends on the order in single precision.
+                let value = |rank: usize, i: usize| 0.1f32 * (1 + rank) as f32 + 1e4 * i as f32;
+                let sums = std::thread::scope(|scope| {
+                    let all = Communicator::threads(n + 1, Settings::default()).unwrap();
+                    let one = |communicator: Communicator| {
+                        // The last rank has no part in it.
+                        let group: Vec<_> = (0..n).rev().collect();
+                        let rank = communicator.rank();
+                        let mut values: Vec<_> = (0..length).map(|i| value(rank, i)).collect();
+                        communicator.sum(&group, &mut values, "a test").unwrap();
+                        (values, communicator.traffic())
+                    };
+                    let threads: Vec<_> =
+                        all.into_iter().map(|each| scope.spawn(move || one(each))).collect();
+                    threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+                });
+                for (values, _) in &sums[..n] {
+                    assert_eq!(*values, sums[0].0, "{n} ranks");
+                    for (i, sum) in values.iter().enumerate() {
+                        let exact: f64 = (0..n).map(|rank| f64::from(value(rank, i))).sum();
+                        assert!((f64::from(*sum) - exact).abs() <= 1e-6 * exact, "{sum} {exact}");
+                    }
+                }
+                let sent: u64 = sums.iter().map(|(_, traffic)| traffic.training).sum();
+                assert_eq!(sent, 4 * 2 * (n as u64 - 1) * length as u64, "{n} ranks, {length}");
+                assert_eq!(sums[n].1, Traffic::default());
+            }
+        }
+    }
+
+    #[test]
+    fn what_rank_0_says_reaches_all() {
+        for n in 1..=9 {
+            let all = Communicator::threads(n, Settings::default()).unwrap();
+            let one = |communicator: Communicator| {
+                let own = (communicator.rank() == 0).then(|| vec![7, 8, 9]);
+                let heard = communicator.broadcast(Topic::Meeting, own, "a test").unwrap();
+                let rank = communicator.rank() as u8;
+                let all = communicator.all_gather(Topic::Meeting, vec![rank; 3], "a test").unwrap();
+                (heard, all)
+            };
+            let threads: Vec<_> =
+                all.into_iter().map(|each| std::thread::spawn(move || one(each))).collect();
+            for thread in threads {
+                let (heard, all) = thread.join().unwrap();
+                assert_eq!(heard, [7, 8, 9], "{n} ranks");
+                assert_eq!(all, (0..n as u8).map(|rank| vec![rank; 3]).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_is_measured_from_both_ends_and_by_one_rank_alone() {
+        for n in 1..=3 {
+            let all = Communicator::threads(n, Settings::default()).unwrap();
+            let measure = |one: Communicator| std::thread::spawn(move || one.measure().unwrap());
+            let threads: Vec<_> = all.into_iter().map(measure).collect();
+            for thread in threads {
+                let link = thread.join().unwrap();
+                assert_eq!(link.is_some(), n > 1, "{link:?}");
+                if let Some(Link { seconds_a_message, bytes_a_second }) = link {
+                    assert!(seconds_a_message > 0.0 && bytes_a_second > 0.0);
+                }
+            }
+        }
     }
 }

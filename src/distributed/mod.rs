@@ -20,7 +20,7 @@ mod threads;
 mod trainer;
 mod transport;
 
-pub use communicator::{Communicator, Traffic};
+pub use communicator::{Communicator, Link, Traffic};
 pub use settings::{Rows, Settings};
 pub use transport::{Topic, Transport};
 
