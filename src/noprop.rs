@@ -246,7 +246,7 @@ where
     ///     let digits = data::digits()?;
     ///     let dev = AutoDevice::default();
     ///     let mut model = Model::distributed(&dev, DiscreteTime::default(), &communicator)?;
-    ///     model.fit(&digits.train, &Fit { epochs: 1, ..Fit::default() })?;
+    ///     model.fit(&digits.train, &Fit { epochs: 4, ..Fit::default() })?;
     ///     Ok(model.evaluate(&digits.test)?.accuracy)
     /// }
     ///
