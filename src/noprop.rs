@@ -12,7 +12,7 @@ use crate::{
     distributed::{Communicator, Layout},
     error::Error,
     head::{HasClasses, Head, Reads, SuitsHead},
-    nn::{Denoises, Encoded, NoisedPass, Signal},
+    nn::{Denoises, Encoded, NoisedPass, Signal, StackPass},
     optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, stream},
     train::{AlongPoint, Fit, Position, StepReport, Trained},
@@ -59,6 +59,8 @@ where
     /// The other processes that train this model, if there are any.
     pub(crate) communicator: Option<Communicator>,
     pub(crate) layout: Layout,
+    /// Whether blocks are trained as one computation, where their layers can do that.
+    pub(crate) stacked: bool,
     pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
     pub(crate) whole: Whole<V, M, Z, X, E, D>,
 }
@@ -135,6 +137,13 @@ pub(crate) type Train<B, Traced, O, E, D> =
 /// A block's output in a pass with noise on what its layers give.
 pub(crate) type Noised<B, Plain, O, E, D> =
     fn(&mut B, Plain, &mut NoisedPass<E, D>) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
+/// The output in training of several blocks at once, if their layers can do that.
+pub(crate) type Stacked<B, Traced, O, E, D> =
+    fn(
+        &mut B,
+        Traced,
+        &mut StackPass<'_, E, D>,
+    ) -> Result<Option<TracedRows<O, E, D>>, <D as HasErr>::Err>;
 type Each<B, E, D> = fn(
     &mut [Block<B, E, D>],
     &Workers,
@@ -154,6 +163,7 @@ pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) infer_encoded: InferEncoded<B, Plain, O, E, D>,
     pub(crate) train: Train<B, Traced, O, E, D>,
     pub(crate) noised: Noised<B, Plain, O, E, D>,
+    pub(crate) stacked: Stacked<B, Traced, O, E, D>,
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
 }
@@ -297,6 +307,7 @@ where
             blocks: layout.own().map(block).collect::<Result<_, Error>>()?,
             communicator,
             layout,
+            stacked: D::STACKS,
             variant,
             state,
             table,
@@ -314,6 +325,9 @@ where
                 train: |block, input| Ok(M::Gives::traced(M::denoise_traced(block, input)?)),
                 noised: |block, input, pass| {
                     Ok(M::Gives::plain(M::denoise_noised(block, input, pass)?))
+                },
+                stacked: |block, input, pass| {
+                    Ok(M::denoise_stacked(block, input, pass)?.map(M::Gives::traced))
                 },
                 each: <D as Execute<Block<M::Built, E, D>>>::each,
                 map: <D as Execute<Block<M::Built, E, D>>>::map,
@@ -404,6 +418,7 @@ where
             position: None,
             communicator: self.communicator.clone(),
             layout: self.layout,
+            stacked: self.stacked,
             ops: self.ops,
             whole: self.whole,
         };

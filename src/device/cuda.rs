@@ -8,6 +8,8 @@ impl<E: Real> Backend<E> for Cuda
 where
     Cuda: Device<E>,
 {
+    const STACKS: bool = true;
+
     /// The device as it is: a new one would be a new CUDA context, so dropout draws from the device's one stream.
     fn seeded(&self, _seed: u64) -> Self {
         self.clone()

@@ -44,6 +44,9 @@ pub trait Backend<E: Real>: Device<E> {
     /// Whether work is shared by threads.
     const THREADS: bool = false;
 
+    /// Whether blocks of one kind go faster as one computation than one after the other.
+    const STACKS: bool = false;
+
     /// This device with a random stream of its own, so that what a layer draws (dropout) depends on the seed alone.
     fn seeded(&self, seed: u64) -> Self;
 

@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Input, Joins, NoisedPass, Pair, Signal, Takes, Width};
+use super::{Input, Joins, NoisedPass, Pair, Signal, StackPass, Takes, Width};
 use crate::device::{Backend, Real};
 
 /// h = F_z(z) + F_x(x): the first layer of a block.
@@ -112,5 +112,20 @@ where
         let z = FZ::noised(&mut built.z, z, pass)?;
         let x = FX::noised(&mut built.x, x, pass)?;
         <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)
+    }
+
+    fn stacked(
+        built: &mut Self::Built,
+        (z, x): <Pair<Z, X> as Signal<E, D>>::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<<Self::Out as Signal<E, D>>::Traced>, D::Err> {
+        let Some(z) = FZ::stacked(&mut built.z, z, pass)? else { return Ok(None) };
+        let Some(x) = FX::stacked(&mut built.x, x, pass)? else { return Ok(None) };
+        let [rows, _] = FX::Out::numbers(&FX::Out::untrace(&x));
+        if pass.is_shared(rows) {
+            // Nothing on the way of x has weights: it is there once for all blocks.
+            return Ok(None);
+        }
+        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_traced(z, x).map(Some)
     }
 }

@@ -6,7 +6,7 @@ use dfdx::{
 };
 use rand_distr::Uniform;
 
-use super::{Input, Kind, NoisedPass, Signal, Takes, Width};
+use super::{Input, Kind, NoisedPass, Signal, StackPass, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// y = x Wᵀ + b: a dense layer from `I` to `O`, with weights W: `[O, I]` and bias b: `[O]`.
@@ -98,6 +98,15 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
         let (input, tape) = input.split_tape();
         D::dense(input.put_tape(K::tape(tape)), &built.weight, &built.bias, K::GRADIENT)
+    }
+
+    fn stacked(
+        _: &mut Self::Built,
+        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<TracedRows<Const<O>, E, D>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        pass.dense(input.put_tape(K::tape(tape)))
     }
 
     const LINEAR: bool = true;

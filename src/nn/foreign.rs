@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Kind, Signal, Takes, Width};
+use super::{Kind, Signal, StackPass, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 // By hand and not by the macro below, so that the compiler's messages show it.
@@ -28,6 +28,15 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
         let (input, tape) = input.split_tape();
         built.try_forward_mut(input.put_tape(K::tape(tape)))
+    }
+
+    fn stacked(
+        _: &mut Self::Built,
+        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<TracedRows<Const<O>, E, D>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        pass.dense(input.put_tape(K::tape(tape)))
     }
 }
 

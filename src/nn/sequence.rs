@@ -2,7 +2,7 @@
 
 use dfdx::{nn::modules::Repeated, prelude::*};
 
-use super::{Encoded, Joins, NoisedPass, Signal, Takes, Width};
+use super::{Encoded, Joins, NoisedPass, Signal, StackPass, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 macro_rules! tuple {
@@ -62,6 +62,20 @@ macro_rules! tuple {
                 $(let h = $layer::noised(&mut built.$index, h, pass)?;)*
                 Ok(h)
             }
+
+            fn stacked(
+                built: &mut Self::Built,
+                input: In::Traced,
+                pass: &mut StackPass<'_, E, D>,
+            ) -> Result<Option<<Self::Out as Signal<E, D>>::Traced>, D::Err> {
+                let Some(h) = $first::stacked(&mut built.0, input, pass)? else { return Ok(None) };
+                $(
+                    let Some(h) = $layer::stacked(&mut built.$index, h, pass)? else {
+                        return Ok(None);
+                    };
+                )*
+                Ok(Some(h))
+            }
         }
     };
     (@then $s:ident;) => { $s };
@@ -109,6 +123,16 @@ where
         let branch = F::noised(&mut built.0, input.clone(), pass)?;
         <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
     }
+
+    fn stacked(
+        built: &mut Self::Built,
+        input: TracedRows<Const<N>, E, D>,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<TracedRows<Const<N>, E, D>>, D::Err> {
+        let skip = input.with_empty_tape();
+        let Some(branch) = F::stacked(&mut built.0, input, pass)? else { return Ok(None) };
+        <F::Out as Joins<Width<N>, Self, E, D>>::add_traced(skip, branch).map(Some)
+    }
 }
 
 /// F over and over, `N` times with weights of its own each: the width that goes in comes out.
@@ -142,6 +166,19 @@ where
         rounds.try_fold(input, |h, layer| {
             Ok(<F::Out as Repeats<In, Self, E, D>>::plain(F::noised(layer, h, pass)?))
         })
+    }
+
+    fn stacked(
+        built: &mut Self::Built,
+        input: In::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<In::Traced>, D::Err> {
+        let mut h = input;
+        for layer in &mut built.modules {
+            let Some(next) = F::stacked(layer, h, pass)? else { return Ok(None) };
+            h = F::Out::traced(next);
+        }
+        Ok(Some(h))
     }
 }
 

@@ -3,11 +3,14 @@
 use std::any::Any;
 
 use dfdx::{
-    nn::{BuildOnDevice, NumParams},
-    prelude::AutoDevice,
+    nn::{
+        BuildOnDevice, NumParams, RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor,
+        ViewTensorRef,
+    },
+    prelude::{AutoDevice, Shape, Tensor},
 };
 
-use super::{NoisedPass, Signal};
+use super::{NoisedPass, Signal, StackPass};
 use crate::device::{Backend, Real};
 
 /// What a layer makes of the input x alone, kept by the layer that made it.
@@ -114,6 +117,46 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
             Self::infer(built, input)
         }
     }
+
+    /// The output of several blocks at once, as [`StackPass`] has it; `built` is that of one of them. `None` for a layer that
+    /// cannot do it: by default, one that has tensors of its own.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[allow(clippy::type_complexity)]
+    fn stacked(
+        built: &mut Self::Built,
+        input: In::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<<Self::Out as Signal<E, D>>::Traced>, D::Err> {
+        let _ = pass;
+        if has_tensors(built)? { Ok(None) } else { Self::train(built, input).map(Some) }
+    }
+}
+
+/// Whether a module has tensors, trained or not.
+fn has_tensors<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+    module: &M,
+) -> Result<bool, D::Err> {
+    struct Any(bool);
+    impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Any {
+        type Viewer = ViewTensorRef;
+        type Err = D::Err;
+        type E2 = E;
+        type D2 = D;
+
+        fn visit<S: Shape>(
+            &mut self,
+            _: TensorOptions<S, E, D>,
+            _: &Tensor<S, E, D>,
+        ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+            self.0 = true;
+            Ok(None)
+        }
+    }
+    let mut any = Any(false);
+    M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut any })?;
+    Ok(any.0)
 }
 
 /// A whole block that takes the signal `In`: every layer that does.
@@ -168,6 +211,17 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         input: In::Plain,
         pass: &mut NoisedPass<E, D>,
     ) -> Result<<Self::Gives as Signal<E, D>>::Plain, D::Err>;
+
+    /// [`Takes::stacked`].
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[allow(clippy::type_complexity)]
+    fn denoise_stacked(
+        built: &mut Self::Built,
+        input: In::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<<Self::Gives as Signal<E, D>>::Traced>, D::Err>;
 }
 
 impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, E, D> for M {
@@ -205,5 +259,13 @@ impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, 
         pass: &mut NoisedPass<E, D>,
     ) -> Result<<M::Out as Signal<E, D>>::Plain, D::Err> {
         M::noised(built, input, pass)
+    }
+
+    fn denoise_stacked(
+        built: &mut Self::Built,
+        input: In::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<<M::Out as Signal<E, D>>::Traced>, D::Err> {
+        M::stacked(built, input, pass)
     }
 }

@@ -4,6 +4,7 @@ mod adamw;
 mod average;
 mod rate;
 mod sgd;
+mod stack;
 mod state;
 mod stepping;
 
@@ -11,6 +12,7 @@ pub use adamw::{AdamW, AdamWStep};
 pub(crate) use average::copy_module;
 pub use rate::{Decay, LearningRate};
 pub use sgd::{Sgd, SgdStep};
+pub(crate) use stack::Stack;
 pub(crate) use state::Made;
 pub use state::OptimizerState;
 pub use stepping::Stepping;

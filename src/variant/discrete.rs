@@ -9,6 +9,7 @@ use rand::RngCore;
 use super::{
     Answers, Ask, Variant,
     objective::{BlockLoss, constant, terminal, value},
+    stacked,
     step::{
         Call, OwnLoss, block_report, check_rows, check_shared, check_weight, layer_seed, measured,
         on_device, on_device_target, own_step,
@@ -179,8 +180,9 @@ where
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
             let ops = trainer.ops;
+            let stacked = stacked::train(trainer, batches, (span, first))?;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
-            let results =
+            let results = stacked.unwrap_or_else(|| {
                 (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|_,
                                                                           block: &mut Block<
                     _,
@@ -203,7 +205,8 @@ where
                         trained.table_gradient = gradient;
                     }
                     Ok(trained)
-                });
+                })
+            });
             trainer.steps += batches.len() as u64;
             let mut gradients = Vec::new();
             for result in results {
@@ -412,6 +415,22 @@ where
     /// The noise levels that the blocks work at.
     pub fn levels(&self) -> &NoiseLevels {
         &self.state
+    }
+
+    /// Whether the blocks train as one computation, with their weights side by side, and not one after the other: few large
+    /// operations in the place of many small ones. By default on a GPU, where a small operation takes as long as a large one;
+    /// on the processor the threads are better off with a block each.
+    ///
+    /// The weights are those of the blocks one by one, within rounding. It takes effect where the layers are dense, from here
+    /// or from dfdx, or have no weights, in any tuples, residual connections and repetitions of them; with the one-hot,
+    /// prototype and real-valued heads, and gradients by reverse mode. Anywhere else the blocks go one by one all the same.
+    pub fn set_stacked(&mut self, stacked: bool) {
+        self.stacked = stacked;
+    }
+
+    /// Whether the blocks train as one computation: false again where a run has found that its layers cannot.
+    pub fn is_stacked(&self) -> bool {
+        self.stacked
     }
 
     /// Changes how answers are read off; nothing is trained again.

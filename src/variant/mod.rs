@@ -6,6 +6,7 @@ mod flow;
 mod network;
 mod objective;
 mod pipeline;
+mod stacked;
 mod step;
 mod walk;
 

@@ -195,7 +195,7 @@ fn mean_of<E: Real, D: Backend<E>>(column: &TracedColumn<E, D>) -> f64 {
 }
 
 /// −Σ_c p_c log softmax(o)_c of each row.
-fn cross_entropies<O: ConstDim, E: Real, D: Backend<E>>(
+pub(super) fn cross_entropies<O: ConstDim, E: Real, D: Backend<E>>(
     logits: TracedRows<O, E, D>,
     targets: Rows<O, E, D>,
 ) -> Result<TracedColumn<E, D>, D::Err> {

@@ -1,0 +1,198 @@
+//! Blocks of discrete time as one computation: few, large operations in the place of many small ones.
+
+use dfdx::{nn::BuildOnDevice, prelude::*};
+
+use super::{
+    DiscreteTime,
+    objective::{Target, cross_entropies, mean, squared_error},
+    step::{block_report, layer_seed, on_device, on_device_target},
+};
+use crate::{
+    device::{Backend, Real, Rows},
+    error::Error,
+    gradient::Estimator,
+    head::Head,
+    nn::{StackPass, repeated},
+    noprop::{NoProp, TargetsOf},
+    optim::Stack,
+    random::{Purpose, normals, stream},
+    train::{Chosen, Span, Trained},
+};
+
+/// What a step leaves on the device, to be read later: for the rows of all blocks, one block's after the other's.
+struct Left<O: ConstDim, E: Real, D: Backend<E>> {
+    denoising: Tensor<(usize,), E, D>,
+    cross_entropy: Option<Tensor<(usize,), E, D>>,
+    output: Rows<O, E, D>,
+    /// Σ g² of each block.
+    squares: Tensor<(usize,), E, D>,
+}
+
+/// Steps of all blocks at once, from the `first` of the span on; `None` where the blocks cannot be stacked.
+///
+/// Nothing is read from the device before the last of the steps is done.
+#[allow(clippy::type_complexity)]
+pub(super) fn train<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    batches: &[Chosen<'_, X, TargetsOf<DiscreteTime<H>, Z, X, E, D>, E>],
+    (span, first): (&Span<'_>, usize),
+) -> Result<Option<Vec<Result<Trained<E>, Error>>>, Error>
+where
+    H: Head<Z, E>,
+    M: BuildOnDevice<D, E>,
+{
+    let failed = || Error::device("a step of stacked blocks");
+    let local = trainer.variant.estimator == Estimator::Local;
+    let shared = batches.iter().any(|batch| batch.shared.is_some());
+    // A learned embedding gets its gradient from each block by itself.
+    if !trainer.stacked || !local || shared || H::LEARNED {
+        return Ok(None);
+    }
+    let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else { return Ok(None) };
+    let mut left = Vec::with_capacity(batches.len());
+    for (k, batch) in batches.iter().enumerate() {
+        let step = trainer.steps + 1 + k as u64;
+        let Some((mut gradients, mut of_step)) =
+            step_of(trainer, &stack, batch, (span.seed(), step))?
+        else {
+            trainer.stacked = false;
+            return Ok(None);
+        };
+        let stepping = span.stepping(&trainer.variant.optimizer, first + k);
+        of_step.squares = stack.update(&stepping, &mut gradients).map_err(failed())?;
+        left.push(of_step);
+    }
+    stack.put(&mut trainer.blocks).map_err(failed())?;
+    let mut all: Vec<Trained<E>> = Vec::new();
+    all.resize_with(trainer.blocks.len(), Trained::default);
+    let mut errors: Vec<Option<Error>> = Vec::new();
+    errors.resize_with(trainer.blocks.len(), || None);
+    for ((k, left), batch) in left.into_iter().enumerate().zip(batches) {
+        let (step, rows) = (trainer.steps + 1 + k as u64, batch.rows());
+        let (denoising, output) = (left.denoising.as_vec(), left.output.as_vec());
+        let cross_entropy = left.cross_entropy.map(|term| term.as_vec());
+        let (squares, width) = (left.squares.as_vec(), H::Out::default().size());
+        for (i, block) in trainer.blocks.iter().enumerate() {
+            let mean = |terms: &[E]| {
+                terms[i * rows..][..rows].iter().map(|term| term.as_f64()).sum::<f64>()
+                    / rows as f64
+            };
+            let terms = [mean(&denoising), cross_entropy.as_deref().map_or(0.0, mean)];
+            let norm = squares[i].as_f64().sqrt();
+            let output = &output[i * rows * width..][..rows * width];
+            let report = block_report::<H, Z, E>(block.t, terms, output, &batch.targets, norm);
+            let finite = Error::diverged((block.t, step), "loss", terms[0] + terms[1])
+                .and_then(|()| Error::diverged((block.t, step), "gradient", norm));
+            errors[i] = errors[i].take().or(finite.err());
+            all[i].reports.push(report);
+        }
+    }
+    let each = all.into_iter().zip(errors);
+    Ok(Some(each.map(|(trained, error)| error.map_or(Ok(trained), Err)).collect()))
+}
+
+/// Forward and back through all blocks.
+#[allow(clippy::type_complexity)]
+fn step_of<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    stack: &Stack<E, D>,
+    batch: &Chosen<'_, X, TargetsOf<DiscreteTime<H>, Z, X, E, D>, E>,
+    (seed, step): (u64, u64),
+) -> Result<Option<(Gradients<E, D>, Left<H::Out, E, D>)>, Error>
+where
+    H: Head<Z, E>,
+    M: BuildOnDevice<D, E>,
+{
+    let failed = || Error::device("a step of stacked blocks");
+    let (rows, blocks) = (batch.rows(), trainer.blocks.len());
+    let Some(first) = trainer.blocks.first() else { return Ok(None) };
+    let device = first.device.seeded(layer_seed(batch, seed, first.t, step));
+    let (table, weights) = (trainer.table.as_vec(), batch.weights.as_deref());
+    let target = on_device_target::<H, Z, E, D>(
+        &device,
+        &batch.targets,
+        rows,
+        weights,
+        &table,
+        &trainer.table,
+    )?;
+    let noise = |t: usize| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
+    let noise: Vec<E> = trainer.blocks.iter().flat_map(|block| noise(block.t)).collect();
+    let noise = on_device(&device, noise, (blocks * rows, Const::<Z>))?;
+    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
+    // One number for each block, repeated for its rows.
+    let losses: Vec<_> = trainer
+        .blocks
+        .iter()
+        .map(|block| trainer.variant.block_loss(&trainer.state, block.t))
+        .collect();
+    let column = |of: fn(&super::BlockLoss) -> f64| {
+        let each = losses.iter().flat_map(|loss| std::iter::repeat_n(E::of(of(loss)), rows));
+        on_device(&device, each.collect(), (blocks * rows,))
+    };
+    let share = column(|loss| loss.alpha_bar.sqrt())?;
+    let spread = column(|loss| (1.0 - loss.alpha_bar).sqrt())?;
+    let weight = column(|loss| loss.denoising)?;
+    let (ops, cross_entropy) = (trainer.ops, trainer.variant.cross_entropy);
+
+    let target = of_all_blocks::<H::Out, Z, E, D>(target, blocks).map_err(failed())?;
+    let noised = || {
+        let shape = *noise.shape();
+        let share = share.try_broadcast_like::<_, Axis<1>>(&shape)?;
+        let spread = spread.try_broadcast_like::<_, Axis<1>>(&shape)?;
+        target.u.clone().try_mul(share)?.try_add(noise.try_mul(spread)?)
+    };
+    let z = noised().map_err(failed())?.traced(Gradients::leaky());
+    let mut pass = StackPass::new(blocks, rows, stack.weights());
+    let module = &mut trainer.blocks[0].module;
+    let Some(output) = (ops.stacked)(module, (z, x), &mut pass).map_err(failed())? else {
+        return Ok(None);
+    };
+    let loss = || {
+        let (output, tape) = output.split_tape();
+        let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
+        let weight = target.weigh_rows(weight.put_tape(OwnedTape::default()))?;
+        let error = squared_error(estimate, target.u.clone(), weight)?;
+        let denoising = error.retaped::<NoneTape>();
+        let mut term = None;
+        let column = match &target.one_hot {
+            Some(truth) if cross_entropy != 0.0 => {
+                let mut truth = truth.clone();
+                if let Some(weights) = &target.weights {
+                    let shape = *truth.shape();
+                    truth =
+                        truth.try_mul(weights.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?;
+                }
+                let logits = output.clone().put_tape(OwnedTape::default());
+                let own = cross_entropies(logits, truth)?.try_mul(E::of(cross_entropy))?;
+                term = Some(own.retaped::<NoneTape>());
+                error.try_add(own)?
+            }
+            _ => error,
+        };
+        // The sum over the blocks of their means: the gradient of each is that of its own loss.
+        let total = mean(column)?.try_mul(E::of(blocks as f64))?;
+        let squares = denoising.clone();
+        let left = Left { denoising, cross_entropy: term, output, squares };
+        Ok((total.try_backward()?, left))
+    };
+    loss().map(Some).map_err(failed())
+}
+
+/// The targets of a batch once for each block.
+fn of_all_blocks<O: ConstDim, const Z: usize, E: Real, D: Backend<E>>(
+    target: Target<'_, O, Z, E, D>,
+    blocks: usize,
+) -> Result<Target<'_, O, Z, E, D>, D::Err> {
+    let Target { u, one_hot, table, weights } = target;
+    let weights = match weights {
+        Some(weights) => {
+            let rows = weights.shape().0;
+            let all = weights.try_broadcast_like::<_, Axis<0>>(&(blocks, rows))?;
+            Some(all.try_reshape_like(&(blocks * rows,))?)
+        }
+        None => None,
+    };
+    let one_hot = one_hot.map(|one_hot| repeated(one_hot, blocks)).transpose()?;
+    Ok(Target { u: repeated(u, blocks)?, one_hot, table, weights })
+}

@@ -1,0 +1,206 @@
+//! Blocks as one computation: the weights and reports of the blocks one by one, within rounding.
+
+mod common;
+
+use common::{assert_close, blobs, weights};
+use dfdx::prelude::{BatchNorm1D, Dropout, Linear, Repeated, Residual, Tanh};
+use dfdx_noprop::{
+    head::{Head, SuitsHead},
+    nn::Denoises,
+    prelude::*,
+    train::StepReport,
+};
+
+type Trainer<M, H = OneHot> = NoProp<DiscreteTime<H>, M, 3, 4, f64, Cpu>;
+
+fn data() -> Dataset<4, Labels<3>, f64> {
+    // The last batch is smaller.
+    blobs(150, 1).to_dtype()
+}
+
+/// What a run leaves: is it stacked, all that the blocks hold, and the reports of its steps.
+type Ends = (bool, Vec<Vec<f64>>, Vec<StepReport>);
+
+fn train<M, H>(
+    variant: &DiscreteTime<H>,
+    fit: &Fit,
+    data: &Dataset<4, H::Targets, f64>,
+    stacked: bool,
+) -> Ends
+where
+    H: Head<3, f64>,
+    M: Denoises<dfdx_noprop::nn::Pair<3, 4>, f64, Cpu>,
+    M::Gives: SuitsHead<H, 3, f64, Cpu>,
+    Cpu: Runs<DiscreteTime<H>, M, 3, 4, f64>,
+{
+    struct Keep(Vec<StepReport>);
+    impl dfdx_noprop::train::Observer for Keep {
+        fn step(&mut self, report: &StepReport) -> Result<std::ops::ControlFlow<()>, Error> {
+            self.0.push(report.clone());
+            Ok(std::ops::ControlFlow::Continue(()))
+        }
+    }
+    let mut model = Trainer::<M, H>::new(&Cpu::default(), variant.clone()).unwrap();
+    model.set_stacked(stacked);
+    let mut keep = Keep(Vec::new());
+    model.training(fit).observer(&mut keep).run(data).unwrap();
+    let all = model.blocks().iter().flat_map(|block| {
+        let state = block.optimizer();
+        let kinds = [state.first_moments(), state.second_moments(), state.averages()];
+        let memory = kinds.into_iter().flatten().flat_map(|tensor| tensor.as_vec()).collect();
+        [weights(block.module()), memory]
+    });
+    let all = all.collect();
+    (model.is_stacked(), all, keep.0)
+}
+
+/// Holds the stacked blocks to those one by one.
+#[track_caller]
+fn same<M, H>(variant: DiscreteTime<H>, fit: Fit, data: &Dataset<4, H::Targets, f64>)
+where
+    H: Head<3, f64>,
+    M: Denoises<dfdx_noprop::nn::Pair<3, 4>, f64, Cpu>,
+    M::Gives: SuitsHead<H, 3, f64, Cpu>,
+    Cpu: Runs<DiscreteTime<H>, M, 3, 4, f64>,
+{
+    let (_, expected, reports) = train::<M, H>(&variant, &fit, data, false);
+    let (stacked, found, stacked_reports) = train::<M, H>(&variant, &fit, data, true);
+    assert!(stacked);
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert!(!found.is_empty());
+        assert_close(&format!("tensors {i}"), found, expected, 1e-9);
+    }
+    assert_eq!(reports.len(), stacked_reports.len());
+    for (found, expected) in stacked_reports.iter().zip(&reports) {
+        assert_eq!(found.blocks.len(), variant.blocks);
+        for (found, expected) in found.blocks.iter().zip(&expected.blocks) {
+            let numbers = |b: &dfdx_noprop::train::BlockReport| {
+                [b.denoising, b.cross_entropy, b.gradient_norm].map(|v| v)
+            };
+            assert_close("a report", &numbers(found), &numbers(expected), 1e-9);
+            let counts = |b: &dfdx_noprop::train::BlockReport| (b.block, b.correct, b.rows);
+            assert_eq!(counts(found), counts(expected));
+        }
+    }
+}
+
+fn dt<H: Default>(blocks: usize) -> DiscreteTime<H> {
+    DiscreteTime { blocks, ..DiscreteTime::default() }
+}
+
+fn fit() -> Fit {
+    Fit { epochs: 2, batch_size: 32, ..Fit::default() }
+}
+
+#[test]
+fn stacked_blocks_are_the_blocks_one_by_one() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    same::<Block, OneHot>(dt(5), fit(), &data());
+    same::<Block, OneHot>(dt(1), fit(), &data());
+    // One row in a batch, as many as there are blocks, and one for each.
+    same::<Block, OneHot>(dt(2), Fit { batch_size: 1, epochs: 1, ..fit() }, &data());
+    same::<Block, OneHot>(dt(5), Fit { batch_size: 5, epochs: 1, ..fit() }, &data());
+}
+
+#[test]
+fn every_setting_holds_for_a_stack_too() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    let everything = Fit {
+        clip: Some(0.3),
+        average: Some(0.9),
+        class_weights: Some(vec![1.0, 0.25, 3.0]),
+        learning_rate: LearningRate { warm_up: 3, decay: Decay::Cosine { floor: 0.1 } },
+        ..fit()
+    };
+    same::<Block, OneHot>(dt(4), everything.clone(), &data());
+    let sgd = Sgd { learning_rate: 0.05, momentum: 0.9, weight_decay: 1e-2, ..Sgd::default() };
+    let variant = DiscreteTime { optimizer: sgd.into(), cross_entropy: 0.0, ..dt(3) };
+    same::<Block, OneHot>(variant, everything, &data());
+    let heavy = AdamW { weight_decay: 0.3, ..AdamW::default() };
+    same::<Block, OneHot>(DiscreteTime { optimizer: heavy.into(), ..dt(3) }, fit(), &data());
+}
+
+#[test]
+fn layers_in_layers_are_stacked() {
+    type Deep = (
+        Condition<(Dense<3, 6>, Tanh), (Linear<4, 5>, ReLU, Dense<5, 6>)>,
+        Repeated<Residual<(Dense<6, 6>, ReLU, Linear<6, 6>)>, 2>,
+        (ReLU, Dense<6, 3>),
+    );
+    same::<Deep, OneHot>(dt(3), fit(), &data());
+    let numbers =
+        Dataset::new(data().inputs().to_vec(), Values::new(vec![0.5; 450]).unwrap()).unwrap();
+    same::<ConditionalResNetDt<3, 4, 8>, Regression>(dt(3), fit(), &numbers);
+}
+
+#[test]
+fn what_cannot_be_stacked_goes_one_by_one() {
+    fn refused<M, H>(variant: DiscreteTime<H>)
+    where
+        H: Head<3, f64, Targets = Labels<3>>,
+        M: Denoises<dfdx_noprop::nn::Pair<3, 4>, f64, Cpu>,
+        M::Gives: SuitsHead<H, 3, f64, Cpu>,
+        Cpu: Runs<DiscreteTime<H>, M, 3, 4, f64>,
+    {
+        let (_, expected, _) = train::<M, H>(&variant, &fit(), &data(), false);
+        let (_, found, _) = train::<M, H>(&variant, &fit(), &data(), true);
+        assert_eq!(found, expected);
+    }
+    type Normed = (Condition<Dense<3, 6>, Dense<4, 6>>, BatchNorm1D<6>, ReLU, Dense<6, 3>);
+    refused::<Normed, OneHot>(dt(2));
+    // x has no weights of its own on its way.
+    type Bare = (Condition<(Dense<3, 4>, ReLU), Tanh>, Dense<4, 3>);
+    refused::<Bare, OneHot>(dt(2));
+    refused::<ConditionalResNetDt<3, 4, 8>, Learned<3>>(dt(2));
+    let noise = WeightNoise { directions: 1, ..WeightNoise::default() };
+    refused::<ConditionalResNetDt<3, 4, 8>, OneHot>(DiscreteTime {
+        estimator: noise.into(),
+        ..dt(2)
+    });
+}
+
+#[test]
+fn dropout_is_drawn_for_each_block() {
+    type Dropped = (Condition<Dense<3, 6>, Dense<4, 6>>, Dropout, Dense<6, 3>);
+    let mut model = Trainer::<Dropped>::new(&Cpu::default(), dt(3)).unwrap();
+    model.set_stacked(true);
+    model.fit(&data(), &fit()).unwrap();
+    assert!(model.is_stacked());
+    assert!(model.blocks().iter().all(|b| weights(b.module()).iter().all(|w| w.is_finite())));
+}
+
+#[test]
+fn a_block_that_diverges_stays_as_it_was_and_is_named() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    let mut model = Trainer::<Block>::new(&Cpu::default(), dt(3)).unwrap();
+    model.set_stacked(true);
+    let mut spoilt = weights(model.blocks()[1].module());
+    let nan = f64::NAN;
+    model.blocks_mut()[1].module_mut().3.bias.copy_from(&[nan; 3]);
+    let before: Vec<_> = model.blocks().iter().map(|b| weights(b.module())).collect();
+    let error = model.fit(&data(), &fit()).unwrap_err();
+    assert!(matches!(error, Error::Diverged { block: 2, step: 1, .. }), "{error}");
+    let after: Vec<_> = model.blocks().iter().map(|b| weights(b.module())).collect();
+    let last = spoilt.len() - 3;
+    spoilt.truncate(last);
+    assert_eq!(after[1][..last], spoilt[..], "the others' gradients did not leak into it");
+    assert!(after[1][last..].iter().all(|b| b.is_nan()));
+    assert_ne!(after[0], before[0], "the others have learned");
+    assert!(after[0].iter().chain(&after[2]).all(|w| w.is_finite()));
+}
+
+#[test]
+fn one_that_is_as_good_as_trained_block_by_block_can_go_on_stacked() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    let fit = fit();
+    let mut model = Trainer::<Block>::new(&Cpu::default(), dt(3)).unwrap();
+    model.fit(&data(), &fit).unwrap();
+    model.set_stacked(true);
+    model.fit(&data(), &fit).unwrap();
+    assert!(model.is_stacked());
+    let mut expected = Trainer::<Block>::new(&Cpu::default(), dt(3)).unwrap();
+    (0..2).for_each(|_| drop(expected.fit(&data(), &fit).unwrap()));
+    for (found, expected) in model.blocks().iter().zip(expected.blocks()) {
+        assert_close("weights", &weights(found.module()), &weights(expected.module()), 1e-9);
+    }
+}
