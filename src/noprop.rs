@@ -15,7 +15,7 @@ use crate::{
     nn::{Denoises, Encoded, NoisedPass, Signal, StackPass},
     optim::{OptimizerState, Stepping, copy_module},
     random::{Purpose, stream},
-    train::{AlongPoint, Fit, Position, StepReport, Trained},
+    train::{AlongPoint, Fit, Position, Resident, StepReport, Trained},
     variant::{Answers, Ask, State, Variant},
 };
 
@@ -59,6 +59,8 @@ where
     /// The other processes that train this model, if there are any.
     pub(crate) communicator: Option<Communicator>,
     pub(crate) layout: Layout,
+    /// The inputs of the run on the device, once a stacked step has taken them there.
+    pub(crate) resident: Option<Resident<X, E, D>>,
     /// Whether blocks are trained as one computation, where their layers can do that.
     pub(crate) stacked: bool,
     pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
@@ -307,6 +309,7 @@ where
             blocks: layout.own().map(block).collect::<Result<_, Error>>()?,
             communicator,
             layout,
+            resident: None,
             stacked: D::STACKS,
             variant,
             state,
@@ -418,6 +421,7 @@ where
             position: None,
             communicator: self.communicator.clone(),
             layout: self.layout,
+            resident: None,
             stacked: self.stacked,
             ops: self.ops,
             whole: self.whole,

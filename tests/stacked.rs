@@ -185,6 +185,8 @@ fn a_block_that_diverges_stays_as_it_was_and_is_named() {
     spoilt.truncate(last);
     assert_eq!(after[1][..last], spoilt[..], "the others' gradients did not leak into it");
     assert!(after[1][last..].iter().all(|b| b.is_nan()));
+    let moments = model.blocks()[1].optimizer().first_moments();
+    assert!(moments.iter().all(|moment| moment.as_vec().iter().all(|m| *m == 0.0)));
     assert_ne!(after[0], before[0], "the others have learned");
     assert!(after[0].iter().chain(&after[2]).all(|w| w.is_finite()));
 }
@@ -203,4 +205,26 @@ fn one_that_is_as_good_as_trained_block_by_block_can_go_on_stacked() {
     for (found, expected) in model.blocks().iter().zip(expected.blocks()) {
         assert_close("weights", &weights(found.module()), &weights(expected.module()), 1e-9);
     }
+}
+
+#[test]
+fn each_run_has_its_own_rows_and_a_hook_has_its_say() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    let run = |stacked: bool| {
+        let mut model = Trainer::<Block>::new(&Cpu::default(), dt(3)).unwrap();
+        model.set_stacked(stacked);
+        let mut data = data();
+        model.fit(&data, &fit()).unwrap();
+        // Other rows at the same place in memory.
+        let other = blobs::<3, 4>(150, 2).to_dtype();
+        data.clone_from(&other);
+        model.fit(&data, &fit()).unwrap();
+        let hook = |batch: &mut dfdx_noprop::train::Batch<_, 3, 4, f64, _>, _: &mut _| {
+            batch.inputs_mut().iter_mut().flatten().for_each(|x| *x *= 0.5);
+        };
+        model.training(&fit()).each_batch(hook).run(&data).unwrap();
+        assert_eq!(model.is_stacked(), stacked);
+        model.blocks().iter().flat_map(|block| weights(block.module())).collect::<Vec<f64>>()
+    };
+    assert_close("weights", &run(true), &run(false), 1e-9);
 }

@@ -50,6 +50,14 @@ pub trait Backend<E: Real>: Device<E> {
     /// This device with a random stream of its own, so that what a layer draws (dropout) depends on the seed alone.
     fn seeded(&self, seed: u64) -> Self;
 
+    /// The same numbers as this device's own, so that what a layer draws for them comes from its random stream.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn own<S: Shape>(&self, tensor: &Tensor<S, E, Self>) -> Result<Tensor<S, E, Self>, Self::Err> {
+        tensor.try_to_device(self)
+    }
+
     /// y = x Wᵀ + b, for x: `[batch, I]`, W: `[O, I]`, b: `[O]`.
     ///
     /// Where `input_gradient` is false nothing will ask for the gradient with respect to x, and a device need not

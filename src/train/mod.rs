@@ -5,6 +5,7 @@ mod fit;
 mod observer;
 mod position;
 mod report;
+mod resident;
 #[cfg(feature = "checkpoint")]
 mod saving;
 mod span;
@@ -29,3 +30,4 @@ pub use training::Training;
 
 pub(crate) use position::Position;
 pub(crate) use report::{Means, Trained};
+pub(crate) use resident::Resident;

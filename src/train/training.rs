@@ -164,6 +164,8 @@ where
         let fresh = Position::start(self.model.epochs, rows, self.fit);
         let mut position = self.model.position.take().unwrap_or(fresh);
         let outcome = self.go(data, &mut position);
+        // Other data may lie there the next time.
+        self.model.resident = None;
         let done = |outcome: &Outcome| matches!(outcome.ended, Ended::Finished | Ended::NoProgress);
         if !outcome.as_ref().is_ok_and(done) {
             self.model.position = Some(position);

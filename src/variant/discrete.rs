@@ -535,8 +535,8 @@ where
         // A device of its own for what the layers draw; the data stays where it is on a GPU.
         let seed = rng.next_u64();
         let device = block.device.seeded(seed);
-        let z = z.try_to_device(&device).map_err(failed())?;
-        let x = x.try_to_device(&device).map_err(failed())?;
+        let z = device.own(&z).map_err(failed())?;
+        let x = device.own(&x).map_err(failed())?;
         let call = Call {
             z,
             train: &|module, z| (ops.train)(module, (z, x.clone())),

@@ -1,6 +1,7 @@
 //! Blocks of discrete time as one computation: few, large operations in the place of many small ones.
 
 use dfdx::{nn::BuildOnDevice, prelude::*};
+use rayon::prelude::*;
 
 use super::{
     DiscreteTime,
@@ -117,9 +118,11 @@ where
         &trainer.table,
     )?;
     let noise = |t: usize| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
-    let noise: Vec<E> = trainer.blocks.iter().flat_map(|block| noise(block.t)).collect();
+    let ts: Vec<usize> = trainer.blocks.iter().map(|block| block.t).collect();
+    // By all cores: a GPU would wait for one of them.
+    let noise = ts.into_par_iter().flat_map_iter(noise).collect();
     let noise = on_device(&device, noise, (blocks * rows, Const::<Z>))?;
-    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
+    let x = batch.inputs_on(&device, &mut trainer.resident).map_err(failed())?;
     // One number for each block, repeated for its rows.
     let losses: Vec<_> = trainer
         .blocks
