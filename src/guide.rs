@@ -18,6 +18,9 @@ pub mod gradient_free {}
 #[doc = include_str!("../docs/distributed.md")]
 pub mod distributed {}
 
+#[doc = include_str!("../docs/cuda.md")]
+pub mod cuda {}
+
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 
