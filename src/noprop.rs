@@ -87,9 +87,17 @@ pub struct Block<B, E: Real, D: Backend<E>> {
     pub(crate) device: D,
     /// Zeros where the next step collects its gradients, unless there are none yet.
     pub(crate) gradients: Option<Gradients<E, D>>,
+    /// The same for pieces of a batch but the first.
+    pub(crate) more_gradients: Vec<Gradients<E, D>>,
 }
 
 impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
+    /// One that has not learned anything.
+    pub(crate) fn new(t: usize, module: B, device: D) -> Self {
+        let (optimizer, more_gradients) = (OptimizerState::default(), Vec::new());
+        Self { t, module, optimizer, device, gradients: None, more_gradients }
+    }
+
     /// Which of the model's blocks it is, from 1 (noise) to T (target).
     pub fn t(&self) -> usize {
         self.t
@@ -166,6 +174,10 @@ pub(crate) struct Ops<B, Plain, Traced, O: ConstDim, E: Real, D: Backend<E>> {
     pub(crate) train: Train<B, Traced, O, E, D>,
     pub(crate) noised: Noised<B, Plain, O, E, D>,
     pub(crate) stacked: Stacked<B, Traced, O, E, D>,
+    /// Whether a layer may draw from its input's device in training.
+    pub(crate) draws: bool,
+    /// A copy of a block that shares its weights, if rows may be trained on beside each other.
+    pub(crate) by_rows: fn(&B) -> Option<B>,
     pub(crate) each: Each<B, E, D>,
     pub(crate) map: Map<B, E, D>,
 }
@@ -299,7 +311,7 @@ where
             let mut seeds = stream(variant.seed(), Purpose::Weights, t as u64, 0);
             let device = device.seeded(seeds.next_u64());
             let module = M::try_build_on_device(&device).map_err(failed())?;
-            Ok(Block { t, module, optimizer: OptimizerState::default(), device, gradients: None })
+            Ok(Block::new(t, module, device))
         };
         let layout = match &communicator {
             Some(communicator) => communicator.layout(variant.blocks()),
@@ -332,6 +344,8 @@ where
                 stacked: |block, input, pass| {
                     Ok(M::denoise_stacked(block, input, pass)?.map(M::Gives::traced))
                 },
+                draws: M::RANDOM,
+                by_rows: M::by_rows,
                 each: <D as Execute<Block<M::Built, E, D>>>::each,
                 map: <D as Execute<Block<M::Built, E, D>>>::map,
             },
@@ -406,8 +420,7 @@ where
             let mut module = M::try_build_on_device(&device)?;
             copy_module(&block.module, &mut module)?;
             block.optimizer.put_averages(&mut module)?;
-            let (t, optimizer) = (block.t, OptimizerState::default());
-            Ok(Block { t, module, optimizer, device, gradients: None })
+            Ok(Block::new(block.t, module, device))
         });
         let mut model = Self {
             blocks: blocks.collect::<Result<_, D::Err>>().map_err(failed())?,

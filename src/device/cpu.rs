@@ -18,6 +18,21 @@ where
         Cpu::seed_from_u64(seed)
     }
 
+    fn reuse(rows: usize) -> Option<kernel::Reuse> {
+        Some(kernel::reuse(rows))
+    }
+
+    fn filled<S: Shape>(
+        &self,
+        shape: S,
+        fill: &mut dyn FnMut(&mut [E]),
+    ) -> Result<Tensor<S, E, Self>, CpuError> {
+        kernel::filled(self, shape, |numbers| {
+            fill(numbers);
+            Ok(())
+        })
+    }
+
     fn dense<const I: usize, const O: usize, T: Tape<E, Self>>(
         x: Rows<Const<I>, E, Self, T>,
         weight: &Tensor<Rank2<O, I>, E, Self>,
@@ -115,6 +130,14 @@ where
         gradients: &mut Gradients<E, Self>,
     ) -> Result<f64, CpuError> {
         kernel::squared_gradient(parameter, gradients)
+    }
+
+    fn move_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        to: &mut Gradients<E, Self>,
+        from: &mut Gradients<E, Self>,
+    ) -> Result<(), CpuError> {
+        kernel::move_gradient(parameter, to, from)
     }
 
     fn adamw<S: Shape>(

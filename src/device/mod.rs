@@ -24,6 +24,7 @@ use dfdx::prelude::*;
 
 use crate::{
     gradient::RUN,
+    kernel::Reuse,
     optim::{AdamWStep, SgdStep},
 };
 
@@ -56,6 +57,28 @@ pub trait Backend<E: Real>: Device<E> {
     /// The device's own, for lack of memory.
     fn own<S: Shape>(&self, tensor: &Tensor<S, E, Self>) -> Result<Tensor<S, E, Self>, Self::Err> {
         tensor.try_to_device(self)
+    }
+
+    /// While the answer lives, what layers make of batches of `rows` rows on this thread lies in memory that the thread keeps
+    /// for the next step. Nothing may draw from the device of such a tensor, since it is no seeded one.
+    #[doc(hidden)]
+    fn reuse(rows: usize) -> Option<Reuse> {
+        let _ = rows;
+        None
+    }
+
+    /// A tensor whose numbers `fill` writes over zeros, row-major.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn filled<S: Shape>(
+        &self,
+        shape: S,
+        fill: &mut dyn FnMut(&mut [E]),
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        let mut numbers = vec![E::zero(); shape.num_elements()];
+        fill(&mut numbers);
+        self.try_tensor_from_vec(numbers, shape)
     }
 
     /// y = x Wᵀ + b, for x: `[batch, I]`, W: `[O, I]`, b: `[O]`.
@@ -263,6 +286,18 @@ pub trait Backend<E: Real>: Device<E> {
         plain_sgd_by(parameter, gradient, velocity, step)
     }
 
+    /// Adds the gradient of one parameter tensor in `from` to that in `to`; it is zero afterwards.
+    ///
+    /// # Errors
+    /// The device's own.
+    fn move_gradient<S: Shape>(
+        parameter: &Tensor<S, E, Self>,
+        to: &mut Gradients<E, Self>,
+        from: &mut Gradients<E, Self>,
+    ) -> Result<(), Self::Err> {
+        plain_move_gradient(parameter, to, from)
+    }
+
     /// Changes the numbers of a tensor, row-major; in place where the device's memory is the host's.
     ///
     /// # Errors
@@ -381,6 +416,19 @@ pub(crate) fn plain_adamw_by<S: Shape, E: Real, D: Device<E>>(
     let update = first.clone().try_div(root.try_add(E::of(step.epsilon))?)?;
     let shape = *parameter.shape();
     parameter.try_axpy(step.keep, &update.try_reshape_like(&shape)?, -step.rate)
+}
+
+/// The move of a gradient in dfdx's own operations: the gradient of ⟨parameter, gradient⟩ is the gradient.
+pub(crate) fn plain_move_gradient<S: Shape, E: Real, D: Device<E>>(
+    parameter: &Tensor<S, E, D>,
+    to: &mut Gradients<E, D>,
+    from: &mut Gradients<E, D>,
+) -> Result<(), D::Err> {
+    from.get_or_alloc_mut(parameter)?;
+    let gradient = spent(parameter, from)?;
+    let own = std::mem::replace(to, Gradients::leaky());
+    *to = parameter.clone().traced(own).try_mul(gradient)?.try_sum::<(), _>()?.try_backward()?;
+    Ok(())
 }
 
 /// A copy of a gradient, which is zero afterwards.

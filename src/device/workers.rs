@@ -7,7 +7,7 @@ use std::sync::{
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::error::Error;
+use crate::{error::Error, kernel};
 
 /// Threads that live as long as a run, in a pool for each unit that is worked on at a time.
 ///
@@ -16,6 +16,8 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct Workers {
     pools: Vec<ThreadPool>,
+    /// Whether it is the pool around us, which is no other's to have.
+    around: bool,
 }
 
 impl Workers {
@@ -30,7 +32,7 @@ impl Workers {
             ThreadPoolBuilder::new().num_threads(threads / at_once + more).build()
         };
         let pools = (0..at_once).map(pool).collect::<Result<_, _>>();
-        Ok(Self { pools: pools.map_err(Error::device("starting threads"))? })
+        Ok(Self { pools: pools.map_err(Error::device("starting threads"))?, around: false })
     }
 
     /// The threads of inference: one for each core, shared by all models; none if there are none to be had.
@@ -42,6 +44,11 @@ impl Workers {
         &SHARED
     }
 
+    /// The threads of the pool around us, each for a unit; where there are more of them than units, a unit has several.
+    pub(crate) fn around() -> Self {
+        Self { pools: Vec::new(), around: true }
+    }
+
     /// How many units are worked on at a time.
     pub(crate) fn at_once(&self) -> usize {
         self.pools.len().max(1)
@@ -49,11 +56,26 @@ impl Workers {
 
     /// Runs `work` once in each of the first `most` pools, at the same time, and waits for all.
     pub(super) fn run(&self, most: usize, work: &(dyn Fn() + Sync)) {
+        if self.around && rayon::current_thread_index().is_some() {
+            return in_pool(most, work);
+        }
         match self.pools.get(..most.min(self.pools.len())) {
             Some(pools) if !pools.is_empty() => in_all(pools, work),
             _ => work(),
         }
     }
+}
+
+/// Runs `work` up to `most` times on the threads of the pool around us.
+fn in_pool(most: usize, work: &(dyn Fn() + Sync)) {
+    let threads = rayon::current_num_threads();
+    let each = threads / most.max(1);
+    rayon::scope(|scope| {
+        for _ in 1..most.min(threads) {
+            scope.spawn(|_| kernel::on_threads(each, work));
+        }
+        kernel::on_threads(each, work);
+    });
 }
 
 fn in_all(pools: &[ThreadPool], work: &(dyn Fn() + Sync)) {

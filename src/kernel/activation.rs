@@ -3,6 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
+    buffer::{filled, spent},
     vector::{in_pieces, vectorised},
     view::{elements, elements_mut},
 };
@@ -26,11 +27,7 @@ pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
         }
         return Ok(x.put_tape(tape));
     }
-    let mut y = x.device().try_zeros_like(x.shape())?;
-    let (Some(from), Some(to)) = (elements(&x), elements_mut(&mut y)) else {
-        return Err(CpuError::WrongNumElements);
-    };
-    to.copy_from_slice(from);
+    let mut y = copy(&x)?;
     clamp(&mut y)?;
     if T::OWNS_TAPE {
         let (x, kept) = (x.ghost(), y.clone());
@@ -38,7 +35,7 @@ pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
             let mut dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&kept)?);
             mask(&mut dy, elements(&kept).ok_or(CpuError::WrongNumElements)?);
             add_to(gradients.get_or_alloc_mut(&x)?, &dy);
-            **gradients.get_or_alloc_mut(&kept)? = dy;
+            **gradients.get_or_alloc_mut(&kept)? = spent(dy);
             Ok(())
         });
     }
@@ -63,11 +60,7 @@ pub(crate) fn add<S: Shape, E: Real, T: Tape<E, Cpu>>(
         // The sum keeps the name of the one: its gradient is the sum's.
         (b, a)
     } else {
-        let mut sum = a.device().try_zeros_like(a.shape())?;
-        let (Some(from), Some(to)) = (elements(&a), elements_mut(&mut sum)) else {
-            return Err(CpuError::WrongNumElements);
-        };
-        to.copy_from_slice(from);
+        let sum = copy(&a)?;
         if T::OWNS_TAPE {
             pass_on(&mut tape, &sum, &a);
         }
@@ -123,6 +116,15 @@ fn own<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> bool {
     let before = elements(x).map(<[E]>::as_ptr);
     let after = elements_mut(x).map(|elements| elements.as_ptr());
     before.is_some() && before == after
+}
+
+/// The same numbers under another name.
+fn copy<S: Shape, E: Real>(x: &Tensor<S, E, Cpu>) -> Result<Tensor<S, E, Cpu>, CpuError> {
+    let from = elements(x).ok_or(CpuError::WrongNumElements)?;
+    filled(x.device(), *x.shape(), |to| {
+        to.copy_from_slice(from);
+        Ok(())
+    })
 }
 
 fn clamp<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> Result<(), CpuError> {

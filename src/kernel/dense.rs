@@ -3,6 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{
+    buffer::{filled, spent},
     product::{Matrix, add_product},
     vector::vectorised,
     view::elements,
@@ -22,11 +23,11 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
     else {
         return Err(CpuError::WrongNumElements);
     };
-    let mut y = Vec::with_capacity(rows * O);
-    (0..rows).for_each(|_| y.extend_from_slice(b_data));
-    let w_matrix = Matrix::new(w_data, O, I);
-    add_product(&mut y, Matrix::new(x_data, rows, I), w_matrix.transposed())?;
-    let y = x.device().try_tensor_from_vec(y, (rows, Const::<O>))?;
+    let y = filled(x.device(), (rows, Const::<O>), |y| {
+        y.chunks_exact_mut(O.max(1)).for_each(|row| row.copy_from_slice(b_data));
+        let w_matrix = Matrix::new(w_data, O, I);
+        add_product(y, Matrix::new(x_data, rows, I), w_matrix.transposed())
+    })?;
 
     let (x, mut tape) = x.split_tape();
     if T::OWNS_TAPE {
@@ -50,7 +51,7 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
                 let dx = gradients.get_or_alloc_mut(&x)?;
                 add_product(dx, dy_matrix, Matrix::new(w_data, O, I))?;
             }
-            **gradients.get_or_alloc_mut(&y)? = dy;
+            **gradients.get_or_alloc_mut(&y)? = spent(dy);
             Ok(())
         });
     }

@@ -3,6 +3,7 @@
 use dfdx::prelude::*;
 use num_traits::Float;
 
+use super::buffer::filled;
 use crate::device::{Real, Rows};
 
 /// [sin(t f_k), cos(t f_k)] for each row. Rows of one time, as a solver has them, cost one of them.
@@ -14,14 +15,18 @@ pub(crate) fn time_embedding<const DIM: usize, E: Real>(
     let ratio = 10_000f64.powf(-1.0 / half.saturating_sub(1).max(1) as f64);
     let powers = std::iter::successors(Some(1.0), |power| Some(power * ratio));
     let frequencies: Vec<E> = powers.take(half).map(E::of).collect();
-    let mut values = Vec::with_capacity(host.len() * DIM);
-    for (row, &t) in host.iter().enumerate() {
-        if row > 0 && t == host[row - 1] {
-            values.extend_from_within((row - 1) * DIM..);
-            continue;
+    filled(times.device(), (host.len(), Const::<DIM>), |values| {
+        for (row, &t) in host.iter().enumerate() {
+            let at = row * DIM;
+            if row > 0 && t == host[row - 1] {
+                values.copy_within(at - DIM..at, at);
+                continue;
+            }
+            let (sines, cosines) = values[at..at + DIM].split_at_mut(half);
+            for ((sine, cosine), &f) in sines.iter_mut().zip(cosines).zip(&frequencies) {
+                (*sine, *cosine) = (Float::sin(t * f), Float::cos(t * f));
+            }
         }
-        values.extend(frequencies.iter().map(|&f| Float::sin(t * f)));
-        values.extend(frequencies.iter().map(|&f| Float::cos(t * f)));
-    }
-    times.device().try_tensor_from_vec(values, (host.len(), Const::<DIM>))
+        Ok(())
+    })
 }

@@ -5,7 +5,7 @@ use num_traits::Float;
 use rayon::prelude::*;
 
 use super::{
-    vector::{piece, vectorised},
+    vector::{piece, threads, vectorised},
     view::elements_mut,
 };
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) fn squared_gradient<S: Shape, E: Real>(
     const PIECE: usize = 1 << 16;
     let gradient: &[E] = gradients.get_or_alloc_mut(parameter)?;
     let sum = |piece| vectorised(|| squares(piece));
-    if gradient.len() <= PIECE || rayon::current_num_threads() == 1 {
+    if gradient.len() <= PIECE || threads() == 1 {
         return Ok(gradient.chunks(PIECE).map(sum).sum());
     }
     let sums: Vec<f64> = gradient.par_chunks(PIECE).map(sum).collect();
@@ -45,6 +45,31 @@ pub(crate) fn add_gradient<S: Shape, E: Real>(
 ) -> Result<(), CpuError> {
     let gradient: &mut [E] = gradients.get_or_alloc_mut(parameter)?;
     gradient.iter_mut().zip(values).for_each(|(gradient, value)| *gradient += *value);
+    Ok(())
+}
+
+/// to ← to + from, of one parameter; from ← 0.
+pub(crate) fn move_gradient<S: Shape, E: Real>(
+    parameter: &Tensor<S, E, Cpu>,
+    to: &mut Gradients<E, Cpu>,
+    from: &mut Gradients<E, Cpu>,
+) -> Result<(), CpuError> {
+    let (to, from) = (to.get_or_alloc_mut(parameter)?, from.get_or_alloc_mut(parameter)?);
+    let add = |to: &mut [E], from: &mut [E]| {
+        vectorised(|| {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to += *from;
+                *from = E::zero();
+            }
+        });
+    };
+    let each = piece(to.len());
+    if each >= to.len() {
+        add(to, from);
+    } else {
+        let pieces = to.par_chunks_mut(each).zip(from.par_chunks_mut(each));
+        pieces.for_each(|(to, from)| add(to, from));
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use dfdx::prelude::CpuError;
 use rayon::prelude::*;
 
+use super::vector::threads;
 use crate::device::Real;
 
 /// A matrix that lies in a slice with some strides.
@@ -109,7 +110,7 @@ fn pieces(length: usize, other: usize, k: usize) -> usize {
     let least_length = if other <= SMALL { SMALL + 1 } else { LEAST_LENGTH };
     let most = (length * other * k / LEAST).min(length / least_length);
     // Without a look at the pool where it is not needed: that would start one.
-    if most < 2 { 1 } else { most.min(rayon::current_num_threads()) }
+    if most < 2 { 1 } else { most.min(threads()) }
 }
 
 /// Where a product goes, for several threads.

@@ -1,8 +1,37 @@
 //! Loops over contiguous numbers: compiled for what the processor has and chosen when the program runs, on as many
 //! threads of the pool around us as are worth it.
 
+use std::cell::Cell;
+
 use pulp::Arch;
 use rayon::prelude::*;
+
+thread_local! {
+    static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// How many threads share an operation: all of the pool around us, if nothing else was said by [`on_threads`].
+pub(super) fn threads() -> usize {
+    match MOST.get() {
+        1 => 1,
+        most => most.min(rayon::current_num_threads()),
+    }
+}
+
+/// Shares the operations of `work` among `most` threads at most, or among 1.
+pub(crate) fn on_threads<R>(most: usize, work: impl FnOnce() -> R) -> R {
+    /// Sets it back also where the work panics.
+    struct Before(usize);
+
+    impl Drop for Before {
+        fn drop(&mut self) {
+            MOST.set(self.0);
+        }
+    }
+
+    let _before = Before(MOST.replace(most.max(1)));
+    work()
+}
 
 /// Runs a short loop, vectorised for this processor.
 ///
@@ -31,7 +60,7 @@ pub(super) fn piece(length: usize) -> usize {
     const LEAST: usize = 1 << 13;
     let most = length / LEAST;
     // Without a look at the pool where it is not needed: that would start one.
-    let pieces = if most < 2 { 1 } else { most.min(rayon::current_num_threads()) };
+    let pieces = if most < 2 { 1 } else { most.min(threads()) };
     length.div_ceil(pieces).max(1)
 }
 

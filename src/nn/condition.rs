@@ -83,6 +83,11 @@ where
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<S>>;
+    const DRAWS: bool = FZ::DRAWS || FX::DRAWS;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(Condition { z: FZ::rowwise(&built.z)?, x: FX::rowwise(&built.x)? })
+    }
 
     fn infer(
         built: &Self::Built,

@@ -110,6 +110,11 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     }
 
     const LINEAR: bool = true;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn noised(
         built: &mut Self::Built,

@@ -14,6 +14,11 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
 {
     type Out = Width<O>;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(
         built: &Self::Built,
@@ -44,6 +49,11 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
 impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> for ReLU {
     type Out = Width<N>;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(_: &ReLU, input: Rows<Const<N>, E, D>) -> Result<Rows<Const<N>, E, D>, D::Err> {
         D::relu(input)
@@ -60,12 +70,17 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> f
 
 /// One line for each layer that gives the width that it takes.
 macro_rules! takes {
-    ($(<$(const $n:ident),*> $layer:ty: $width:tt;)*) => {$(
+    ($(<$(const $n:ident),*> $layer:ty: $width:tt, draws $draws:literal, rowwise $rowwise:literal;)*) => {$(
         impl<$(const $n: usize,)* K: Kind, E: Real, D: Backend<E>> Takes<Width<$width, K>, E, D>
             for $layer
         {
             type Out = Width<$width>;
             type Then<S: Signal<E, D>> = S;
+            const DRAWS: bool = $draws;
+
+            fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+                $rowwise.then(|| built.clone())
+            }
 
             fn infer(
                 built: &Self::Built,
@@ -86,16 +101,16 @@ macro_rules! takes {
 }
 
 takes! {
-    <const N> LayerNorm1D<N>: N;
-    <const N> BatchNorm1D<N>: N;
-    <const N> FastGeLU: N;
-    <const N> AccurateGeLU: N;
-    <const N> Sigmoid: N;
-    <const N> Tanh: N;
-    <const N> Sin: N;
-    <const N> Cos: N;
-    <const N> Abs: N;
-    <const N> Square: N;
-    <const N> Dropout: N;
-    <const N, const ONE_IN> DropoutOneIn<ONE_IN>: N;
+    <const N> LayerNorm1D<N>: N, draws false, rowwise true;
+    <const N> BatchNorm1D<N>: N, draws false, rowwise false;
+    <const N> FastGeLU: N, draws false, rowwise true;
+    <const N> AccurateGeLU: N, draws false, rowwise true;
+    <const N> Sigmoid: N, draws false, rowwise true;
+    <const N> Tanh: N, draws false, rowwise true;
+    <const N> Sin: N, draws false, rowwise true;
+    <const N> Cos: N, draws false, rowwise true;
+    <const N> Abs: N, draws false, rowwise true;
+    <const N> Square: N, draws false, rowwise true;
+    <const N> Dropout: N, draws true, rowwise false;
+    <const N, const ONE_IN> DropoutOneIn<ONE_IN>: N, draws true, rowwise false;
 }

@@ -16,6 +16,11 @@ macro_rules! tuple {
             type Out = $last::Out;
             type Then<S: Signal<E, D>> = tuple!(@then S; $first $($layer)*);
             const WEIGHTS: bool = $first::WEIGHTS $(|| $layer::WEIGHTS)*;
+            const DRAWS: bool = $first::DRAWS $(|| $layer::DRAWS)*;
+
+            fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+                Some(($first::rowwise(&built.0)?, $($layer::rowwise(&built.$index)?,)*))
+            }
             const LINEAR: bool = $last::LINEAR $(&& !$before::WEIGHTS)*;
 
             fn infer(
@@ -97,6 +102,11 @@ where
 {
     type Out = Width<N>;
     type Then<S: Signal<E, D>> = F::Then<S>;
+    const DRAWS: bool = F::DRAWS;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(Residual(F::rowwise(&built.0)?))
+    }
 
     fn infer(
         built: &Self::Built,
@@ -144,6 +154,12 @@ where
 {
     type Out = In;
     type Then<S: Signal<E, D>> = F::Then<S>;
+    const DRAWS: bool = F::DRAWS;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        let modules = built.modules.iter().map(F::rowwise).collect::<Option<_>>()?;
+        Some(Repeated { modules })
+    }
 
     fn infer(built: &Self::Built, input: In::Plain) -> Result<In::Plain, D::Err> {
         let mut rounds = built.modules.iter();

@@ -101,6 +101,18 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     #[doc(hidden)]
     const LINEAR: bool = false;
 
+    /// Whether this layer may draw from its input's device in training, as dropout does.
+    #[doc(hidden)]
+    const DRAWS: bool = true;
+
+    /// A copy that shares the weights, to train on some rows of a batch beside the others; `None` where what comes out of
+    /// a row depends on the others, as in batch normalisation, or on what is drawn.
+    #[doc(hidden)]
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        let _ = built;
+        None
+    }
+
     /// The output in a pass with noise on what the layers give: of a layer on its own by [`NoisedPass::layer`], of one made of
     /// layers by those.
     ///
@@ -168,6 +180,14 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     /// What comes out, known only where the block takes `In`: [`Takes::Then`] of [`Takes::Out`].
     type Gives: Signal<E, D>;
 
+    /// [`Takes::DRAWS`].
+    #[doc(hidden)]
+    const RANDOM: bool;
+
+    /// [`Takes::rowwise`].
+    #[doc(hidden)]
+    fn by_rows(built: &Self::Built) -> Option<Self::Built>;
+
     /// The block's output in inference.
     ///
     /// # Errors
@@ -226,6 +246,11 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
 
 impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, E, D> for M {
     type Gives = M::Then<M::Out>;
+    const RANDOM: bool = M::DRAWS;
+
+    fn by_rows(built: &Self::Built) -> Option<Self::Built> {
+        M::rowwise(built)
+    }
 
     fn denoise(
         built: &Self::Built,

@@ -34,6 +34,11 @@ where
 {
     type Out = Width<DIM, Input>;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
     const WEIGHTS: bool = false;
 
     fn infer(

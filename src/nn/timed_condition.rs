@@ -63,6 +63,12 @@ where
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<FT::Then<S>>>;
+    const DRAWS: bool = FZ::DRAWS || FX::DRAWS || FT::DRAWS;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        let (z, x) = (FZ::rowwise(&built.z)?, FX::rowwise(&built.x)?);
+        Some(TimedCondition { z, x, t: FT::rowwise(&built.t)? })
+    }
 
     fn infer(
         built: &Self::Built,

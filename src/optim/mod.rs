@@ -2,6 +2,7 @@
 
 mod adamw;
 mod average;
+mod gather;
 mod rate;
 mod sgd;
 mod stack;
@@ -10,6 +11,7 @@ mod stepping;
 
 pub use adamw::{AdamW, AdamWStep};
 pub(crate) use average::copy_module;
+pub(crate) use gather::move_gradients;
 pub use rate::{Decay, LearningRate};
 pub use sgd::{Sgd, SgdStep};
 pub(crate) use stack::Stack;

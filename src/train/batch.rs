@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use dfdx::{nn::TensorCollection, prelude::Gradients};
+use dfdx::{nn::TensorCollection, prelude::*};
 
 use super::BlockReport;
 use crate::{
     data::{Dataset, Targets, select_rows},
-    device::{Backend, Real},
+    device::{Backend, Real, Rows},
     distributed::{Beside, Replicas},
     error::Error,
     kernel,
@@ -165,17 +165,24 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
         shared.replicas.average(module, gradients, Beside::rows(shared.share()))
     }
 
-    /// The inputs, row-major, `[rows, X]`.
-    pub(crate) fn inputs(&self) -> Vec<E> {
-        match &self.inputs {
-            Inputs::Rows(all, rows) => {
-                let mut inputs = vec![E::zero(); rows.len() * X];
-                kernel::in_pieces(inputs.as_chunks_mut::<X>().0, rows, X, |to, rows| {
+    /// The inputs of some of the rows, gathered.
+    pub(crate) fn inputs<D: Backend<E>>(
+        &self,
+        device: &D,
+        rows: Range<usize>,
+    ) -> Result<Rows<Const<X>, E, D>, Error> {
+        let shape = (rows.len(), Const::<X>);
+        let inputs = device.filled(shape, &mut |to| match &self.inputs {
+            Inputs::Rows(all, chosen) => {
+                let chosen = &chosen[rows.clone()];
+                kernel::in_pieces(to.as_chunks_mut::<X>().0, chosen, X, |to, rows| {
                     to.iter_mut().zip(rows).for_each(|(to, &row)| *to = all[row]);
                 });
-                inputs
             }
-            Inputs::Changed(inputs) => inputs.clone(),
-        }
+            Inputs::Changed(inputs) => {
+                to.copy_from_slice(&inputs[rows.start * X..rows.end * X]);
+            }
+        });
+        inputs.map_err(Error::device("moving a batch"))
     }
 }

@@ -101,6 +101,8 @@ pub(crate) struct Trained<E> {
     /// With and against each of some directions of a gradient that is estimated.
     pub(crate) losses: Vec<[f64; 2]>,
     pub(crate) terminal: [f64; 2],
+    /// What came out of the rows, where they are a piece of a batch.
+    pub(crate) output: Vec<E>,
 }
 
 /// One block over an epoch.

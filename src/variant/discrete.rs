@@ -263,6 +263,8 @@ where
 {
     let failed = || Error::device("a training step");
     let (t, rows) = (block.t, batch.rows());
+    let free = variant.estimator.derivative_free::<B, Z, H::Out, E, D>();
+    let _reuse = (free.is_none() && !ops.draws).then(|| D::reuse(rows));
     let device = block.device.seeded(layer_seed(batch, seed, t, step));
     let table = on_device(&device, embedding.to_vec(), Default::default())?;
     let weights = batch.weights.as_deref();
@@ -270,10 +272,10 @@ where
         on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
     let draw = |rows| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
     let noise = on_device(&device, batch.own_part(Z, draw), (rows, Const::<Z>))?;
-    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
+    let x = batch.inputs(&device, 0..rows)?;
 
     let objective = variant.block_loss(levels, t);
-    if let Some(free) = variant.estimator.derivative_free::<B, Z, H::Out, E, D>() {
+    if let Some(free) = free {
         let loss = |forward: Forward<'_, Z, H::Out, E, D>| {
             let gradients = Gradients::leaky();
             let loss = objective.evaluate::<H, Z, E, D>(&target, noise.clone(), gradients, |z| {

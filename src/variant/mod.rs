@@ -5,6 +5,7 @@ mod discrete;
 mod flow;
 mod network;
 mod objective;
+mod pieces;
 mod pipeline;
 mod stacked;
 mod step;

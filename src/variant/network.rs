@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Answers, Ask, Inference, State, TOGETHER, Variant,
     objective::{Loss, Target, value},
+    pieces,
     step::{
         Call, OwnLoss, block_report, check_rows, check_shared, layer_seed, measured, on_device,
         on_device_target, own_step,
@@ -24,7 +25,7 @@ use crate::{
     head::{Head, Reads},
     nn::{Encoded, Signal, Timed},
     noprop::{Block, NoProp, OpsOf, Out, TargetsOf, Train},
-    optim::{OptimizerState, copy_module},
+    optim::copy_module,
     random::{Purpose, normals, stream},
     solver::{EulerMaruyama, Save, Solution, Solver, State as _, Steps},
     train::{Chosen, Span, StepReport, Trained},
@@ -90,7 +91,7 @@ pub(super) struct NetworkLoss<O, E: Real, D: Backend<E>> {
 }
 
 /// The width of the head's answers, as a type.
-type HeadOut<V, const Z: usize, const X: usize, E, D> =
+pub(super) type HeadOut<V, const Z: usize, const X: usize, E, D> =
     <<V as Variant<Z, X, E, D>>::Head as Reads<Z>>::Out;
 
 /// A variant with one network.
@@ -202,8 +203,7 @@ where
         let device = block.device.clone();
         let mut module = M::try_build_on_device(&device)?;
         copy_module(&block.module, &mut module)?;
-        let (t, optimizer) = (block.t, OptimizerState::default());
-        Ok(Block { t, module, optimizer, device, gradients: None })
+        Ok(Block::new(block.t, module, device))
     };
     for _ in 1..copies {
         let copy = copy(&trainer.blocks[0]).map_err(Error::device("copying the network"))?;
@@ -238,7 +238,7 @@ where
             let beside = (variant, &state, &table);
             let drawn =
                 draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
-            with_problem(beside, ops, &drawn, step, |problem, terminal| {
+            with_problem(beside, ops, &drawn, batch, step, |problem, terminal| {
                 let mut part = Trained::default();
                 if i == 0 {
                     let loss = WeightNoise::loss(problem, &block.module)?;
@@ -289,13 +289,14 @@ where
     let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
     let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
     let beside = (&*variant, &*state, &*table);
-    let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
     let free = variant.estimator().derivative_free::<_, Z, Out<V, Z, X, E, D>, E, D>();
+    let _reuse = (free.is_none() && !ops.draws).then(|| D::reuse(batch.rows()));
+    let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
     let report = |terms, output: &[E], norm| {
         block_report::<V::Head, Z, E>(1, terms, output, &batch.targets, norm)
     };
     let (report, terminal) = match free {
-        Some(free) => with_problem(beside, *ops, &drawn, step, |problem, terminal| {
+        Some(free) => with_problem(beside, *ops, &drawn, batch, step, |problem, terminal| {
             let (loss, norm) = free.step(problem, block, &stepping, span.seed())?;
             Error::diverged((1, step), "gradient", norm)?;
             let terms = [loss.denoising, loss.cross_entropy];
@@ -303,7 +304,7 @@ where
         })?,
         None => {
             let (terms, output, mut terminal, mut gradients) =
-                backward(beside, ops.train, block, drawn, step)?;
+                pieces::backward::<V, _, Z, X, E, D>(beside, *ops, block, drawn, batch, step)?;
             let mut report = report(terms, &output, 0.0);
             let trained = (&mut block.module, &mut gradients);
             batch.average(trained, &mut report, (&mut terminal, &mut []))?;
@@ -328,15 +329,18 @@ where
     Ok(StepReport { blocks: vec![report], terminal, ..StepReport::default() })
 }
 
-/// Forward and back: the terms of the loss, the head's output, the terms without a network, and the gradients.
-#[allow(clippy::type_complexity)]
-fn backward<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+/// What goes back gives: the terms of the loss, the head's output, the terms without a network, and the gradients.
+pub(super) type Went<E, D> = ([f64; 2], Vec<E>, [f64; 2], Gradients<E, D>);
+
+/// Forward and back; `share` is that of these rows in the batch.
+pub(super) fn backward<V, B, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, state, table): Beside<'_, V, Z, X, E, D>,
     train: Train<B, <Timed<Z, X> as Signal<E, D>>::Traced, Out<V, Z, X, E, D>, E, D>,
     block: &mut Block<B, E, D>,
-    Drawn { draw, x, times }: Drawn<'_, HeadOut<V, Z, X, E, D>, Z, X, E, D>,
+    (draw, x): (Draw<'_, HeadOut<V, Z, X, E, D>, Z, E, D>, Rows<Const<X>, E, D>),
     step: u64,
-) -> Result<([f64; 2], Vec<E>, [f64; 2], Gradients<E, D>), Error>
+    share: f64,
+) -> Result<Went<E, D>, Error>
 where
     V: Network<Z, X, E, D>,
     B: TensorCollection<E, D>,
@@ -350,24 +354,21 @@ where
     if V::Head::LEARNED {
         table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
-    let module = &mut block.module;
+    let (module, times) = (&mut block.module, draw.times.clone());
     let NetworkLoss { loss, terminal } =
         variant.loss(state, draw, gradients, |z| train(module, (z, x, times))).map_err(failed())?;
     Error::diverged((1, step), "loss", value(&loss.total))?;
-    let gradients = loss.total.try_backward().map_err(failed())?;
+    let total = match share {
+        1.0 => loss.total,
+        _ => loss.total.try_mul(E::of(share)).map_err(failed())?,
+    };
+    let gradients = total.try_backward().map_err(failed())?;
     let terms = [loss.denoising, loss.cross_entropy];
     Ok((terms, loss.output.as_vec(), terminal, gradients))
 }
 
-/// All that a step on one batch needs, on a device.
-struct Drawn<'a, O: ConstDim, const Z: usize, const X: usize, E: Real, D: Backend<E>> {
-    draw: Draw<'a, O, Z, E, D>,
-    x: Rows<Const<X>, E, D>,
-    times: Tensor<(usize,), E, D>,
-}
-
 /// What the network's loss is made of besides the network: settings, what is trained beside it, and the embedding.
-type Beside<'a, V, const Z: usize, const X: usize, E, D> = (
+pub(super) type Beside<'a, V, const Z: usize, const X: usize, E, D> = (
     &'a V,
     &'a <V as Variant<Z, X, E, D>>::State,
     &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
@@ -380,7 +381,7 @@ fn draw_batch<'a, V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     device: &D,
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
-) -> Result<Drawn<'a, HeadOut<V, Z, X, E, D>, Z, X, E, D>, Error>
+) -> Result<Draw<'a, HeadOut<V, Z, X, E, D>, Z, E, D>, Error>
 where
     V: Network<Z, X, E, D>,
 {
@@ -395,7 +396,6 @@ where
     let (noise, end_noise) = (normal()?, normal()?);
     let times = host_times.iter().map(|&t| E::of(t)).collect();
     let times = on_device(&device, times, (rows,))?;
-    let x = on_device(&device, batch.inputs(), (rows, Const::<X>))?;
     let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());
     let target = on_device_target::<V::Head, Z, E, D>(
         &device,
@@ -405,21 +405,22 @@ where
         &embedding,
         table,
     )?;
-    let draw = Draw { target, noise, end_noise, host_times, times: times.clone() };
-    Ok(Drawn { draw, x, times })
+    Ok(Draw { target, noise, end_noise, host_times, times })
 }
 
 /// The network on one batch as a problem for an estimator; beside it, the terms without a network as of the last loss.
 fn with_problem<V, B, R, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, state, _): Beside<'_, V, Z, X, E, D>,
     ops: OpsOf<V, B, Z, X, E, D>,
-    Drawn { draw, x, times }: &Drawn<'_, HeadOut<V, Z, X, E, D>, Z, X, E, D>,
+    draw: &Draw<'_, HeadOut<V, Z, X, E, D>, Z, E, D>,
+    batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     step: u64,
     work: impl FnOnce(&Problem<'_, B, Z, Out<V, Z, X, E, D>, E, D>, &Cell<[f64; 2]>) -> Result<R, Error>,
 ) -> Result<R, Error>
 where
     V: Network<Z, X, E, D>,
 {
+    let (x, times) = (batch.inputs(draw.times.device(), 0..batch.rows())?, &draw.times);
     let terminal = Cell::new([0.0; 2]);
     let loss = |forward: Forward<'_, Z, Out<V, Z, X, E, D>, E, D>| {
         let loss = variant.loss(state, draw.clone(), Gradients::leaky(), |z| {

@@ -3,7 +3,10 @@
 use dfdx::prelude::*;
 
 use super::read;
-use crate::device::Real;
+use crate::{
+    device::Real,
+    kernel::buffer::{filled, spent},
+};
 
 /// `[batch, C, pixels]` to `[batch, pixels, C]`; back: the other way round.
 pub(crate) fn channels_last<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
@@ -15,11 +18,13 @@ pub(crate) fn channels_last<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     let images = x.shape().concrete().into_iter().next().unwrap_or(1).max(1);
     let (each, c) = (x.shape().num_elements() / images, channels.max(1));
     let pixels = each / c;
-    let mut y = Vec::with_capacity(images * each);
-    for image in read(&x)?.chunks_exact(each.max(1)) {
-        y.extend((0..each).map(|i| image[i % c * pixels + i / c]));
-    }
-    let y = x.device().try_tensor_from_vec(y, shape)?;
+    let from = read(&x)?;
+    let y = filled(x.device(), shape, |y| {
+        for (y, image) in y.chunks_exact_mut(each.max(1)).zip(from.chunks_exact(each.max(1))) {
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = image[i % c * pixels + i / c]);
+        }
+        Ok(())
+    })?;
     if T::OWNS_TAPE {
         let (x, y) = (x.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {
@@ -28,7 +33,7 @@ pub(crate) fn channels_last<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
             for (dx, dy) in dx.chunks_exact_mut(each.max(1)).zip(dy.chunks_exact(each.max(1))) {
                 dy.iter().enumerate().for_each(|(i, dy)| dx[i % c * pixels + i / c] += *dy);
             }
-            **gradients.get_or_alloc_mut(&y)? = dy;
+            **gradients.get_or_alloc_mut(&y)? = spent(dy);
             Ok(())
         });
     }

@@ -3,13 +3,15 @@
 use std::cell::Cell;
 
 use dfdx::prelude::*;
+use rayon::prelude::*;
 
 use super::read;
 use crate::{
     device::{Real, Window},
     kernel::{
+        buffer::{filled, spent},
         product::{Matrix, add_product},
-        vector::{in_pieces, vectorised},
+        vector::{piece, vectorised},
     },
 };
 
@@ -22,8 +24,8 @@ pub(crate) fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, T: Ta
     input_gradient: bool,
 ) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let y = forward(window, read(&x)?, read(filter)?, read(bias)?)?;
-    let y = x.device().try_tensor_from_vec(y, shape)?;
+    let (from, weights) = (read(&x)?, (read(filter)?, read(bias)?));
+    let y = filled(x.device(), shape, |y| forward(window, from, weights, y))?;
     if T::OWNS_TAPE {
         let (filter, bias, y) = (filter.clone(), bias.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {
@@ -42,21 +44,27 @@ pub(crate) fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, T: Ta
                     db.iter_mut().zip(row).for_each(|(sum, dy)| *sum += *dy);
                 }
             });
-            **gradients.get_or_alloc_mut(&y)? = dy;
+            **gradients.get_or_alloc_mut(&y)? = spent(dy);
             Ok(())
         });
     }
     Ok(y.put_tape(tape))
 }
 
-fn forward<E: Real>(window: Window, x: &[E], filter: &[E], bias: &[E]) -> Result<Vec<E>, CpuError> {
+fn forward<E: Real>(
+    window: Window,
+    x: &[E],
+    (filter, bias): (&[E], &[E]),
+    y: &mut [E],
+) -> Result<(), CpuError> {
     let (filters, patch) = (bias.len(), window.patch());
-    let rows = rows(window, x, filter, filters)?;
-    let mut y = Vec::with_capacity(rows * filters);
-    (0..rows).for_each(|_| y.extend_from_slice(bias));
-    // By columns, so that no block has to rearrange it again.
-    let by_patch = transposed(filter, filters, patch);
-    with_buffer(|patches: &mut Vec<E>| {
+    if y.len() != rows(window, x, filter, filters)? * filters {
+        return Err(CpuError::WrongNumElements);
+    }
+    y.chunks_exact_mut(filters.max(1)).for_each(|row| row.copy_from_slice(bias));
+    with_buffers(|[patches, by_patch]: &mut [Vec<E>; 2]| {
+        // By columns, so that no block has to rearrange it again.
+        transpose(filter, filters, patch, by_patch);
         let each = block(patch);
         for (i, y) in y.chunks_mut(each * filters.max(1)).enumerate() {
             let count = y.len() / filters;
@@ -64,12 +72,11 @@ fn forward<E: Real>(window: Window, x: &[E], filter: &[E], bias: &[E]) -> Result
             add_product(
                 y,
                 Matrix::new(patches, count, patch),
-                Matrix::new(&by_patch, patch, filters),
+                Matrix::new(by_patch, patch, filters),
             )?;
         }
         Ok(())
-    })?;
-    Ok(y)
+    })
 }
 
 fn backward<E: Real>(
@@ -80,7 +87,7 @@ fn backward<E: Real>(
     let patch = window.patch();
     let filters = filter.len() / patch.max(1);
     rows(window, x, filter, filters)?;
-    with_buffer(|patches: &mut Vec<E>| {
+    with_buffers(|[patches, _]: &mut [Vec<E>; 2]| {
         let each = block(patch);
         for (i, dy) in dy.chunks(each * filters.max(1)).enumerate() {
             let count = dy.len() / filters;
@@ -116,11 +123,12 @@ fn gather<E: Real>(window: Window, x: &[E], first: usize, count: usize, patches:
     let patch = window.patch();
     patches.clear();
     patches.resize(count * patch, E::zero());
-    let numbers: Vec<usize> = (first..first + count).collect();
-    let mut rows: Vec<&mut [E]> = patches.chunks_exact_mut(patch.max(1)).collect();
-    in_pieces(&mut rows, &numbers, patch, |rows, numbers| {
-        copy_windows(window, x, rows, numbers);
-    });
+    let each = piece(patches.len()).div_ceil(patch.max(1));
+    if each >= count {
+        return copy_windows(window, x, patches, first);
+    }
+    let pieces = patches.par_chunks_mut(each * patch).enumerate();
+    pieces.for_each(|(i, rows)| copy_windows(window, x, rows, first + i * each));
 }
 
 #[pulp::with_simd(copy_windows = pulp::Arch::new())]
@@ -129,11 +137,11 @@ fn copy_windows_simd<'a, S: pulp::Simd, E: Real>(
     _: S,
     window: Window,
     x: &'a [E],
-    rows: &'a mut [&mut [E]],
-    numbers: &'a [usize],
+    patches: &'a mut [E],
+    first: usize,
 ) {
     let (side, c) = (window.kernel * window.channels, window.channels);
-    for (to, number) in rows.iter_mut().zip(numbers) {
+    for (to, number) in patches.chunks_exact_mut(window.patch().max(1)).zip(first..) {
         let image = &x[number / window.windows() * window.image()..];
         let lines = to.chunks_exact_mut(side).zip(window.rows(number % window.windows()));
         for (to, line) in lines {
@@ -175,19 +183,20 @@ fn add_windows_simd<'a, S: pulp::Simd, E: Real>(
     }
 }
 
-fn transposed<E: Real>(matrix: &[E], rows: usize, columns: usize) -> Vec<E> {
+fn transpose<E: Real>(matrix: &[E], rows: usize, columns: usize, to: &mut Vec<E>) {
     let column = |j: usize| (0..rows).map(move |i| matrix[i * columns + j]);
-    (0..columns).flat_map(column).collect()
+    to.clear();
+    to.extend((0..columns).flat_map(column));
 }
 
-/// A buffer that lives as long as the thread.
-fn with_buffer<E: Real, R>(work: impl FnOnce(&mut Vec<E>) -> R) -> R {
+/// Buffers that live as long as the thread.
+fn with_buffers<E: Real, R>(work: impl FnOnce(&mut [Vec<E>; 2]) -> R) -> R {
     thread_local! {
-        static BUFFER: Cell<Option<Box<dyn std::any::Any>>> = const { Cell::new(None) };
+        static BUFFERS: Cell<Option<Box<dyn std::any::Any>>> = const { Cell::new(None) };
     }
-    let kept = BUFFER.take().and_then(|buffer| buffer.downcast::<Vec<E>>().ok());
-    let mut buffer = kept.unwrap_or_default();
-    let result = work(&mut buffer);
-    BUFFER.set(Some(buffer));
+    let kept = BUFFERS.take().and_then(|buffers| buffers.downcast().ok());
+    let mut buffers: Box<[Vec<E>; 2]> = kept.unwrap_or_default();
+    let result = work(&mut buffers);
+    BUFFERS.set(Some(buffers));
     result
 }

@@ -3,7 +3,10 @@
 use dfdx::prelude::*;
 
 use super::read;
-use crate::device::Real;
+use crate::{
+    device::Real,
+    kernel::buffer::{filled, spent},
+};
 
 /// y = γ (x − μ) / √(σ² + ε) + β with the batch's own μ and σ² of each channel, which come with it.
 ///
@@ -21,9 +24,9 @@ pub(crate) fn batch_norm<S: Shape, C: Shape, E: Real, T: Tape<E, Cpu>>(
     let mean: Vec<E> = mean.into_iter().map(E::of).collect();
     let variance: Vec<E> = variance.into_iter().map(E::of).collect();
     let factor: Vec<E> = gamma.iter().zip(&inverse).map(|(g, s)| *g * *s).collect();
-    let y = affine(read(&x)?, &mean, &factor, beta);
-    let (y_device, shape) = (x.device().clone(), *scale.shape());
-    let y = y_device.try_tensor_from_vec(y, *x.shape())?;
+    let y = affine(&x, &mean, &factor, beta)?;
+    // Not that of x: these two outlive the step.
+    let (device, shape) = (scale.device().clone(), *scale.shape());
     if T::OWNS_TAPE {
         let (scale, shift, y, mean) = (scale.clone(), shift.ghost(), y.ghost(), mean.clone());
         tape.add_backward_op(move |gradients| {
@@ -41,11 +44,11 @@ pub(crate) fn batch_norm<S: Shape, C: Shape, E: Real, T: Tape<E, Cpu>>(
                 [&sums, &products],
                 gradients.get_or_alloc_mut(&x)?,
             );
-            **gradients.get_or_alloc_mut(&y)? = dy;
+            **gradients.get_or_alloc_mut(&y)? = spent(dy);
             Ok(())
         });
     }
-    let kept = |values| y_device.try_tensor_from_vec(values, shape);
+    let kept = |values| device.try_tensor_from_vec(values, shape);
     Ok((y.put_tape(tape), [kept(mean)?, kept(variance)?]))
 }
 
@@ -56,15 +59,22 @@ pub(crate) fn scale_and_shift<S: Shape, C: Shape, E: Real>(
     shift: &Tensor<C, E, Cpu>,
 ) -> Result<Tensor<S, E, Cpu>, CpuError> {
     let zeros = vec![E::zero(); factor.shape().num_elements()];
-    let y = affine(read(x)?, &zeros, read(factor)?, read(shift)?);
-    x.device().try_tensor_from_vec(y, *x.shape())
+    affine(x, &zeros, read(factor)?, read(shift)?)
 }
 
 /// (x − mean) · factor + shift.
-fn affine<E: Real>(x: &[E], mean: &[E], factor: &[E], shift: &[E]) -> Vec<E> {
-    let mut y = x.to_vec();
-    transform(&mut y, mean, factor, shift);
-    y
+fn affine<S: Shape, E: Real>(
+    x: &Tensor<S, E, Cpu>,
+    mean: &[E],
+    factor: &[E],
+    shift: &[E],
+) -> Result<Tensor<S, E, Cpu>, CpuError> {
+    let from = read(x)?;
+    filled(x.device(), *x.shape(), |y| {
+        y.copy_from_slice(from);
+        transform(y, mean, factor, shift);
+        Ok(())
+    })
 }
 
 #[pulp::with_simd(transform = pulp::Arch::new())]

@@ -3,7 +3,10 @@
 use dfdx::prelude::*;
 
 use super::read;
-use crate::device::{Real, Window};
+use crate::{
+    device::{Real, Window},
+    kernel::buffer::{filled, spent},
+};
 
 /// The largest number of each window; back: the gradient goes to the first that is as large. Padding counts for nothing.
 pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
@@ -12,10 +15,12 @@ pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     shape: Y,
 ) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let mut y = vec![E::neg_infinity(); shape.num_elements()];
     let from = read(&x)?;
-    largest(window, from, &mut y);
-    let y = x.device().try_tensor_from_vec(y, shape)?;
+    let y = filled(x.device(), shape, |y| {
+        y.fill(E::neg_infinity());
+        largest(window, from, y);
+        Ok(())
+    })?;
     if T::OWNS_TAPE {
         let kept = y.clone();
         tape.add_backward_op(move |gradients| {
@@ -23,7 +28,7 @@ pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
             let dx: &mut [E] = gradients.get_or_alloc_mut(&x)?;
             let (from, y) = (read(&x)?, read(&kept)?);
             to_the_largest(window, from, y, &mut dy, dx);
-            **gradients.get_or_alloc_mut(&kept)? = dy;
+            **gradients.get_or_alloc_mut(&kept)? = spent(dy);
             Ok(())
         });
     }
@@ -75,17 +80,18 @@ pub(crate) fn average_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
     shape: Y,
 ) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let mut y = vec![E::zero(); shape.num_elements()];
     let from = read(&x)?;
-    mean(window, from, &mut y);
-    let y = x.device().try_tensor_from_vec(y, shape)?;
+    let y = filled(x.device(), shape, |y| {
+        mean(window, from, y);
+        Ok(())
+    })?;
     if T::OWNS_TAPE {
         let (x, ghost) = (x.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {
             let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&ghost)?);
             let dx: &mut [E] = gradients.get_or_alloc_mut(&x)?;
             to_all(window, &dy, dx);
-            **gradients.get_or_alloc_mut(&ghost)? = dy;
+            **gradients.get_or_alloc_mut(&ghost)? = spent(dy);
             Ok(())
         });
     }

@@ -13,7 +13,7 @@ use crate::{
 
 /// One line for each of dfdx's layers that works number by number.
 macro_rules! takes {
-    ($(<$(const $n:ident),*> $layer:ty;)*) => {$(
+    ($(<$(const $n:ident),*> $layer:ty, draws $draws:literal;)*) => {$(
         impl<$(const $n: usize,)* const C: usize, const H: usize, const W: usize, K, E, D>
             Takes<Image<C, H, W, K>, E, D> for $layer
         where
@@ -23,6 +23,11 @@ macro_rules! takes {
         {
             type Out = Image<C, H, W>;
             type Then<S: Signal<E, D>> = S;
+            const DRAWS: bool = $draws;
+
+            fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+                (!$draws).then(|| built.clone())
+            }
 
             fn infer(
                 built: &Self::Built,
@@ -43,14 +48,14 @@ macro_rules! takes {
 }
 
 takes! {
-    <> FastGeLU;
-    <> AccurateGeLU;
-    <> Sigmoid;
-    <> Tanh;
-    <> Abs;
-    <> Square;
-    <> Dropout;
-    <const ONE_IN> DropoutOneIn<ONE_IN>;
+    <> FastGeLU, draws false;
+    <> AccurateGeLU, draws false;
+    <> Sigmoid, draws false;
+    <> Tanh, draws false;
+    <> Abs, draws false;
+    <> Square, draws false;
+    <> Dropout, draws true;
+    <const ONE_IN> DropoutOneIn<ONE_IN>, draws true;
 }
 
 /// By the device's own kernel.
@@ -59,6 +64,11 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
 {
     type Out = Image<C, H, W>;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(_: &ReLU, input: Images<C, H, W, E, D>) -> Result<Images<C, H, W, E, D>, D::Err> {
         D::relu(input)
@@ -82,6 +92,11 @@ where
 {
     type Out = Image<C, H, W>;
     type Then<S: Signal<E, D>> = F::Then<S>;
+    const DRAWS: bool = F::DRAWS;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(Residual(F::rowwise(&built.0)?))
+    }
 
     fn infer(
         built: &Self::Built,
@@ -121,6 +136,11 @@ macro_rules! projected {
         {
             type Out = F::Out;
             type Then<S: Signal<E, D>> = F::Then<R::Then<S>>;
+            const DRAWS: bool = F::DRAWS || R::DRAWS;
+
+            fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+                Some(GeneralizedResidual { f: F::rowwise(&built.f)?, r: R::rowwise(&built.r)? })
+            }
 
             fn infer(
                 built: &Self::Built,

@@ -140,6 +140,7 @@ where
 {
     type Out = In::Activation;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
 
     fn infer(
         built: &Self::Built,

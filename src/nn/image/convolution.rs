@@ -311,6 +311,11 @@ where
     type Out = Image<OUT, H, W>;
     type Then<Z: Signal<E, D>> = Z;
     const LINEAR: bool = true;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(built: &Self::Built, input: In::Plain) -> Result<Images<OUT, H, W, E, D>, D::Err> {
         In::infer(built, input)

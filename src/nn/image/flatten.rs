@@ -55,6 +55,11 @@ where
 {
     type Out = Width<N, K>;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(
         built: &Self::Built,

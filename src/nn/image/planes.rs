@@ -67,6 +67,11 @@ where
 {
     type Out = Image<C, H, W, K>;
     type Then<S: Signal<E, D>> = S;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(
         built: &Self::Built,

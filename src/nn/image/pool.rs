@@ -182,6 +182,11 @@ impl<
 {
     type Out = Image<C, H, W, Q>;
     type Then<Z: Signal<E, D>> = Z;
+    const DRAWS: bool = false;
+
+    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
+        Some(built.clone())
+    }
 
     fn infer(
         _: &Self::Built,
