@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use super::{Backend, Real, Rows, Window, plain_dense};
+use super::{Backend, Real, Rows, Window, plain_combined, plain_dense, plain_is_finite};
 use crate::{
     kernel,
     optim::{AdamWStep, SgdStep},
@@ -66,6 +66,32 @@ where
         } else {
             a.try_add(b)
         }
+    }
+
+    fn combined<S: Shape>(
+        weight: f64,
+        z: &Tensor<S, E, Self>,
+        terms: &[(f64, &Tensor<S, E, Self>)],
+    ) -> Result<Tensor<S, E, Self>, CpuError> {
+        if kernel::contiguous(z) && terms.iter().all(|(_, term)| kernel::contiguous(term)) {
+            kernel::combined(weight, z, terms)
+        } else {
+            plain_combined(weight, z, terms)
+        }
+    }
+
+    fn is_finite<S: Shape>(z: &Tensor<S, E, Self>) -> Result<bool, CpuError> {
+        if kernel::contiguous(z) { kernel::is_finite(z) } else { plain_is_finite(z) }
+    }
+
+    fn softmax<C: ConstDim, T: Tape<E, Self>>(
+        rows: Rows<C, E, Self, T>,
+    ) -> Result<Rows<C, E, Self, T>, CpuError> {
+        if T::OWNS_TAPE || !kernel::contiguous(&rows) {
+            return rows.try_softmax::<Axis<1>>();
+        }
+        let (rows, tape) = rows.split_tape();
+        Ok(kernel::softmax(rows)?.put_tape(tape))
     }
 
     fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, T: Tape<E, Self>>(

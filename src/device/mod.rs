@@ -153,6 +153,36 @@ pub trait Backend<E: Real>: Device<E> {
         plain_add_row(a, b)
     }
 
+    /// weight · z + Σ weight · term.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn combined<S: Shape>(
+        weight: f64,
+        z: &Tensor<S, E, Self>,
+        terms: &[(f64, &Tensor<S, E, Self>)],
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        plain_combined(weight, z, terms)
+    }
+
+    /// Whether no number is NaN or infinite.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn is_finite<S: Shape>(z: &Tensor<S, E, Self>) -> Result<bool, Self::Err> {
+        plain_is_finite(z)
+    }
+
+    /// e^o over its sum, row by row.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn softmax<C: ConstDim, T: Tape<E, Self>>(
+        rows: Rows<C, E, Self, T>,
+    ) -> Result<Rows<C, E, Self, T>, Self::Err> {
+        rows.try_softmax::<Axis<1>>()
+    }
+
     /// The convolution of x: `[batch, H, W, C]` with filters `[O, K, K, C]` and a bias `[O]`, `[batch, OH, OW, O]`:
     /// y_ijo = b_o + Σ_{k l c} f_oklc x_{i S + k − P, j S + l − P, c}, where x is 0 outside of the image.
     ///
@@ -336,6 +366,34 @@ pub(crate) fn plain_add_gradient<S: Shape, E: Real, D: Device<E>>(
     *gradients =
         parameter.clone().traced(own).try_mul(values)?.try_sum::<(), _>()?.try_backward()?;
     Ok(())
+}
+
+/// The weighted sum in dfdx's own operations.
+pub(crate) fn plain_combined<S: Shape, E: Real, D: Device<E>>(
+    weight: f64,
+    z: &Tensor<S, E, D>,
+    terms: &[(f64, &Tensor<S, E, D>)],
+) -> Result<Tensor<S, E, D>, D::Err> {
+    // The product has an id of its own: a clone would share its gradients with z.
+    let mut sum = z.clone().try_mul(E::of(weight))?.try_contiguous()?;
+    for (weight, term) in terms {
+        // A drift may return a broadcast or permuted tensor.
+        let term = Tensor::clone(term).try_contiguous()?;
+        sum.try_axpy(1.0, &term, *weight)?;
+    }
+    Ok(sum)
+}
+
+/// Whether all numbers are finite, in dfdx's own operations.
+pub(crate) fn plain_is_finite<S: Shape, E: Real, D: Device<E>>(
+    z: &Tensor<S, E, D>,
+) -> Result<bool, D::Err> {
+    if z.shape().num_elements() == 0 {
+        return Ok(true);
+    }
+    // 0 times NaN or infinity is NaN, so the sum is 0 or NaN: one number to read.
+    let zero = z.clone().try_mul(E::zero())?.try_sum::<(), S::AllAxes>()?;
+    Ok(zero.as_vec().iter().all(|sum| *sum == E::zero()))
 }
 
 /// A gradient that `fill` writes, as long as `like`.

@@ -30,7 +30,7 @@ pub(super) fn estimate<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: T
     output: Rows<C, E, D, T>,
     table: &Tensor<(C, Const<Z>), E, D>,
 ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-    output.try_softmax::<Axis<1>>()?.try_matmul(table.retaped::<T>())
+    D::softmax(output)?.try_matmul(table.retaped::<T>())
 }
 
 /// κ (z · u_c − ‖u_c‖² / 2).
@@ -131,7 +131,7 @@ macro_rules! class_methods {
         fn answer<D: Backend<E>>(
             output: Rows<Const<$c>, E, D>,
         ) -> Result<Rows<Const<$c>, E, D>, D::Err> {
-            output.try_softmax::<Axis<1>>()
+            D::softmax(output)
         }
 
         fn rows(answers: &[E]) -> Vec<[E; $c]> {

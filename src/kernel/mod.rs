@@ -2,6 +2,7 @@
 
 mod activation;
 mod buffer;
+mod combine;
 mod dense;
 mod embedding;
 mod image;
@@ -13,6 +14,7 @@ mod view;
 pub(crate) use activation::{add, add_row, relu};
 pub use buffer::Reuse;
 pub(crate) use buffer::{filled, reuse};
+pub(crate) use combine::{combined, is_finite, softmax};
 pub(crate) use dense::dense;
 pub(crate) use embedding::time_embedding;
 pub(crate) use image::{

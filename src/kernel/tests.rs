@@ -3,7 +3,10 @@
 use dfdx::prelude::*;
 
 use crate::{
-    device::{Backend, Real, plain_adamw, plain_adamw_by, plain_dense, plain_sgd, plain_sgd_by},
+    device::{
+        Backend, Real, plain_adamw, plain_adamw_by, plain_combined, plain_dense, plain_is_finite,
+        plain_move_gradient, plain_sgd, plain_sgd_by,
+    },
     gradient::RUN,
     optim::{AdamW, Optimizer, OptimizerState, Sgd},
 };
@@ -386,4 +389,75 @@ fn a_gradient_that_is_made_as_it_goes_steps_like_one_that_is_kept() {
     Cpu::change(&mut doubled, &mut |values| values.iter_mut().for_each(|v| *v *= 2.0)).unwrap();
     assert_eq!(doubled.as_vec(), (start.clone() * 2.0).as_vec());
     assert_ne!(start.as_vec(), doubled.as_vec());
+}
+
+#[test]
+fn what_a_solver_does_is_bit_for_bit_the_plain_one() {
+    let dev = Cpu::seed_from_u64(3);
+    let draw = || -> Tensor<(usize, Const<7>), f32, _> { dev.sample_normal_like(&(5, Const)) };
+    let (z, a, b) = (draw(), draw(), draw());
+    for terms in [&[][..], &[(0.3, &a)], &[(0.3, &a), (-1.7, &b)]] {
+        let plain = plain_combined(0.9, &z, terms).unwrap().as_vec();
+        assert_eq!(Cpu::combined(0.9, &z, terms).unwrap().as_vec(), plain);
+    }
+    // A broadcast one too.
+    let row: Tensor<Rank1<7>, f32, _> = dev.sample_normal();
+    let wide = row.broadcast_like(&(5, Const::<7>));
+    let plain = plain_combined(1.0, &z, &[(2.0, &wide)]).unwrap().as_vec();
+    assert_eq!(Cpu::combined(1.0, &z, &[(2.0, &wide)]).unwrap().as_vec(), plain);
+
+    let fast = Cpu::softmax(z.clone() * 20.0).unwrap().as_vec();
+    assert_eq!(fast, (z.clone() * 20.0).softmax::<Axis<1>>().as_vec());
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut values = z.as_vec();
+        assert!(Cpu::is_finite(&z).unwrap() && plain_is_finite(&z).unwrap());
+        values[34] = bad;
+        let z = dev.tensor_from_vec(values, (5, Const::<7>));
+        assert!(!Cpu::is_finite(&z).unwrap() && !plain_is_finite(&z).unwrap());
+    }
+}
+
+#[test]
+fn a_gradient_moves_as_the_plain_one_does() {
+    let moved = |fast: bool| {
+        let dev = Cpu::seed_from_u64(4);
+        let w: Tensor<Rank2<3, 5>, f64, _> = dev.sample_normal();
+        let mut to = w.leaky_trace().square().sum().backward();
+        let mut from = w.leaky_trace().exp().sum().backward();
+        if fast {
+            Cpu::move_gradient(&w, &mut to, &mut from).unwrap();
+        } else {
+            plain_move_gradient(&w, &mut to, &mut from).unwrap();
+        }
+        (to.get(&w).as_vec(), from.get(&w).as_vec())
+    };
+    let (fast, plain) = (moved(true), moved(false));
+    assert!(difference(&fast.0, &plain.0) < 1e-15);
+    assert_eq!((&fast.1, &plain.1), (&vec![0.0; 15], &vec![0.0; 15]));
+}
+
+#[test]
+fn memory_that_is_kept_serves_the_next_tensor_of_its_size() {
+    let dev = Cpu::default();
+    let make = || -> Tensor<(usize,), f32, _> {
+        super::filled(&dev, (1000,), |numbers| {
+            assert!(numbers.iter().all(|number| *number == 0.0));
+            numbers.fill(1.0);
+            Ok(())
+        })
+        .unwrap()
+    };
+    let place = |tensor: &Tensor<(usize,), f32, Cpu>| std::ptr::from_ref(&tensor[[0]]);
+    let reuse = super::reuse(10);
+    let first = place(&make());
+    let both = (make(), make());
+    assert_eq!(place(&both.0), first);
+    assert_ne!(place(&both.1), first);
+    drop(reuse);
+    drop(both);
+    // Those that nobody asked to be kept are not taken from there.
+    let tensor = make();
+    assert_eq!(tensor.as_vec(), vec![1.0; 1000]);
+    let _reuse = super::reuse(10);
+    assert_eq!(make().as_vec(), vec![1.0; 1000]);
 }

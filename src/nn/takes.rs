@@ -1,6 +1,9 @@
 //! Which layer takes which signal.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    cell::{Cell, RefCell},
+};
 
 use dfdx::{
     nn::{
@@ -13,18 +16,48 @@ use dfdx::{
 use super::{NoisedPass, Signal, StackPass};
 use crate::device::{Backend, Real};
 
-/// What a layer makes of the input x alone, kept by the layer that made it.
+/// What a layer makes of the input x alone, and of the last time alone, kept by the layer that made it.
 #[derive(Debug)]
-pub struct Encoded(Box<dyn Any>);
+pub struct Encoded {
+    x: Box<dyn Any>,
+    /// The time of all rows in the call to come, if it is one.
+    now: Cell<Option<f64>>,
+    time: RefCell<Option<(f64, Box<dyn Any>)>>,
+}
 
 impl Encoded {
     pub(super) fn new(value: impl Any) -> Self {
-        Self(Box::new(value))
+        Self { x: Box::new(value), now: Cell::new(None), time: RefCell::new(None) }
     }
 
     /// What was kept, if this is its type.
     pub(super) fn get<T: Any + Clone>(&self) -> Option<T> {
-        self.0.downcast_ref().cloned()
+        self.x.downcast_ref().cloned()
+    }
+
+    /// All rows of the next call have this time.
+    pub(crate) fn at(&self, t: f64) {
+        self.now.set(Some(t));
+    }
+
+    /// What is made of the time: what the last call made of it, if that had the same.
+    pub(super) fn of_time<T: Any + Clone, Err>(
+        &self,
+        make: impl FnOnce() -> Result<T, Err>,
+    ) -> Result<T, Err> {
+        let now = self.now.take();
+        let kept = self.time.borrow_mut().take_if(|(time, _)| Some(*time) == now);
+        if let Some((time, value)) = kept
+            && let Some(last) = value.downcast_ref().cloned()
+        {
+            self.time.replace(Some((time, value)));
+            return Ok(last);
+        }
+        let value = make()?;
+        if let Some(now) = now {
+            self.time.replace(Some((now, Box::new(value.clone()))));
+        }
+        Ok(value)
     }
 }
 

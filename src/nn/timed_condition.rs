@@ -92,7 +92,7 @@ where
         encoded: &Encoded,
     ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
         let x = encoded.get().map_or_else(|| FX::infer(&built.x, x), Ok)?;
-        let (z, t) = (FZ::infer(&built.z, z)?, FT::infer(&built.t, t)?);
+        let (z, t) = (FZ::infer(&built.z, z)?, encoded.of_time(|| FT::infer(&built.t, t))?);
         let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
         <FT::Out as Joins<FZ::Out, Self, E, D>>::add_shared(h, t)
     }

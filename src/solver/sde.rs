@@ -3,7 +3,6 @@
 use super::check_interval;
 use super::control::{check_count, grid};
 use super::save::Recorder;
-use super::state::weighted_sum;
 use super::{Save, Solution, State, Status};
 use crate::Error;
 
@@ -73,7 +72,7 @@ impl EulerMaruyama {
             let (slope, draw) = (drift(t, &z)?, noise(&z)?);
             calls += 1;
             let terms = [(h, &slope), (diffusion(t) * h.abs().sqrt(), &draw)];
-            let end = weighted_sum(z.scaled(1.0)?, terms)?;
+            let end = z.combined(1.0, &terms)?;
             if !end.is_finite()? {
                 break Status::NotFinite { time: t };
             }

@@ -2,10 +2,10 @@
 
 use dfdx::shapes::{HasShape, Shape};
 use dfdx::tensor::Tensor;
-use dfdx::tensor_ops::{Device, MeanTo, ReshapeTo, SumTo, TryAdd, TryDiv, TryMul};
+use dfdx::tensor_ops::{Device, MeanTo, ReshapeTo, TryAdd, TryDiv, TryMul};
 
 use crate::Error;
-use crate::device::Real;
+use crate::device::{Backend, Real};
 
 /// A point z of the space that a solver moves in: linear combinations and a norm.
 ///
@@ -23,6 +23,14 @@ pub trait State: Clone {
     /// # Errors
     /// [`Error::Argument`] where the shapes differ, [`Error::Device`] where the device fails.
     fn add_scaled(self, weight: f64, other: &Self) -> Result<Self, Error>;
+
+    /// weight · self + Σ weight · term. A weight of 0 leaves its term out.
+    ///
+    /// # Errors
+    /// Those of [`add_scaled`](Self::add_scaled).
+    fn combined(&self, weight: f64, terms: &[(f64, &Self)]) -> Result<Self, Error> {
+        weighted_sum(self.scaled(weight)?, terms.iter().copied())
+    }
 
     /// √(meanᵢ (selfᵢ / (atol + rtol · max(|aᵢ|, |bᵢ|)))²): self is acceptable as the error of a
     /// step from a to b where this is at most 1. The mean is over all elements, the batch included,
@@ -128,7 +136,13 @@ fn read<E: Real, D: Device<E>>(scalar: Tensor<(), E, D>) -> f64 {
     scalar.as_vec().first().map_or(f64::NAN, |value| value.as_f64())
 }
 
-impl<S: Shape, E: Real, D: Device<E>> State for Tensor<S, E, D> {
+impl<S: Shape, E: Real, D: Backend<E>> State for Tensor<S, E, D> {
+    fn combined(&self, weight: f64, terms: &[(f64, &Self)]) -> Result<Self, Error> {
+        terms.iter().try_for_each(|(_, term)| same_shape("State::combined", self, term))?;
+        let terms: Vec<_> = terms.iter().copied().filter(|(weight, _)| *weight != 0.0).collect();
+        D::combined(weight, self, &terms).map_err(Error::device("State::combined"))
+    }
+
     fn scaled(&self, weight: f64) -> Result<Self, Error> {
         // The product has an id of its own: a clone would share its gradients with self.
         self.clone().try_mul(E::of(weight)).map_err(Error::device("State::scaled"))
@@ -163,11 +177,6 @@ impl<S: Shape, E: Real, D: Device<E>> State for Tensor<S, E, D> {
     }
 
     fn is_finite(&self) -> Result<bool, Error> {
-        if self.shape().num_elements() == 0 {
-            return Ok(true);
-        }
-        // 0 times NaN or infinity is NaN, so the sum is 0 or NaN: one number to read.
-        let zero = self.clone().try_mul(E::of(0.0)).and_then(|z| z.try_sum::<(), S::AllAxes>());
-        Ok(read(zero.map_err(Error::device("State::is_finite"))?) == 0.0)
+        D::is_finite(self).map_err(Error::device("State::is_finite"))
     }
 }

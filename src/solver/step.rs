@@ -23,7 +23,8 @@ impl<S: State> Trial<S> {
     ) -> Result<Self, Error> {
         let h = t_new - t;
         let advance = |weights: &[f64], stages: &[S]| {
-            weighted_sum(z.scaled(1.0)?, scaled_by(h, weights).zip(stages))
+            let terms: Vec<_> = scaled_by(h, weights).zip(stages).collect();
+            z.combined(1.0, &terms)
         };
         let mut stages = vec![first];
         let mut end = None;

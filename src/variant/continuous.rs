@@ -337,8 +337,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         table: &Tensor<(H::Out, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D>, D::Err> {
         let (estimate, latent) = curve.at(t).probability_flow();
-        let estimate = H::estimate(output, table)?.try_mul(E::of(estimate))?;
-        estimate.try_add(z.clone().try_mul(E::of(latent))?)
+        D::combined(estimate, &H::estimate(output, table)?, &[(latent, z)])
     }
 
     fn sde_drift(
@@ -350,8 +349,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         table: &Tensor<(H::Out, Const<Z>), E, D>,
     ) -> Result<Rows<Const<Z>, E, D>, D::Err> {
         let (estimate, latent, _) = curve.at(t).sde();
-        let estimate = H::estimate(output, table)?.try_mul(E::of(estimate))?;
-        estimate.try_add(z.clone().try_mul(E::of(latent))?)
+        D::combined(estimate, &H::estimate(output, table)?, &[(latent, z)])
     }
 
     fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {

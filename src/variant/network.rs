@@ -645,7 +645,10 @@ where
         let times = on_device(z.device(), vec![E::of(t); rows], (rows,))?;
         let input = (z.clone(), self.x.clone(), times);
         let output = match &self.encoded {
-            Some(encoded) => (self.ops.infer_encoded)(self.module, input, encoded),
+            Some(encoded) => {
+                encoded.at(t);
+                (self.ops.infer_encoded)(self.module, input, encoded)
+            }
             None => (self.ops.infer)(self.module, input),
         };
         output.map_err(Error::device("inference"))
