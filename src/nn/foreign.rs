@@ -52,7 +52,7 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> f
     const DRAWS: bool = false;
 
     fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(built.clone())
+        Some(*built)
     }
 
     fn infer(_: &ReLU, input: Rows<Const<N>, E, D>) -> Result<Rows<Const<N>, E, D>, D::Err> {

@@ -67,7 +67,7 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
     const DRAWS: bool = false;
 
     fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(built.clone())
+        Some(*built)
     }
 
     fn infer(_: &ReLU, input: Images<C, H, W, E, D>) -> Result<Images<C, H, W, E, D>, D::Err> {

@@ -70,7 +70,7 @@ where
     const DRAWS: bool = false;
 
     fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(built.clone())
+        Some(*built)
     }
 
     fn infer(
