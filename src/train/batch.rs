@@ -170,9 +170,9 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
         &self,
         device: &D,
         rows: Range<usize>,
-    ) -> Result<Rows<Const<X>, E, D>, Error> {
+    ) -> Result<Rows<Const<X>, E, D>, D::Err> {
         let shape = (rows.len(), Const::<X>);
-        let inputs = device.filled(shape, &mut |to| match &self.inputs {
+        device.filled(shape, &mut |to| match &self.inputs {
             Inputs::Rows(all, chosen) => {
                 let chosen = &chosen[rows.clone()];
                 kernel::in_pieces(to.as_chunks_mut::<X>().0, chosen, X, |to, rows| {
@@ -182,7 +182,6 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
             Inputs::Changed(inputs) => {
                 to.copy_from_slice(&inputs[rows.start * X..rows.end * X]);
             }
-        });
-        inputs.map_err(Error::device("moving a batch"))
+        })
     }
 }

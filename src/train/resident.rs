@@ -27,7 +27,7 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
     ) -> Result<Rows<Const<X>, E, D>, D::Err> {
         let n = self.rows();
         let Inputs::Rows(all, rows) = &self.inputs else {
-            return device.try_tensor_from_vec(self.inputs(), (n, Const::<X>));
+            return self.inputs(device, 0..n);
         };
         let from = (all.as_ptr() as usize, all.len());
         let resident = match resident {
@@ -44,7 +44,7 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
                 let picked: Rows<Const<X>, E, D> = all.clone().try_gather(rows)?;
                 device.own(&picked)
             }
-            None => device.try_tensor_from_vec(self.inputs(), (n, Const::<X>)),
+            None => self.inputs(device, 0..n),
         }
     }
 }

@@ -272,7 +272,7 @@ where
         on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
     let draw = |rows| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
     let noise = on_device(&device, batch.own_part(Z, draw), (rows, Const::<Z>))?;
-    let x = batch.inputs(&device, 0..rows)?;
+    let x = batch.inputs(&device, 0..rows).map_err(failed())?;
 
     let objective = variant.block_loss(levels, t);
     if let Some(free) = free {

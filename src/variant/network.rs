@@ -420,7 +420,8 @@ fn with_problem<V, B, R, const Z: usize, const X: usize, E: Real, D: Backend<E>>
 where
     V: Network<Z, X, E, D>,
 {
-    let (x, times) = (batch.inputs(draw.times.device(), 0..batch.rows())?, &draw.times);
+    let x = batch.inputs(draw.times.device(), 0..batch.rows());
+    let (x, times) = (x.map_err(Error::device("moving a batch"))?, &draw.times);
     let terminal = Cell::new([0.0; 2]);
     let loss = |forward: Forward<'_, Z, Out<V, Z, X, E, D>, E, D>| {
         let loss = variant.loss(state, draw.clone(), Gradients::leaky(), |z| {

@@ -41,13 +41,14 @@ where
     V: Network<Z, X, E, D>,
     B: TensorCollection<E, D>,
 {
+    let failed = || Error::device("a training step");
     let (_, state, _) = beside;
     let (rows, pieces) = (batch.rows(), count(batch.rows()));
     // What is trained beside the network has one gradient, from all rows.
     let alone = V::Head::LEARNED || state.learned().is_some();
     let copies = || (1..=pieces).map(|_| (ops.by_rows)(&block.module)).collect::<Option<Vec<B>>>();
     let Some(copies) = (pieces > 1 && !alone).then(copies).flatten() else {
-        let x = batch.inputs(draw.times.device(), 0..rows)?;
+        let x = batch.inputs(draw.times.device(), 0..rows).map_err(failed())?;
         return network::backward::<V, B, Z, X, E, D>(
             beside,
             ops.train,
@@ -71,7 +72,7 @@ where
         let _reuse = D::reuse(rows);
         let range = i * rows / pieces..(i + 1) * rows / pieces;
         let share = range.len() as f64 / rows as f64;
-        let x = batch.inputs(&part.device, range.clone())?;
+        let x = batch.inputs(&part.device, range.clone()).map_err(failed())?;
         // Nothing is trained beside the network, so that the state follows from the settings.
         let state = variant.start(&part.device)?;
         let table = on_device(&part.device, host.table.clone(), Default::default())?;
@@ -99,7 +100,7 @@ where
     };
     block.more_gradients = gradients.collect();
     for more in &mut block.more_gradients {
-        move_gradients(&block.module, &mut sum, more).map_err(Error::device("a training step"))?;
+        move_gradients(&block.module, &mut sum, more).map_err(failed())?;
     }
     Ok((terms, output, terminal, sum))
 }
