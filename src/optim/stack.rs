@@ -192,6 +192,9 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
                 };
                 flats.iter().map(one).collect::<Result<Vec<_>, _>>()
             };
+            // The weights are other tensors now, and their gradients have other places.
+            block.gradients = None;
+            block.more_gradients.clear();
             block.optimizer = OptimizerState {
                 steps: self.state.steps,
                 first: kept(&self.state.first)?,
