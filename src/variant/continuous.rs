@@ -273,6 +273,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
     for ContinuousTime<H>
 {
     type Curve = GammaSchedule;
+    const TERMS: bool = true;
     const END: f64 = 1.0;
 
     fn curve(&self, state: &Gamma<E, D>) -> GammaSchedule {
@@ -306,6 +307,10 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
             denoising::<H, Z, E, D>(at, weight, &target, noise, gradients, forward)?;
         let logits = output.clone().put_tape(OwnedTape::default());
         let weighed = weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
+        let mut loss = weighed.into_loss(output);
+        let Some(end_noise) = end_noise else {
+            return Ok(NetworkLoss { loss, terminal: [0.0; 2] });
+        };
 
         // ᾱ(0) = σ(−γ(0)) and SNR(1) = e^{−γ(1)}; neither slope is needed.
         let ends: [TracedScalar<E, D>; 2] = match &state.learned {
@@ -323,7 +328,6 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         };
         let [recovery, kl] = terminal::<H, Z, E, D>(ends, &target, end_noise, Gradients::leaky())?;
         let terminal = [value(&recovery), value(&kl)];
-        let mut loss = weighed.into_loss(output);
         loss.total = loss.total.try_add(recovery)?.try_add(kl)?;
         Ok(NetworkLoss { loss, terminal })
     }

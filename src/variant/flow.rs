@@ -374,6 +374,7 @@ where
     P: Predictor<H, Z, E>,
 {
     type Curve = ();
+    const TERMS: bool = false;
     const END: f64 = P::END;
 
     fn curve(&self, _state: &()) {}

@@ -77,8 +77,8 @@ pub(super) struct Draw<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> 
     pub(super) target: Target<'a, O, Z, E, D>,
     /// ε (or z_0, in flow matching), `[batch, Z]`.
     pub(super) noise: Rows<Const<Z>, E, D>,
-    /// The noise of z at t = 1, for the terms without a network.
-    pub(super) end_noise: Rows<Const<Z>, E, D>,
+    /// The noise of z at t = 1, for the terms without a network, where they are asked for.
+    pub(super) end_noise: Option<Rows<Const<Z>, E, D>>,
     /// t, `[batch]`, on the host and on the device.
     pub(super) host_times: Vec<f64>,
     pub(super) times: Tensor<(usize,), E, D>,
@@ -100,6 +100,9 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
 {
     /// What the drift needs of the state, on the host.
     type Curve: Send + Sync;
+
+    /// Whether the loss has terms that the network has no part in.
+    const TERMS: bool;
 
     /// Where integration ends: 1, or just before where the drift is singular there.
     const END: f64;
@@ -176,15 +179,23 @@ where
     M: BuildOnDevice<D, E>,
 {
     check_shared(batches, trainer.variant.estimator())?;
-    if let Estimator::WeightNoise(noise) = *trainer.variant.estimator() {
-        let copies = span.workers().at_once().min(noise.directions);
-        if copies > 1 {
-            return side_by_side(trainer, batches, span, &noise, copies);
+    // Where nothing is trained but the network, the other terms are the same but for their noise.
+    let all = V::Head::LEARNED || trainer.state.learned().is_some();
+    let terms = |k: usize| V::TERMS && (all || k + 1 == batches.len());
+    let mut reports = match *trainer.variant.estimator() {
+        Estimator::WeightNoise(noise) if span.workers().at_once().min(noise.directions) > 1 => {
+            let copies = span.workers().at_once().min(noise.directions);
+            side_by_side(trainer, batches, span, (&noise, copies), &terms)?
         }
+        _ => (trainer.whole)(trainer, span.workers(), &|trainer| {
+            let steps = batches.iter().enumerate();
+            steps.map(|(k, batch)| step(trainer, batch, span, (k, terms(k)))).collect()
+        })?,
+    };
+    if !all && let Some(last) = reports.last().map(|last| last.terminal) {
+        reports.iter_mut().for_each(|report| report.terminal = last);
     }
-    (trainer.whole)(trainer, span.workers(), &|trainer| {
-        batches.iter().enumerate().map(|(k, batch)| step(trainer, batch, span, k)).collect()
-    })
+    Ok(reports)
 }
 
 /// Steps by weight noise with the directions shared out among copies of the network.
@@ -192,8 +203,8 @@ fn side_by_side<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
     batches: &[Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>],
     span: &Span<'_>,
-    noise: &WeightNoise,
-    copies: usize,
+    (noise, copies): (&WeightNoise, usize),
+    terms: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<StepReport>, Error>
 where
     V: Network<Z, X, E, D>,
@@ -210,7 +221,8 @@ where
         trainer.blocks.push(copy);
     }
     let steps = batches.iter().enumerate();
-    let reports = steps.map(|(k, batch)| shared_step(trainer, batch, span, noise, k)).collect();
+    let reports =
+        steps.map(|(k, batch)| shared_step(trainer, batch, span, noise, (k, terms(k)))).collect();
     trainer.blocks.truncate(1);
     reports
 }
@@ -221,7 +233,7 @@ fn shared_step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     span: &Span<'_>,
     noise: &WeightNoise,
-    k: usize,
+    (k, terms): (usize, bool),
 ) -> Result<StepReport, Error>
 where
     V: Network<Z, X, E, D>,
@@ -236,8 +248,13 @@ where
             let state = variant.start(&block.device)?;
             let table = on_device(&block.device, table.clone(), Default::default())?;
             let beside = (variant, &state, &table);
-            let drawn =
-                draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
+            let drawn = draw_batch::<V, Z, X, E, D>(
+                beside,
+                &block.device,
+                batch,
+                (span.seed(), step),
+                terms,
+            )?;
             with_problem(beside, ops, &drawn, batch, step, |problem, terminal| {
                 let mut part = Trained::default();
                 if i == 0 {
@@ -277,7 +294,7 @@ fn step<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<V, M, Z, X, E, D>,
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     span: &Span<'_>,
-    k: usize,
+    (k, terms): (usize, bool),
 ) -> Result<StepReport, Error>
 where
     V: Network<Z, X, E, D>,
@@ -291,7 +308,8 @@ where
     let beside = (&*variant, &*state, &*table);
     let free = variant.estimator().derivative_free::<_, Z, Out<V, Z, X, E, D>, E, D>();
     let _reuse = (free.is_none() && !ops.draws).then(|| D::reuse(batch.rows()));
-    let drawn = draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step))?;
+    let drawn =
+        draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step), terms)?;
     let report = |terms, output: &[E], norm| {
         block_report::<V::Head, Z, E>(1, terms, output, &batch.targets, norm)
     };
@@ -374,13 +392,15 @@ pub(super) type Beside<'a, V, const Z: usize, const X: usize, E, D> = (
     &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
 );
 
-/// The batch of a step with its noise and its times, on a device of its own for what layers draw.
+/// The batch of a step with its noise and its times, on a device of its own for what layers draw; `terms` asks for those that the
+/// network has no part in.
 #[allow(clippy::type_complexity)]
 fn draw_batch<'a, V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, _, table): Beside<'a, V, Z, X, E, D>,
     device: &D,
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
+    terms: bool,
 ) -> Result<Draw<'a, HeadOut<V, Z, X, E, D>, Z, E, D>, Error>
 where
     V: Network<Z, X, E, D>,
@@ -393,7 +413,8 @@ where
         let noise = batch.own_part(Z, |rows| normals(&mut rng, rows * Z));
         on_device(&device, noise, (rows, Const::<Z>))
     };
-    let (noise, end_noise) = (normal()?, normal()?);
+    let noise = normal()?;
+    let end_noise = terms.then(normal).transpose()?;
     let times = host_times.iter().map(|&t| E::of(t)).collect();
     let times = on_device(&device, times, (rows,))?;
     let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());

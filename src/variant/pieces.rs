@@ -111,7 +111,7 @@ struct Host<E> {
     one_hot: Option<Vec<E>>,
     weights: Option<Vec<E>>,
     noise: Vec<E>,
-    end_noise: Vec<E>,
+    end_noise: Option<Vec<E>>,
     times: Vec<f64>,
     table: Vec<E>,
 }
@@ -127,7 +127,7 @@ impl<E: Real> Host<E> {
             one_hot: target.one_hot.as_ref().map(Tensor::as_vec),
             weights: target.weights.as_ref().map(Tensor::as_vec),
             noise: noise.as_vec(),
-            end_noise: end_noise.as_vec(),
+            end_noise: end_noise.as_ref().map(Tensor::as_vec),
             times: host_times.clone(),
             table: table.as_vec(),
         }
@@ -160,7 +160,7 @@ impl<E: Real> Host<E> {
                 weights: weights.transpose()?,
             },
             noise: latents(&self.noise)?,
-            end_noise: latents(&self.end_noise)?,
+            end_noise: self.end_noise.as_deref().map(latents).transpose()?,
             times: column(host_times.iter().map(|&t| E::of(t)).collect())?,
             host_times,
         })
