@@ -5,7 +5,8 @@
     python3 benches/peers/compare.py --ours target/release/examples/throughput \\
         --rust benches/peers/rust/target/release --rounds 3
 
-Without --rust the peers in Rust (Candle and plain dfdx, discrete time only) are left out.
+Without --rust the peers in Rust (Candle and plain dfdx, discrete time only) are left out; --torch adds PyTorch, eager and
+compiled (discrete time only), and --no-jax leaves JAX out.
 
 Each figure is the median over the rounds of a run's own median, with the smallest and the largest round beside it.
 """
@@ -34,6 +35,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours", required=True)
     parser.add_argument("--rust", type=pathlib.Path)
+    parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--no-jax", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["dt", "ct", "fm"])
     parser.add_argument("--batches", nargs="+", type=int, default=[128, 1024])
@@ -46,14 +49,19 @@ def main():
         ("first step after, s", "first_step_s", 2, False),
     ]
     rust = {"Candle": "candle_mlp", "plain dfdx": "dfdx_mlp"} if o.rust else {}
-    peers = ["JAX", *rust]
+    script = lambda name, *options: [sys.executable, str(HERE / name), *options]
+    torch = {"PyTorch, eager": [], "PyTorch, compiled": ["--compile"]} if o.torch else {}
+    peers = [*([] if o.no_jax else ["JAX"]), *torch, *rust]
     print("| | batch | figure | dfdx-noprop | " + " | ".join(f"{peer} | ratio" for peer in peers) + " |")
     print("|---|---|---|---|" + "---|---|" * len(peers))
     for variant in o.variants:
         for batch in o.batches:
             options = ["--variant", variant, "--batch", str(batch), "--steps", str(max(12_800 // batch, 12))]
-            commands = {"ours": [o.ours, *options, "--json"], "JAX": [sys.executable, str(HERE / "jax_mlp.py"), *options]}
+            commands = {"ours": [o.ours, *options, "--json"]}
+            if not o.no_jax:
+                commands["JAX"] = script("jax_mlp.py", *options)
             if variant == "dt":
+                commands |= {peer: script("torch_mlp.py", *options[2:], *how) for peer, how in torch.items()}
                 commands |= {peer: [str(o.rust / name), *options[2:]] for peer, name in rust.items()}
             runs = {name: [] for name in commands}
             for _ in range(o.rounds):

@@ -47,29 +47,33 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
         &mut self,
         x: TracedRows<Const<I>, E, D>,
     ) -> Result<Option<TracedRows<Const<O>, E, D>>, D::Err> {
+        let rows = x.shape().0;
+        let x = x.try_reshape_like(&(rows, I))?;
+        let Some(y) = self.product(x, [I, O])? else { return Ok(None) };
+        y.try_reshape_like(&(self.blocks * self.batch, Const::<O>)).map(Some)
+    }
+
+    /// The same with sizes that are numbers: compiled once, and not for each layer.
+    #[allow(clippy::type_complexity)]
+    fn product(
+        &mut self,
+        x: Tensor<(usize, usize), E, D, OwnedTape<E, D>>,
+        [i, o]: [usize; 2],
+    ) -> Result<Option<Tensor<(usize, usize), E, D, OwnedTape<E, D>>>, D::Err> {
         let (blocks, batch) = (self.blocks, self.batch);
-        let weight = if self.is_shared(x.shape().0) {
-            None
+        let product = if self.is_shared(x.shape().0) {
+            let Some(weight) = self.next((blocks * o, i))? else { return Ok(None) };
+            x.try_matmul(weight.try_permute::<(usize, usize), Axes2<1, 0>>()?)?
+                .try_reshape_like(&(batch, blocks, o))?
+                .try_permute::<(usize, usize, usize), Axes3<1, 0, 2>>()?
         } else {
-            let Some(weight) = self.next((blocks, Const::<O>, Const::<I>))? else {
-                return Ok(None);
-            };
-            Some(weight)
+            let Some(weight) = self.next((blocks, o, i))? else { return Ok(None) };
+            x.try_reshape_like(&(blocks, batch, i))?
+                .try_matmul(weight.try_permute::<(usize, usize, usize), Axes3<0, 2, 1>>()?)?
         };
-        let product = match weight {
-            Some(weight) => x
-                .try_reshape_like(&(blocks, batch, Const::<I>))?
-                .try_matmul(weight.try_permute::<(usize, Const<I>, Const<O>), Axes3<0, 2, 1>>()?)?,
-            None => {
-                let Some(weight) = self.next((blocks * O, Const::<I>))? else { return Ok(None) };
-                x.try_matmul(weight.try_permute::<(Const<I>, usize), Axes2<1, 0>>()?)?
-                    .try_reshape_like(&(batch, blocks, Const::<O>))?
-                    .try_permute::<(usize, usize, Const<O>), Axes3<1, 0, 2>>()?
-            }
-        };
-        let Some(bias) = self.next((blocks, Const::<O>))? else { return Ok(None) };
+        let Some(bias) = self.next((blocks, o))? else { return Ok(None) };
         let bias = bias.try_broadcast_like::<_, Axis<1>>(product.shape())?;
-        product.try_add(bias)?.try_reshape_like(&(blocks * batch, Const::<O>)).map(Some)
+        product.try_add(bias)?.try_reshape_like(&(blocks * batch, o)).map(Some)
     }
 }
 
