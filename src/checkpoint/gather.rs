@@ -131,10 +131,8 @@ fn merged(parts: Vec<Contents>, layout: Layout) -> Result<Contents, Error> {
         }
         all.tensors.extend(part.tensors);
     }
-    let steps = |t: usize| {
-        progresses.get(layout.holder(t))?.blocks.get((t - 1) / layout.pipeline()).copied()
-    };
-    let blocks = (1..=layout.blocks).filter_map(steps).collect();
+    let steps: Vec<_> = progresses.iter().map(|progress| &progress.blocks[..]).collect();
+    let blocks = layout.in_order(&steps);
     let means = |progress: &Progress| {
         progress.position.as_ref().map_or_else(Means::default, |position| position.means.clone())
     };

@@ -355,17 +355,25 @@ pub trait Backend<E: Real>: Device<E> {
     }
 }
 
-/// The gradient of ⟨parameter, values⟩ is `values`.
+/// Adds to a gradient in dfdx's own operations: the gradient of ⟨parameter, more⟩ is `more`.
+fn add_to_gradient<S: Shape, E: Real, D: Device<E>>(
+    parameter: &Tensor<S, E, D>,
+    gradients: &mut Gradients<E, D>,
+    more: Tensor<S, E, D>,
+) -> Result<(), D::Err> {
+    let own = std::mem::replace(gradients, Gradients::leaky());
+    *gradients = parameter.clone().traced(own).try_mul(more)?.try_sum::<(), _>()?.try_backward()?;
+    Ok(())
+}
+
+/// Numbers of the host added to a gradient, in dfdx's own operations.
 pub(crate) fn plain_add_gradient<S: Shape, E: Real, D: Device<E>>(
     parameter: &Tensor<S, E, D>,
     gradients: &mut Gradients<E, D>,
     values: &[E],
 ) -> Result<(), D::Err> {
     let values = parameter.device().try_tensor_from_vec(values.to_vec(), *parameter.shape())?;
-    let own = std::mem::replace(gradients, Gradients::leaky());
-    *gradients =
-        parameter.clone().traced(own).try_mul(values)?.try_sum::<(), _>()?.try_backward()?;
-    Ok(())
+    add_to_gradient(parameter, gradients, values)
 }
 
 /// The weighted sum in dfdx's own operations.
@@ -476,7 +484,7 @@ pub(crate) fn plain_adamw_by<S: Shape, E: Real, D: Device<E>>(
     parameter.try_axpy(step.keep, &update.try_reshape_like(&shape)?, -step.rate)
 }
 
-/// The move of a gradient in dfdx's own operations: the gradient of ⟨parameter, gradient⟩ is the gradient.
+/// The move of a gradient in dfdx's own operations.
 pub(crate) fn plain_move_gradient<S: Shape, E: Real, D: Device<E>>(
     parameter: &Tensor<S, E, D>,
     to: &mut Gradients<E, D>,
@@ -484,9 +492,7 @@ pub(crate) fn plain_move_gradient<S: Shape, E: Real, D: Device<E>>(
 ) -> Result<(), D::Err> {
     from.get_or_alloc_mut(parameter)?;
     let gradient = spent(parameter, from)?;
-    let own = std::mem::replace(to, Gradients::leaky());
-    *to = parameter.clone().traced(own).try_mul(gradient)?.try_sum::<(), _>()?.try_backward()?;
-    Ok(())
+    add_to_gradient(parameter, to, gradient)
 }
 
 /// A copy of a gradient, which is zero afterwards.

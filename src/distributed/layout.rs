@@ -24,24 +24,26 @@ impl Layout {
         Self { rank, ..self }
     }
 
-    /// How many ranks there are between a block and the next one on the same rank.
-    fn stride(self) -> usize {
-        self.ranks.min(self.blocks).max(1)
-    }
-
     /// The blocks of this rank, counted from 1.
     pub(crate) fn own(self) -> impl Iterator<Item = usize> {
-        (self.rank % self.blocks.max(1) + 1..=self.blocks).step_by(self.stride())
+        (self.rank % self.blocks.max(1) + 1..=self.blocks).step_by(self.pipeline())
     }
 
     /// The first rank that holds block t, counted from 1.
     pub(crate) fn holder(self, t: usize) -> usize {
-        t.saturating_sub(1) % self.stride()
+        t.saturating_sub(1) % self.pipeline()
     }
 
-    /// How many ranks hold all blocks once, each its own: the length of a pipeline.
+    /// How many ranks hold all blocks once, each its own: the length of a pipeline, and how far a block is from the next one on
+    /// the same rank.
     pub(crate) fn pipeline(self) -> usize {
-        self.stride()
+        self.ranks.min(self.blocks).max(1)
+    }
+
+    /// What is known of all blocks, in their order, from what each rank knows of its own.
+    pub(crate) fn in_order<T: Clone>(self, ranks: &[&[T]]) -> Vec<T> {
+        let of = |t: usize| ranks.get(self.holder(t))?.get((t - 1) / self.pipeline()).cloned();
+        (1..=self.blocks).filter_map(of).collect()
     }
 
     /// The ranks that hold the same blocks as this one, itself among them.

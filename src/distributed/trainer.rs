@@ -85,11 +85,10 @@ where
         for (rank, message) in all.iter().enumerate() {
             let of = layout.of(rank);
             let count = if of.replica() == 0 { of.own().count() } else { 0 };
-            of_ranks.push(unpack(message, count, what)?.into_iter());
+            let numbers = unpack(message, count, what)?.into_iter();
+            of_ranks.push(numbers.map(|bytes| E::from_bytes(&bytes)).collect::<Vec<_>>());
         }
-        let next = |t| of_ranks[layout.holder(t)].next();
-        let all = (1..=layout.blocks).filter_map(next);
-        Ok(all.map(|bytes| E::from_bytes(&bytes)).collect())
+        Ok(layout.in_order(&of_ranks.iter().map(|rank| &rank[..]).collect::<Vec<_>>()))
     }
 
     /// Which blocks there are here, for a message.

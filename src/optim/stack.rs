@@ -20,6 +20,8 @@ type Stacked<E, D> = Tensor<(usize, usize), E, D>;
 
 /// T blocks of one kind: each parameter `[T, numbers]`, in the order in which dfdx visits them.
 pub(crate) struct Stack<E: Real, D: Backend<E>> {
+    blocks: usize,
+    device: D,
     weights: Vec<Stacked<E, D>>,
     /// Whether a parameter is a matrix, which decays, and not a bias.
     matrices: Vec<bool>,
@@ -58,7 +60,8 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             second: kind(|state| &state.second)?,
             average: kind(|state| &state.average)?,
         };
-        Ok(Some(Self { weights, matrices, state }))
+        let (blocks, device) = (blocks.len(), first.device.clone());
+        Ok(Some(Self { blocks, device, weights, matrices, state }))
     }
 
     /// The weights, for a pass.
@@ -74,24 +77,19 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         gradients: &mut Gradients<E, D>,
     ) -> Result<Flat<E, D>, D::Err> {
         let mut all = Vec::with_capacity(self.weights.len());
-        let mut squares: Option<Flat<E, D>> = None;
+        let mut squares = self.device.try_zeros_like(&(self.blocks,))?;
         for weight in &self.weights {
-            let device = weight.device();
             gradients.get_or_alloc_mut(weight)?;
             let gradient = gradients.get(weight);
-            device.try_fill_with_zeros(gradients.get_or_alloc_mut(weight)?)?;
+            self.device.try_fill_with_zeros(gradients.get_or_alloc_mut(weight)?)?;
             let square = gradient.clone().try_square()?.try_sum::<(usize,), Axis<1>>()?;
-            squares = Some(match squares {
-                Some(sum) => sum.try_add(square)?,
-                None => square,
-            });
+            squares = squares.try_add(square)?;
             all.push(gradient);
         }
-        let Some(squares) = squares else { return self.nothing() };
         self.state.steps += 1;
         let finite = squares.try_lt(E::infinity())?;
-        let ones = squares.device().try_ones_like(squares.shape())?;
-        let zeros = squares.device().try_zeros_like(squares.shape())?;
+        let ones = self.device.try_ones_like(squares.shape())?;
+        let zeros = self.device.try_zeros_like(squares.shape())?;
         let finite = finite.try_choose(ones, zeros)?;
         let factor = match stepping.clip {
             Some(most) => {
@@ -111,10 +109,6 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             self.step(i, gradient, &finite, stepping)?;
         }
         Ok(squares)
-    }
-
-    fn nothing(&self) -> Result<Flat<E, D>, D::Err> {
-        D::default().try_zeros_like(&(0,))
     }
 
     /// One parameter's step, where `finite` is 1 and not 0.

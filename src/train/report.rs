@@ -180,9 +180,8 @@ impl Means {
     /// Those of all blocks, from those of each rank's blocks.
     pub(crate) fn of_all(ranks: &[Self], layout: Layout) -> Self {
         let Some(first) = ranks.first() else { return Self::default() };
-        let stride = layout.pipeline();
-        let block = |t: usize| ranks.get(layout.holder(t))?.blocks.get((t - 1) / stride).cloned();
-        Self { blocks: (1..=layout.blocks).filter_map(block).collect(), ..first.clone() }
+        let blocks: Vec<_> = ranks.iter().map(|rank| &rank.blocks[..]).collect();
+        Self { blocks: layout.in_order(&blocks), ..first.clone() }
     }
 
     /// Those of one rank's blocks, from those of all.

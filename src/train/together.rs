@@ -107,11 +107,11 @@ where
         facts.add("a hook on each batch", self.hook.is_some());
         facts.add("checkpoints", self.saves());
         facts.agree(communicator)?;
-        self.check_own_rows(data.rows())
+        self.check_own_rows()
     }
 
     /// Whether each rank can have rows of its own.
-    fn check_own_rows(&self, rows: usize) -> Result<(), Error> {
+    fn check_own_rows(&self) -> Result<(), Error> {
         let layout = self.model.layout;
         let (replicas, batch) = (layout.replicas().len(), self.fit.batch_size);
         if !self.has_own_rows() {
@@ -126,7 +126,7 @@ where
                 format!("{} ranks", layout.ranks),
             ));
         }
-        if batch % replicas != 0 || rows == 0 {
+        if batch % replicas != 0 {
             let expected = format!("a multiple of the {replicas} replicas of a block");
             return Err(Error::config("Fit::batch_size", expected, batch));
         }

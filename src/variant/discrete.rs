@@ -180,7 +180,7 @@ where
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
             let ops = trainer.ops;
-            let stacked = stacked::train(trainer, batches, (span, first))?;
+            let stacked = stacked::train(trainer, batches, &table, (span, first))?;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
             let results = stacked.unwrap_or_else(|| {
                 (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|_,

@@ -15,7 +15,7 @@ use crate::{
     head::Head,
     nn::{StackPass, repeated},
     noprop::{NoProp, TargetsOf},
-    optim::Stack,
+    optim::{Stack, Stepping},
     random::{Purpose, normals, stream},
     train::{Chosen, Span, Trained},
 };
@@ -31,11 +31,12 @@ struct Left<O: ConstDim, E: Real, D: Backend<E>> {
 
 /// Steps of all blocks at once, from the `first` of the span on; `None` where the blocks cannot be stacked.
 ///
-/// Nothing is read from the device before the last of the steps is done.
+/// `table` is the embedding on the host. Nothing is read from the device before the last of the steps is done.
 #[allow(clippy::type_complexity)]
 pub(super) fn train<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
     batches: &[Chosen<'_, X, TargetsOf<DiscreteTime<H>, Z, X, E, D>, E>],
+    table: &[E],
     (span, first): (&Span<'_>, usize),
 ) -> Result<Option<Vec<Result<Trained<E>, Error>>>, Error>
 where
@@ -53,14 +54,12 @@ where
     let mut left = Vec::with_capacity(batches.len());
     for (k, batch) in batches.iter().enumerate() {
         let step = trainer.steps + 1 + k as u64;
-        let Some((mut gradients, mut of_step)) =
-            step_of(trainer, &stack, batch, (span.seed(), step))?
-        else {
+        let stepping = span.stepping(&trainer.variant.optimizer, first + k);
+        let how = (&mut stack, &stepping, table);
+        let Some(of_step) = step_of(trainer, how, batch, (span.seed(), step))? else {
             trainer.stacked = false;
             return Ok(None);
         };
-        let stepping = span.stepping(&trainer.variant.optimizer, first + k);
-        of_step.squares = stack.update(&stepping, &mut gradients).map_err(failed())?;
         left.push(of_step);
     }
     stack.put(&mut trainer.blocks).map_err(failed())?;
@@ -92,14 +91,14 @@ where
     Ok(Some(each.map(|(trained, error)| error.map_or(Ok(trained), Err)).collect()))
 }
 
-/// Forward and back through all blocks.
+/// Forward and back through all blocks, and their step.
 #[allow(clippy::type_complexity)]
 fn step_of<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
-    stack: &Stack<E, D>,
+    (stack, stepping, table): (&mut Stack<E, D>, &Stepping, &[E]),
     batch: &Chosen<'_, X, TargetsOf<DiscreteTime<H>, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
-) -> Result<Option<(Gradients<E, D>, Left<H::Out, E, D>)>, Error>
+) -> Result<Option<Left<H::Out, E, D>>, Error>
 where
     H: Head<Z, E>,
     M: BuildOnDevice<D, E>,
@@ -108,13 +107,13 @@ where
     let (rows, blocks) = (batch.rows(), trainer.blocks.len());
     let Some(first) = trainer.blocks.first() else { return Ok(None) };
     let device = first.device.seeded(layer_seed(batch, seed, first.t, step));
-    let (table, weights) = (trainer.table.as_vec(), batch.weights.as_deref());
+    let weights = batch.weights.as_deref();
     let target = on_device_target::<H, Z, E, D>(
         &device,
         &batch.targets,
         rows,
         weights,
-        &table,
+        table,
         &trainer.table,
     )?;
     let noise = |t: usize| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
@@ -175,11 +174,10 @@ where
         };
         // The sum over the blocks of their means: the gradient of each is that of its own loss.
         let total = mean(column)?.try_mul(E::of(blocks as f64))?;
-        let squares = denoising.clone();
-        let left = Left { denoising, cross_entropy: term, output, squares };
-        Ok((total.try_backward()?, left))
+        let squares = stack.update(stepping, &mut total.try_backward()?)?;
+        Ok(Some(Left { denoising, cross_entropy: term, output, squares }))
     };
-    loss().map(Some).map_err(failed())
+    loss().map_err(failed())
 }
 
 /// The targets of a batch once for each block.
