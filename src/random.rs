@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Inference = 6,
     /// The directions in which an estimator of gradients looks.
     Directions = 8,
+    /// What a device needs to make noise by itself.
+    Lanes = 9,
 }
 
 /// The stream of one block (or row) at one step. All four numbers are the key, so a step needs no state of the last.

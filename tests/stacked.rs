@@ -227,3 +227,77 @@ fn each_run_has_its_own_rows_and_a_hook_has_its_say() {
     };
     assert_close("weights", &run(true), &run(false), 1e-9);
 }
+
+/// The weights after a run in two parts or in one, with the device's own noise or the host's.
+fn noised<V, M>(
+    variant: &V,
+    stacked: fn(&mut NoProp<V, M, 3, 4, f64, Cpu>),
+    limits: &[u64],
+) -> Vec<f64>
+where
+    V: dfdx_noprop::variant::Variant<3, 4, f64, Cpu, Head = OneHot>,
+    M: Denoises<V::Input, f64, Cpu>,
+    M::Gives: SuitsHead<V::Reader, 3, f64, Cpu>,
+    Cpu: Runs<V, M, 3, 4, f64>,
+{
+    let mut model = NoProp::<V, M, 3, 4, f64, Cpu>::new(&Cpu::default(), variant.clone()).unwrap();
+    assert!(!model.has_device_noise(), "the processor has the host's noise");
+    stacked(&mut model);
+    for &limit in limits {
+        model.fit(&data(), &Fit { step_limit: Some(limit), ..fit() }).unwrap();
+    }
+    assert_eq!(model.steps(), 10);
+    model.blocks().iter().flat_map(|block| weights(block.module())).collect()
+}
+
+#[test]
+fn noise_of_the_device_is_the_same_in_either_way_and_after_a_pause() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    type Way = fn(&mut Trainer<Block>);
+    let one_by_one: Way = |model| model.set_device_noise(true);
+    let stacked: Way = |model| {
+        model.set_device_noise(true);
+        model.set_stacked(true);
+    };
+    let expected = noised(&dt::<OneHot>(3), one_by_one, &[10]);
+    let found = noised(&dt(3), stacked, &[10]);
+    assert_close("stacked", &found, &expected, 1e-9);
+    // In single steps too, for which other rows are drawn together.
+    for way in [one_by_one, stacked] {
+        let whole = noised(&dt(3), way, &[10]);
+        assert_eq!(noised(&dt(3), way, &[4, 3, 1, 1, 1]), whole);
+    }
+    let host = noised(&dt(3), |_: &mut Trainer<Block>| {}, &[10]);
+    assert!(host.iter().zip(&expected).any(|(a, b)| (a - b).abs() > 1e-4));
+    let other = Fit { seed: 1, ..fit() };
+    let mut model = Trainer::<Block>::new(&Cpu::default(), dt(3)).unwrap();
+    stacked(&mut model);
+    model.fit(&data(), &other).unwrap();
+    model.forget_run();
+    model.fit(&data(), &fit()).unwrap();
+    assert!(model.blocks().iter().all(|b| weights(b.module()).iter().all(|w| w.is_finite())));
+}
+
+#[test]
+fn one_network_has_noise_of_the_device_too() {
+    type Block = ConditionalResNetCt<3, 4, 8>;
+    fn check<V>(variant: V)
+    where
+        V: dfdx_noprop::variant::Variant<3, 4, f64, Cpu, Head = OneHot>,
+        Block: Denoises<V::Input, f64, Cpu>,
+        <Block as Denoises<V::Input, f64, Cpu>>::Gives: SuitsHead<V::Reader, 3, f64, Cpu>,
+        Cpu: Runs<V, Block, 3, 4, f64>,
+    {
+        let whole = noised::<V, Block>(&variant, |model| model.set_device_noise(true), &[10]);
+        let paused = noised::<V, Block>(&variant, |model| model.set_device_noise(true), &[3, 1, 6]);
+        assert_eq!(paused, whole);
+        let host = noised::<V, Block>(&variant, |_| {}, &[10]);
+        assert!(host.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-4));
+    }
+    check(ContinuousTime::default());
+    let flow: FlowMatching = FlowMatching::default();
+    check(flow);
+    // With the directions of an estimator shared out among threads.
+    let noise = WeightNoise { directions: 2, ..WeightNoise::default() };
+    check(ContinuousTime { estimator: noise.into(), ..ContinuousTime::default() });
+}

@@ -1,8 +1,11 @@
 //! The processor: fused layers, in-place optimisers, blocks on threads.
 
 use dfdx::prelude::*;
+use rand_chacha::ChaCha8Rng;
 
-use super::{Backend, Real, Rows, Window, plain_combined, plain_dense, plain_is_finite};
+use super::{
+    Backend, Lanes, Real, Rows, Window, lanes, plain_combined, plain_dense, plain_is_finite,
+};
 use crate::{
     kernel,
     optim::{AdamWStep, SgdStep},
@@ -20,6 +23,15 @@ where
 
     fn reuse(rows: usize) -> Option<kernel::Reuse> {
         Some(kernel::reuse(rows))
+    }
+
+    fn normals<S: Shape>(
+        &self,
+        (seed, kept): (u64, &mut Option<Lanes<Self>>),
+        streams: &mut [ChaCha8Rng],
+        shape: S,
+    ) -> Result<Tensor<S, E, Self>, CpuError> {
+        lanes::normals(self, (seed, kept), streams, shape)
     }
 
     fn filled<S: Shape>(

@@ -1,8 +1,9 @@
 //! The GPU: dfdx's own operations, one block after the other.
 
 use dfdx::prelude::*;
+use rand_chacha::ChaCha8Rng;
 
-use super::{Backend, Execute, Real, Workers};
+use super::{Backend, Execute, Lanes, Real, Workers, lanes};
 
 impl<E: Real> Backend<E> for Cuda
 where
@@ -18,6 +19,15 @@ where
     /// The tensor as it is: dfdx would copy it to the host and back.
     fn own<S: Shape>(&self, tensor: &Tensor<S, E, Self>) -> Result<Tensor<S, E, Self>, Self::Err> {
         Ok(tensor.clone())
+    }
+
+    fn normals<S: Shape>(
+        &self,
+        (seed, kept): (u64, &mut Option<Lanes<Self>>),
+        streams: &mut [ChaCha8Rng],
+        shape: S,
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        lanes::normals(self, (seed, kept), streams, shape)
     }
 }
 

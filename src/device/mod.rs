@@ -5,11 +5,13 @@ mod cpu;
 mod cuda;
 mod execute;
 mod images;
+mod lanes;
 mod real;
 mod window;
 mod workers;
 
 pub use execute::Execute;
+pub use lanes::Lanes;
 pub use real::Real;
 pub use window::Window;
 pub use workers::Workers;
@@ -21,11 +23,13 @@ pub(crate) use images::{
 };
 
 use dfdx::prelude::*;
+use rand_chacha::ChaCha8Rng;
 
 use crate::{
     gradient::RUN,
     kernel::Reuse,
     optim::{AdamWStep, SgdStep},
+    random,
 };
 
 /// A batch of rows, `[batch, N]`, with `N` such as `Const<10>`.
@@ -65,6 +69,24 @@ pub trait Backend<E: Real>: Device<E> {
     fn reuse(rows: usize) -> Option<Reuse> {
         let _ = rows;
         None
+    }
+
+    /// Normal numbers, as many from each of the streams, one stream's after the other's: made on the device where it can, by what
+    /// is left in `kept` for the next time, which depends on the seed alone; else on the host.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn normals<S: Shape>(
+        &self,
+        (seed, kept): (u64, &mut Option<Lanes<Self>>),
+        streams: &mut [ChaCha8Rng],
+        shape: S,
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        let _ = (seed, kept);
+        let each = shape.num_elements() / streams.len().max(1);
+        let all = streams.iter_mut().flat_map(|rng| random::normals(rng, each)).collect();
+        self.try_tensor_from_vec(all, shape)
     }
 
     /// A tensor whose numbers `fill` writes over zeros, row-major.

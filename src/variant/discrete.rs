@@ -12,7 +12,7 @@ use super::{
     stacked,
     step::{
         Call, OwnLoss, block_report, check_rows, check_shared, check_weight, layer_seed, measured,
-        on_device, on_device_target, own_step,
+        noise_of, on_device, on_device_target, own_step,
     },
     walk,
 };
@@ -179,7 +179,7 @@ where
             let first = reports.len();
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
-            let ops = trainer.ops;
+            let (ops, own_noise) = (trainer.ops, trainer.own_noise);
             let stacked = stacked::train(trainer, batches, &table, (span, first))?;
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
             let results = stacked.unwrap_or_else(|| {
@@ -195,7 +195,7 @@ where
                         let stepping = span.stepping(&variant.optimizer, first + k);
                         let (report, gradient) = block_step(
                             (variant, levels, &stepping),
-                            ops,
+                            (ops, own_noise),
                             block,
                             batch,
                             &table,
@@ -249,7 +249,7 @@ where
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.
 fn block_step<H, B, const Z: usize, const X: usize, E, D>(
     (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
-    ops: OpsOf<DiscreteTime<H>, B, Z, X, E, D>,
+    (ops, own_noise): (OpsOf<DiscreteTime<H>, B, Z, X, E, D>, bool),
     block: &mut Block<B, E, D>,
     batch: &Chosen<'_, X, H::Targets, E>,
     embedding: &[E],
@@ -270,8 +270,9 @@ where
     let weights = batch.weights.as_deref();
     let target =
         on_device_target::<H, Z, E, D>(&device, &batch.targets, rows, weights, embedding, &table)?;
-    let draw = |rows| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
-    let noise = on_device(&device, batch.own_part(Z, draw), (rows, Const::<Z>))?;
+    let mut rng = [stream(seed, Purpose::Noise, t as u64, step)];
+    let kept = own_noise.then_some((seed, &mut block.lanes));
+    let noise = noise_of(batch, &device, &mut rng, kept)?;
     let x = batch.inputs(&device, 0..rows).map_err(failed())?;
 
     let objective = variant.block_loss(levels, t);

@@ -14,12 +14,12 @@ use super::{
     objective::{Loss, Target, value},
     pieces,
     step::{
-        Call, OwnLoss, block_report, check_rows, check_shared, layer_seed, measured, on_device,
-        on_device_target, own_step,
+        Call, OwnLoss, block_report, check_rows, check_shared, layer_seed, measured, noise_of,
+        on_device, on_device_target, own_step,
     },
 };
 use crate::{
-    device::{Backend, Real, Rows, TracedRows},
+    device::{Backend, Lanes, Real, Rows, TracedRows},
     error::Error,
     gradient::{Estimator, Forward, Problem, WeightNoise},
     head::{Head, Reads},
@@ -241,7 +241,7 @@ where
 {
     let (step, copies) = (trainer.steps + 1, trainer.blocks.len());
     let (table, seeds) = (trainer.table.as_vec(), noise.seeds((1, step), span.seed()));
-    let (variant, ops) = (&trainer.variant, trainer.ops);
+    let (variant, ops, own_noise) = (&trainer.variant, trainer.ops, trainer.own_noise);
     let parts =
         (ops.each)(&mut trainer.blocks, span.workers(), &|i, block: &mut Block<_, E, D>| {
             // Nothing is trained beside the network, so that the state follows from the settings.
@@ -250,7 +250,7 @@ where
             let beside = (variant, &state, &table);
             let drawn = draw_batch::<V, Z, X, E, D>(
                 beside,
-                &block.device,
+                (&block.device, own_noise.then_some(&mut block.lanes)),
                 batch,
                 (span.seed(), step),
                 terms,
@@ -303,13 +303,13 @@ where
     let failed = || Error::device("a training step");
     let step = trainer.steps + 1;
     let stepping = span.stepping(trainer.variant.optimizer(), k);
-    let NoProp { variant, state, blocks, table, table_optimizer, ops, .. } = trainer;
+    let NoProp { variant, state, blocks, table, table_optimizer, ops, own_noise, .. } = trainer;
     let Some(block) = blocks.first_mut() else { return Ok(StepReport::default()) };
     let beside = (&*variant, &*state, &*table);
     let free = variant.estimator().derivative_free::<_, Z, Out<V, Z, X, E, D>, E, D>();
     let _reuse = (free.is_none() && !ops.draws).then(|| D::reuse(batch.rows()));
-    let drawn =
-        draw_batch::<V, Z, X, E, D>(beside, &block.device, batch, (span.seed(), step), terms)?;
+    let how = (&block.device, own_noise.then_some(&mut block.lanes));
+    let drawn = draw_batch::<V, Z, X, E, D>(beside, how, batch, (span.seed(), step), terms)?;
     let report = |terms, output: &[E], norm| {
         block_report::<V::Head, Z, E>(1, terms, output, &batch.targets, norm)
     };
@@ -397,7 +397,7 @@ pub(super) type Beside<'a, V, const Z: usize, const X: usize, E, D> = (
 #[allow(clippy::type_complexity)]
 fn draw_batch<'a, V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, _, table): Beside<'a, V, Z, X, E, D>,
-    device: &D,
+    (device, mut lanes): (&D, Option<&mut Option<Lanes<D>>>),
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
     terms: bool,
@@ -406,12 +406,12 @@ where
     V: Network<Z, X, E, D>,
 {
     let rows = batch.rows();
-    let mut rng = stream(seed, Purpose::Noise, 1, step);
-    let host_times = batch.own_part(1, |rows| variant.times().draw(rows, &mut rng));
+    let mut rng = [stream(seed, Purpose::Noise, 1, step)];
+    let host_times = batch.own_part(1, |rows| variant.times().draw(rows, &mut rng[0]));
     let device = device.seeded(layer_seed(batch, seed, 1, step));
     let mut normal = || {
-        let noise = batch.own_part(Z, |rows| normals(&mut rng, rows * Z));
-        on_device(&device, noise, (rows, Const::<Z>))
+        let kept = lanes.as_deref_mut().map(|lanes| (seed, lanes));
+        noise_of(batch, &device, &mut rng, kept)
     };
     let noise = normal()?;
     let end_noise = terms.then(normal).transpose()?;

@@ -43,7 +43,9 @@ where
 {
     let failed = || Error::device("a training step");
     let (_, state, _) = beside;
-    let (rows, pieces) = (batch.rows(), count(batch.rows()));
+    let rows = batch.rows();
+    // A device without threads would only wait for the host to cut.
+    let pieces = if D::THREADS { count(rows) } else { 1 };
     // What is trained beside the network has one gradient, from all rows.
     let alone = V::Head::LEARNED || state.learned().is_some();
     let copies = || (1..=pieces).map(|_| (ops.by_rows)(&block.module)).collect::<Option<Vec<B>>>();

@@ -14,7 +14,7 @@ use crate::{
     gradient::Estimator,
     head::Head,
     nn::{StackPass, repeated},
-    noprop::{NoProp, TargetsOf},
+    noprop::{Block, NoProp, TargetsOf},
     optim::{Stack, Stepping},
     random::{Purpose, normals, stream},
     train::{Chosen, Span, Trained},
@@ -51,11 +51,12 @@ where
         return Ok(None);
     }
     let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else { return Ok(None) };
+    let columns = Columns::new(trainer)?;
     let mut left = Vec::with_capacity(batches.len());
     for (k, batch) in batches.iter().enumerate() {
         let step = trainer.steps + 1 + k as u64;
         let stepping = span.stepping(&trainer.variant.optimizer, first + k);
-        let how = (&mut stack, &stepping, table);
+        let how = (&mut stack, &stepping, &columns, table);
         let Some(of_step) = step_of(trainer, how, batch, (span.seed(), step))? else {
             trainer.stacked = false;
             return Ok(None);
@@ -95,7 +96,7 @@ where
 #[allow(clippy::type_complexity)]
 fn step_of<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
-    (stack, stepping, table): (&mut Stack<E, D>, &Stepping, &[E]),
+    (stack, stepping, columns, table): (&mut Stack<E, D>, &Stepping, &Columns<E, D>, &[E]),
     batch: &Chosen<'_, X, TargetsOf<DiscreteTime<H>, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
 ) -> Result<Option<Left<H::Out, E, D>>, Error>
@@ -116,35 +117,22 @@ where
         table,
         &trainer.table,
     )?;
-    let noise = |t: usize| normals(&mut stream(seed, Purpose::Noise, t as u64, step), rows * Z);
-    let ts: Vec<usize> = trainer.blocks.iter().map(|block| block.t).collect();
-    // By all cores: a GPU would wait for one of them.
-    let noise = ts.into_par_iter().flat_map_iter(noise).collect();
-    let noise = on_device(&device, noise, (blocks * rows, Const::<Z>))?;
-    let x = batch.inputs_on(&device, &mut trainer.resident).map_err(failed())?;
-    // One number for each block, repeated for its rows.
-    let losses: Vec<_> = trainer
-        .blocks
-        .iter()
-        .map(|block| trainer.variant.block_loss(&trainer.state, block.t))
-        .collect();
-    let column = |of: fn(&super::BlockLoss) -> f64| {
-        let each = losses.iter().flat_map(|loss| std::iter::repeat_n(E::of(of(loss)), rows));
-        on_device(&device, each.collect(), (blocks * rows,))
+    let of_block = |block: &Block<_, E, D>| stream(seed, Purpose::Noise, block.t as u64, step);
+    let mut streams: Vec<_> = trainer.blocks.iter().map(of_block).collect();
+    let shape = (blocks * rows, Const::<Z>);
+    let noise = if trainer.own_noise {
+        let lanes = (seed, &mut trainer.blocks[0].lanes);
+        device.normals(lanes, &mut streams, shape).map_err(failed())?
+    } else {
+        // By all cores: a GPU would wait for one of them.
+        let noise = streams.into_par_iter().flat_map_iter(|mut rng| normals(&mut rng, rows * Z));
+        on_device(&device, noise.collect(), shape)?
     };
-    let share = column(|loss| loss.alpha_bar.sqrt())?;
-    let spread = column(|loss| (1.0 - loss.alpha_bar).sqrt())?;
-    let weight = column(|loss| loss.denoising)?;
+    let x = batch.inputs_on(&device, &mut trainer.resident).map_err(failed())?;
     let (ops, cross_entropy) = (trainer.ops, trainer.variant.cross_entropy);
 
     let target = of_all_blocks::<H::Out, Z, E, D>(target, blocks).map_err(failed())?;
-    let noised = || {
-        let shape = *noise.shape();
-        let share = share.try_broadcast_like::<_, Axis<1>>(&shape)?;
-        let spread = spread.try_broadcast_like::<_, Axis<1>>(&shape)?;
-        target.u.clone().try_mul(share)?.try_add(noise.try_mul(spread)?)
-    };
-    let z = noised().map_err(failed())?.traced(Gradients::leaky());
+    let z = columns.noised(target.u.clone(), noise).map_err(failed())?.traced(Gradients::leaky());
     let mut pass = StackPass::new(blocks, rows, stack.weights());
     let module = &mut trainer.blocks[0].module;
     let Some(output) = (ops.stacked)(module, (z, x), &mut pass).map_err(failed())? else {
@@ -153,7 +141,8 @@ where
     let loss = || {
         let (output, tape) = output.split_tape();
         let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
-        let weight = target.weigh_rows(weight.put_tape(OwnedTape::default()))?;
+        let weight = columns.weights(rows)?.put_tape(OwnedTape::default());
+        let weight = target.weigh_rows(weight)?;
         let error = squared_error(estimate, target.u.clone(), weight)?;
         let denoising = error.retaped::<NoneTape>();
         let mut term = None;
@@ -178,6 +167,56 @@ where
         Ok(Some(Left { denoising, cross_entropy: term, output, squares }))
     };
     loss().map_err(failed())
+}
+
+/// What a step needs of the schedule, on the device for all steps of a span: a number for each block, `[T]`.
+struct Columns<E: Real, D: Backend<E>> {
+    /// √ᾱ.
+    share: Tensor<(usize,), E, D>,
+    /// √(1 − ᾱ).
+    spread: Tensor<(usize,), E, D>,
+    /// The weight of the squared error.
+    weight: Tensor<(usize,), E, D>,
+}
+
+impl<E: Real, D: Backend<E>> Columns<E, D> {
+    fn new<H: Head<Z, E>, M: BuildOnDevice<D, E>, const Z: usize, const X: usize>(
+        trainer: &NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    ) -> Result<Self, Error> {
+        let loss = |t| trainer.variant.block_loss(&trainer.state, t);
+        let column = |of: fn(&super::BlockLoss) -> f64| {
+            let each = trainer.blocks.iter().map(|block| E::of(of(&loss(block.t))));
+            on_device(&trainer.device, each.collect(), (trainer.blocks.len(),))
+        };
+        Ok(Self {
+            share: column(|loss| loss.alpha_bar.sqrt())?,
+            spread: column(|loss| (1.0 - loss.alpha_bar).sqrt())?,
+            weight: column(|loss| loss.denoising)?,
+        })
+    }
+
+    /// z = √ᾱ u + √(1 − ᾱ) ε for the rows of all blocks.
+    fn noised<N: ConstDim>(
+        &self,
+        u: Rows<N, E, D>,
+        noise: Rows<N, E, D>,
+    ) -> Result<Rows<N, E, D>, D::Err> {
+        let (rows, blocks) = (*u.shape(), self.share.shape().0);
+        let shape = (blocks, rows.0 / blocks, rows.1);
+        let scaled = |rows: Rows<N, E, D>, by: &Tensor<(usize,), E, D>| {
+            let by = by.clone().try_broadcast_like::<_, Axes2<1, 2>>(&shape)?;
+            rows.try_reshape_like(&shape)?.try_mul(by)
+        };
+        let z = scaled(u, &self.share)?.try_add(scaled(noise, &self.spread)?)?;
+        z.try_reshape_like(&rows)
+    }
+
+    /// The weights of `rows` rows of each block.
+    fn weights(&self, rows: usize) -> Result<Tensor<(usize,), E, D>, D::Err> {
+        let shape = (self.weight.shape().0, rows);
+        let all = self.weight.clone().try_broadcast_like::<_, Axis<1>>(&shape)?;
+        all.try_reshape_like(&(shape.0 * rows,))
+    }
 }
 
 /// The targets of a batch once for each block.

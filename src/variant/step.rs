@@ -5,18 +5,19 @@ use dfdx::{
     prelude::*,
 };
 use rand::RngCore;
+use rand_chacha::ChaCha8Rng;
 
 use super::objective::{Loss, Target, mean, value};
 use crate::{
     data::Targets,
-    device::{Backend, Real, Rows, TracedRows},
+    device::{Backend, Lanes, Real, Rows, TracedRows},
     error::Error,
     gradient::{Estimator, Forward, Measured, Problem},
     head::Head,
     nn::NoisedPass,
     noprop::Block,
     optim::Optimizer,
-    random::{Purpose, stream},
+    random::{Purpose, normals, stream},
     schedule::TracedColumn,
     train::{BlockReport, Chosen},
 };
@@ -28,6 +29,26 @@ pub(super) fn on_device<S: Shape, E: Real, D: Backend<E>>(
     shape: S,
 ) -> Result<Tensor<S, E, D>, Error> {
     device.try_tensor_from_vec(values, shape).map_err(Error::device("moving a batch"))
+}
+
+/// The next noise of a stream for the rows of a batch, `[batch, Z]`: made by the device with what is `kept` there for a seed, if
+/// there is a place for it and no other rank needs its part; else on the host.
+pub(super) fn noise_of<T: Targets, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    batch: &Chosen<'_, X, T, E>,
+    device: &D,
+    stream: &mut [ChaCha8Rng; 1],
+    kept: Option<(u64, &mut Option<Lanes<D>>)>,
+) -> Result<Rows<Const<Z>, E, D>, Error> {
+    let shape = (batch.rows(), Const::<Z>);
+    match kept {
+        Some(kept) if batch.shared.is_none() => {
+            device.normals(kept, stream, shape).map_err(Error::device("making noise"))
+        }
+        _ => {
+            let [rng] = stream;
+            on_device(device, batch.own_part(Z, |rows| normals(rng, rows * Z)), shape)
+        }
+    }
 }
 
 /// Whether a block on several ranks can get its gradient in this way.
