@@ -31,6 +31,40 @@ def spread(values, digits):
     return f"{mid:,.{digits}f} ({low:,.{digits}f}–{high:,.{digits}f})"
 
 
+def script(name, *options):
+    return [sys.executable, str(HERE / name), *options]
+
+
+def in_turns(commands, rounds, run=run):
+    """The results of each command, which has one turn in each round."""
+    runs = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            runs[name].append(run(command))
+    return runs
+
+
+def header(peers):
+    print("| | batch | figure | dfdx-noprop | " + " | ".join(f"{peer} | ratio" for peer in peers) + " |")
+    print("|---|---|---|---|" + "---|---|" * len(peers))
+
+
+def row(what, figure, runs, peers):
+    """One figure of ours (name, key, digits, and whether more is better) beside that of each peer that has it."""
+    name, key, digits, more = figure
+    of = lambda who: [r[key] for r in runs.get(who, []) if r.get(key) is not None]
+    ours, cells = of("ours"), []
+    for peer in peers:
+        theirs = of(peer)
+        if ours and theirs:
+            x, y = statistics.median(ours), statistics.median(theirs)
+            cells += [spread(theirs, digits), f"{x / y if more else y / x:.2f}"]
+        else:
+            cells += [spread(theirs, digits) if theirs else "", ""]
+    ours = spread(ours, digits) if ours else ""
+    print(f"| {what} | {name} | {ours} | " + " | ".join(cells) + " |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours", required=True)
@@ -49,11 +83,9 @@ def main():
         ("first step after, s", "first_step_s", 2, False),
     ]
     rust = {"Candle": "candle_mlp", "plain dfdx": "dfdx_mlp"} if o.rust else {}
-    script = lambda name, *options: [sys.executable, str(HERE / name), *options]
     torch = {"PyTorch, eager": [], "PyTorch, compiled": ["--compile"]} if o.torch else {}
     peers = [*([] if o.no_jax else ["JAX"]), *torch, *rust]
-    print("| | batch | figure | dfdx-noprop | " + " | ".join(f"{peer} | ratio" for peer in peers) + " |")
-    print("|---|---|---|---|" + "---|---|" * len(peers))
+    header(peers)
     for variant in o.variants:
         for batch in o.batches:
             options = ["--variant", variant, "--batch", str(batch), "--steps", str(max(12_800 // batch, 12))]
@@ -63,25 +95,14 @@ def main():
             if variant == "dt":
                 commands |= {peer: script("torch_mlp.py", *options[2:], *how) for peer, how in torch.items()}
                 commands |= {peer: [str(o.rust / name), *options[2:]] for peer, name in rust.items()}
-            runs = {name: [] for name in commands}
-            for _ in range(o.rounds):
-                for name, command in commands.items():
-                    runs[name].append(run(command))
-            for name, key, digits, more in figures:
-                ours = [r[key] for r in runs["ours"]]
-                cells = []
-                for peer in peers:
-                    theirs = [r[key] for r in runs.get(peer, []) if r.get(key) is not None]
-                    if theirs:
-                        x, y = statistics.median(ours), statistics.median(theirs)
-                        cells += [spread(theirs, digits), f"{x / y if more else y / x:.2f}"]
-                    else:
-                        cells += ["", ""]
-                print(f"| {variant} | {batch} | {name} | {spread(ours, digits)} | " + " | ".join(cells) + " |")
+            runs = in_turns(commands, o.rounds)
+            for figure in figures:
+                row(f"{variant} | {batch}", figure, runs, peers)
             limit = statistics.median([r["gflops"] / r["fma_peak_gflops"] for r in runs["ours"]])
             of = statistics.median([r["gflops"] / r["gemm_gflops"] for r in runs["ours"]])
             figure = f"{100 * limit:.0f} % ({100 * of:.0f} % of the products alone)"
             print(f"| {variant} | {batch} | share of the multiply-add limit | {figure} |" + " | |" * len(peers))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -203,7 +203,11 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--tf32", action="store_true", help="products with 10 bits of mantissa, on a GPU that has them")
     o = parser.parse_args()
+    device = jax.devices()[0]
+    if device.platform != "cpu" and not o.tf32:
+        jax.config.update("jax_default_matmul_precision", "highest")
 
     key = jax.random.key(0)
     x = jax.random.uniform(key, (o.batch, X), minval=-1)
@@ -242,6 +246,8 @@ def main():
         params, state = steps(params, state, o.steps)
         rates.append(o.steps / (time.perf_counter() - start))
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    stats = device.memory_stats() or {}
+    device_mb = stats["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in stats else None
 
     infer = jax.jit(infer)
     many = jax.random.uniform(key, (4096, X))
@@ -266,7 +272,8 @@ def main():
     print(json.dumps({
         "variant": o.variant, "batch": o.batch, "width": o.width,
         "steps_per_s": statistics.median(rates), "min": min(rates), "max": max(rates),
-        "first_step_s": first, "peak_rss_mb": rss,
+        "first_step_s": first, "peak_rss_mb": rss, "peak_device_mb": device_mb,
+        "device": device.platform,
         "infer_rows_per_s": max(rate(many), rate(many[:256])),
         "latency_us_p50": latencies[150], "latency_us_p99": latencies[297],
     }))

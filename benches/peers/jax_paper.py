@@ -1,4 +1,4 @@
-"""The peer of `examples/throughput --model paper`: the paper's image network, T = 10 blocks in discrete time, in JAX.
+"""The peer of `examples/throughput --model paper`: the paper's image network, T blocks in discrete time, in JAX.
 
     python3 benches/peers/jax_paper.py --batch 128 --steps 4
 
@@ -17,7 +17,7 @@ import statistics
 import jax
 import jax.numpy as jnp
 
-T, Z, H = 10, 10, 256
+Z, H = 10, 256
 
 
 def dense(key, i, o):
@@ -65,21 +65,22 @@ def forward(p, z, x):
     return linear(p["o"][2], jax.nn.relu(linear(p["o"][1], h)))
 
 
-def alpha_bars():
-    t = jnp.arange(T + 1) / T
+def alpha_bars(blocks):
+    t = jnp.arange(blocks + 1) / blocks
     return jnp.clip(jnp.cos((1 - t + 0.008) / 1.008 * jnp.pi / 2) ** 2, 0.001, 0.999)
 
 
 def loss(params, key, x, labels):
-    one_hot, bars, total = jax.nn.one_hot(labels, Z), alpha_bars(), 0.0
+    blocks = len(params)
+    one_hot, bars, total = jax.nn.one_hot(labels, Z), alpha_bars(blocks), 0.0
     snr = bars / (1 - bars)
-    for t in range(T):
+    for t in range(blocks):
         noise = jax.random.normal(jax.random.fold_in(key, t), one_hot.shape)
         z = jnp.sqrt(bars[t]) * one_hot + jnp.sqrt(1 - bars[t]) * noise
         o = forward(params[t], z, x)
         error = ((jax.nn.softmax(o) - one_hot) ** 2).sum(-1).mean()
         ce = -(one_hot * jax.nn.log_softmax(o)).sum(-1).mean()
-        total += T / 2 * 0.1 * (snr[t + 1] - snr[t]) * error + ce
+        total += blocks / 2 * 0.1 * (snr[t + 1] - snr[t]) * error + ce
     return total
 
 
@@ -97,9 +98,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--tf32", action="store_true", help="products with 10 bits of mantissa, on a GPU that has them")
     o = parser.parse_args()
+    device = jax.devices()[0]
+    if device.platform != "cpu" and not o.tf32:
+        jax.config.update("jax_default_matmul_precision", "highest")
     key = jax.random.key(0)
-    params = [block(k) for k in jax.random.split(key, T)]
+    params = [block(k) for k in jax.random.split(key, o.blocks)]
     state = (jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params))
     x = jax.random.uniform(key, (o.batch, 784), minval=-1.0)
     labels = jax.random.randint(key, (o.batch,), 0, Z)
@@ -120,8 +126,11 @@ def main():
         params, state = steps(params, state, o.steps)
         rates.append(o.steps / (time.perf_counter() - start))
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    stats = device.memory_stats() or {}
+    device_mb = stats["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in stats else None
     print(json.dumps({"variant": "dt", "model": "paper", "batch": o.batch, "steps_per_s": statistics.median(rates),
-                      "min": min(rates), "max": max(rates), "first_step_s": first, "peak_rss_mb": rss}))
+                      "min": min(rates), "max": max(rates), "first_step_s": first, "peak_rss_mb": rss, "peak_device_mb": device_mb,
+                      "device": device.platform}))
 
 
 main()

@@ -11,24 +11,12 @@ of all blocks is one batched product; AdamW is PyTorch's fused one, the data lie
 """
 
 import argparse
-import json
-import math
-import resource
-import statistics
-import time
 
-START = time.perf_counter()
-
+import torch_steps  # First, since it starts the clock.
 import torch
 import torch.nn.functional as F
 
 Z, X = 10, 784
-
-
-def levels(blocks):
-    t = torch.arange(blocks + 1, dtype=torch.float64) / blocks
-    alpha = (torch.cos((1 - t + 0.008) / 1.008 * math.pi / 2) ** 2).clamp(0.001, 0.999)
-    return alpha, alpha / (1 - alpha)
 
 
 def parameters(blocks, width, device):
@@ -52,19 +40,14 @@ def forward(p, z, x):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--listed", action="store_true")
-    o = parser.parse_args()
+    o = torch_steps.options(parser)
     device, blocks = torch.device(o.device), o.blocks
 
     x = torch.rand(o.batch, X, device=device) * 2 - 1
     one_hot = F.one_hot(torch.randint(Z, (o.batch,), device=device), Z).float()
-    alpha, snr = levels(blocks)
+    alpha, snr = torch_steps.levels(blocks)
     column = lambda v: v.float().to(device)[:, None, None]
     share, spread = column(alpha[:-1].sqrt()), column((1 - alpha[:-1]).sqrt())
     weight = (0.5 * blocks * 0.1 * (snr[1:] - snr[:-1])).float().to(device)
@@ -84,37 +67,8 @@ def main():
         return sum(loss(p, i * each, noise[i * each : (i + 1) * each]) for i, p in enumerate(models))
 
     flat = [layer for p in models for layer in p]
-    groups = [
-        {"params": [weight for weight, _ in flat], "weight_decay": 1e-3},
-        # Biases do not decay, as in the library.
-        {"params": [bias for _, bias in flat], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
-    total = torch.compile(total) if o.compile else total
-
-    def steps(n):
-        for _ in range(n):
-            optimizer.zero_grad(set_to_none=True)
-            value = total()
-            value.backward()
-            optimizer.step()
-        return value.item()
-
-    steps(1)
-    first = time.perf_counter() - START
-    steps(o.steps)
-    rates = []
-    for _ in range(5):
-        start = time.perf_counter()
-        steps(o.steps)
-        rates.append(o.steps / (time.perf_counter() - start))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({
-        "variant": "dt", "batch": o.batch, "width": o.width, "device": o.device, "compile": o.compile,
-        "steps_per_s": statistics.median(rates), "min": min(rates), "max": max(rates), "first_step_s": first,
-        "peak_rss_mb": memory,
-        "peak_device_mb": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None,
-    }))
+    weights, biases = [weight for weight, _ in flat], [bias for _, bias in flat]
+    torch_steps.measure(o, total, weights, biases, {"model": "mlp", "width": o.width})
 
 
 main()
