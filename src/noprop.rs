@@ -65,6 +65,8 @@ where
     pub(crate) stacked: bool,
     /// Whether the device makes the noise of training.
     pub(crate) own_noise: bool,
+    /// Whether numbers of steps stay on the device until a span is done.
+    pub(crate) late: bool,
     pub(crate) ops: OpsOf<V, M::Built, Z, X, E, D>,
     pub(crate) whole: Whole<V, M, Z, X, E, D>,
 }
@@ -328,6 +330,7 @@ where
             resident: None,
             stacked: D::STACKS,
             own_noise: D::STACKS,
+            late: D::STACKS,
             variant,
             state,
             table,
@@ -428,6 +431,22 @@ where
         self.own_noise
     }
 
+    /// Whether losses and norms of gradients stay on the device until a span of up to 16 steps is done, so that no step waits for
+    /// the host; clipping, and leaving a block as it was where its gradient is not finite, are then done there. By default on a
+    /// GPU; on the processor there is nothing to wait for.
+    ///
+    /// The weights are the same within rounding. Blocks that are one computation ([`set_stacked`](Self::set_stacked)) are
+    /// read late in any case. What is learned beside the blocks (an embedding, a schedule), gradients without derivatives, and
+    /// blocks that several ranks share need their numbers at each step all the same.
+    pub fn set_late_reports(&mut self, late: bool) {
+        self.late = late;
+    }
+
+    /// Whether the numbers of steps are read once for a span of them.
+    pub fn has_late_reports(&self) -> bool {
+        self.late
+    }
+
     /// The same model with the moving averages in the place of the weights, of the embedding and of the schedule, as
     /// [`Fit::average`] kept them; a copy with the weights as they are where nothing was kept.
     ///
@@ -457,6 +476,7 @@ where
             resident: None,
             stacked: self.stacked,
             own_noise: self.own_noise,
+            late: self.late,
             ops: self.ops,
             whole: self.whole,
         };

@@ -3,12 +3,16 @@
 mod common;
 
 use common::{assert_close, blobs, weights};
-use dfdx::prelude::{BatchNorm1D, Dropout, Linear, Repeated, Residual, Tanh};
+use dfdx::{
+    nn::BuildOnDevice,
+    prelude::{BatchNorm1D, Dropout, Linear, Repeated, Residual, Tanh},
+};
 use dfdx_noprop::{
     head::{Head, SuitsHead},
     nn::Denoises,
     prelude::*,
     train::StepReport,
+    variant::Variant,
 };
 
 type Trainer<M, H = OneHot> = NoProp<DiscreteTime<H>, M, 3, 4, f64, Cpu>;
@@ -21,17 +25,42 @@ fn data() -> Dataset<4, Labels<3>, f64> {
 /// What a run leaves: is it stacked, all that the blocks hold, and the reports of its steps.
 type Ends = (bool, Vec<Vec<f64>>, Vec<StepReport>);
 
+/// How a model is told to train.
+#[derive(Clone, Copy)]
+enum Way {
+    OneByOne,
+    Stacked,
+    Late,
+}
+
 fn train<M, H>(
     variant: &DiscreteTime<H>,
     fit: &Fit,
     data: &Dataset<4, H::Targets, f64>,
-    stacked: bool,
+    way: Way,
 ) -> Ends
 where
     H: Head<3, f64>,
     M: Denoises<dfdx_noprop::nn::Pair<3, 4>, f64, Cpu>,
     M::Gives: SuitsHead<H, 3, f64, Cpu>,
     Cpu: Runs<DiscreteTime<H>, M, 3, 4, f64>,
+{
+    let mut model = Trainer::<M, H>::new(&Cpu::default(), variant.clone()).unwrap();
+    model.set_stacked(matches!(way, Way::Stacked));
+    model.set_late_reports(matches!(way, Way::Late));
+    let (all, reports) = ends(&mut model, fit, data);
+    (model.is_stacked(), all, reports)
+}
+
+fn ends<V, M>(
+    model: &mut NoProp<V, M, 3, 4, f64, Cpu>,
+    fit: &Fit,
+    data: &Dataset<4, <V::Head as Head<3, f64>>::Targets, f64>,
+) -> (Vec<Vec<f64>>, Vec<StepReport>)
+where
+    V: Variant<3, 4, f64, Cpu>,
+    M: BuildOnDevice<Cpu, f64>,
+    Cpu: Runs<V, M, 3, 4, f64>,
 {
     struct Keep(Vec<StepReport>);
     impl dfdx_noprop::train::Observer for Keep {
@@ -40,8 +69,6 @@ where
             Ok(std::ops::ControlFlow::Continue(()))
         }
     }
-    let mut model = Trainer::<M, H>::new(&Cpu::default(), variant.clone()).unwrap();
-    model.set_stacked(stacked);
     let mut keep = Keep(Vec::new());
     model.training(fit).observer(&mut keep).run(data).unwrap();
     let all = model.blocks().iter().flat_map(|block| {
@@ -50,8 +77,7 @@ where
         let memory = kinds.into_iter().flatten().flat_map(|tensor| tensor.as_vec()).collect();
         [weights(block.module()), memory]
     });
-    let all = all.collect();
-    (model.is_stacked(), all, keep.0)
+    (all.collect(), keep.0)
 }
 
 /// Holds the stacked blocks to those one by one.
@@ -63,16 +89,27 @@ where
     M::Gives: SuitsHead<H, 3, f64, Cpu>,
     Cpu: Runs<DiscreteTime<H>, M, 3, 4, f64>,
 {
-    let (_, expected, reports) = train::<M, H>(&variant, &fit, data, false);
-    let (stacked, found, stacked_reports) = train::<M, H>(&variant, &fit, data, true);
+    let (_, expected, reports) = train::<M, H>(&variant, &fit, data, Way::OneByOne);
+    let (stacked, found, stacked_reports) = train::<M, H>(&variant, &fit, data, Way::Stacked);
     assert!(stacked);
+    close(variant.blocks, (found, stacked_reports), (expected, reports));
+}
+
+#[track_caller]
+fn close(
+    blocks: usize,
+    (found, other_reports): (Vec<Vec<f64>>, Vec<StepReport>),
+    (expected, reports): (Vec<Vec<f64>>, Vec<StepReport>),
+) {
+    assert_eq!(found.len(), expected.len());
     for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert!(!found.is_empty());
         assert_close(&format!("tensors {i}"), found, expected, 1e-9);
     }
-    assert_eq!(reports.len(), stacked_reports.len());
-    for (found, expected) in stacked_reports.iter().zip(&reports) {
-        assert_eq!(found.blocks.len(), variant.blocks);
+    assert_eq!(reports.len(), other_reports.len());
+    for (found, expected) in other_reports.iter().zip(&reports) {
+        assert_eq!(found.blocks.len(), blocks);
+        assert_close("terms without a block", &found.terminal, &expected.terminal, 1e-9);
         for (found, expected) in found.blocks.iter().zip(&expected.blocks) {
             let numbers = |b: &dfdx_noprop::train::BlockReport| {
                 [b.denoising, b.cross_entropy, b.gradient_norm].map(|v| v)
@@ -92,6 +129,16 @@ fn fit() -> Fit {
     Fit { epochs: 2, batch_size: 32, ..Fit::default() }
 }
 
+fn everything() -> Fit {
+    Fit {
+        clip: Some(0.3),
+        average: Some(0.9),
+        class_weights: Some(vec![1.0, 0.25, 3.0]),
+        learning_rate: LearningRate { warm_up: 3, decay: Decay::Cosine { floor: 0.1 } },
+        ..fit()
+    }
+}
+
 #[test]
 fn stacked_blocks_are_the_blocks_one_by_one() {
     type Block = ConditionalResNetDt<3, 4, 8>;
@@ -105,17 +152,10 @@ fn stacked_blocks_are_the_blocks_one_by_one() {
 #[test]
 fn every_setting_holds_for_a_stack_too() {
     type Block = ConditionalResNetDt<3, 4, 8>;
-    let everything = Fit {
-        clip: Some(0.3),
-        average: Some(0.9),
-        class_weights: Some(vec![1.0, 0.25, 3.0]),
-        learning_rate: LearningRate { warm_up: 3, decay: Decay::Cosine { floor: 0.1 } },
-        ..fit()
-    };
-    same::<Block, OneHot>(dt(4), everything.clone(), &data());
+    same::<Block, OneHot>(dt(4), everything(), &data());
     let sgd = Sgd { learning_rate: 0.05, momentum: 0.9, weight_decay: 1e-2, ..Sgd::default() };
     let variant = DiscreteTime { optimizer: sgd.into(), cross_entropy: 0.0, ..dt(3) };
-    same::<Block, OneHot>(variant, everything, &data());
+    same::<Block, OneHot>(variant, everything(), &data());
     let heavy = AdamW { weight_decay: 0.3, ..AdamW::default() };
     same::<Block, OneHot>(DiscreteTime { optimizer: heavy.into(), ..dt(3) }, fit(), &data());
 }
@@ -142,9 +182,9 @@ fn what_cannot_be_stacked_goes_one_by_one() {
         M::Gives: SuitsHead<H, 3, f64, Cpu>,
         Cpu: Runs<DiscreteTime<H>, M, 3, 4, f64>,
     {
-        let (_, expected, _) = train::<M, H>(&variant, &fit(), &data(), false);
-        let (_, found, _) = train::<M, H>(&variant, &fit(), &data(), true);
-        assert_eq!(found, expected);
+        let (_, expected, _) = train::<M, H>(&variant, &fit(), &data(), Way::OneByOne);
+        let (_, found, _) = train::<M, H>(&variant, &fit(), &data(), Way::Stacked);
+        assert!(found == expected);
     }
     type Normed = (Condition<Dense<3, 6>, Dense<4, 6>>, BatchNorm1D<6>, ReLU, Dense<6, 3>);
     refused::<Normed, OneHot>(dt(2));
@@ -235,7 +275,7 @@ fn noised<V, M>(
     limits: &[u64],
 ) -> Vec<f64>
 where
-    V: dfdx_noprop::variant::Variant<3, 4, f64, Cpu, Head = OneHot>,
+    V: Variant<3, 4, f64, Cpu, Head = OneHot>,
     M: Denoises<V::Input, f64, Cpu>,
     M::Gives: SuitsHead<V::Reader, 3, f64, Cpu>,
     Cpu: Runs<V, M, 3, 4, f64>,
@@ -283,7 +323,7 @@ fn one_network_has_noise_of_the_device_too() {
     type Block = ConditionalResNetCt<3, 4, 8>;
     fn check<V>(variant: V)
     where
-        V: dfdx_noprop::variant::Variant<3, 4, f64, Cpu, Head = OneHot>,
+        V: Variant<3, 4, f64, Cpu, Head = OneHot>,
         Block: Denoises<V::Input, f64, Cpu>,
         <Block as Denoises<V::Input, f64, Cpu>>::Gives: SuitsHead<V::Reader, 3, f64, Cpu>,
         Cpu: Runs<V, Block, 3, 4, f64>,
@@ -300,4 +340,79 @@ fn one_network_has_noise_of_the_device_too() {
     // With the directions of an estimator shared out among threads.
     let noise = WeightNoise { directions: 2, ..WeightNoise::default() };
     check(ContinuousTime { estimator: noise.into(), ..ContinuousTime::default() });
+}
+
+#[test]
+fn numbers_may_stay_on_the_device_for_a_span() {
+    fn check<M>(variant: DiscreteTime, fit: Fit)
+    where
+        M: Denoises<dfdx_noprop::nn::Pair<3, 4>, f64, Cpu>,
+        M::Gives: SuitsHead<OneHot, 3, f64, Cpu>,
+        Cpu: Runs<DiscreteTime, M, 3, 4, f64>,
+    {
+        let (_, expected, reports) = train::<M, OneHot>(&variant, &fit, &data(), Way::OneByOne);
+        let (_, found, late_reports) = train::<M, OneHot>(&variant, &fit, &data(), Way::Late);
+        close(variant.blocks, (found, late_reports), (expected, reports));
+    }
+    check::<ConditionalResNetDt<3, 4, 8>>(dt(3), fit());
+    // What is no stack: with running means, and dfdx's own layers.
+    type Normed = (Condition<Dense<3, 6>, Linear<4, 6>>, BatchNorm1D<6>, ReLU, Dense<6, 3>);
+    check::<Normed>(dt(2), everything());
+    let sgd = Sgd { learning_rate: 0.05, momentum: 0.9, weight_decay: 1e-2, ..Sgd::default() };
+    let sgd = DiscreteTime { optimizer: sgd.into(), cross_entropy: 0.0, ..dt(3) };
+    check::<ConditionalResNetDt<3, 4, 8>>(sgd, everything());
+}
+
+#[test]
+fn the_numbers_of_one_network_may_stay_there_too() {
+    type Block = ConditionalResNetCt<3, 4, 8>;
+    fn check<V>(variant: V, fit: &Fit)
+    where
+        V: Variant<3, 4, f64, Cpu, Head = OneHot>,
+        Block: Denoises<V::Input, f64, Cpu>,
+        <Block as Denoises<V::Input, f64, Cpu>>::Gives: SuitsHead<V::Reader, 3, f64, Cpu>,
+        Cpu: Runs<V, Block, 3, 4, f64>,
+    {
+        let run = |late: bool| {
+            let mut model =
+                NoProp::<V, Block, 3, 4, f64, Cpu>::new(&Cpu::default(), variant.clone()).unwrap();
+            model.set_late_reports(late);
+            ends(&mut model, fit, &data())
+        };
+        close(1, run(true), run(false));
+    }
+    for fit in [fit(), everything()] {
+        check(ContinuousTime::default(), &fit);
+        let flow: FlowMatching = FlowMatching::default();
+        check(flow, &fit);
+        // A schedule that learns needs its numbers.
+        let schedule = GammaSchedule {
+            path: Path::Learned(MonotoneNetwork::default()),
+            ..GammaSchedule::default()
+        };
+        check(ContinuousTime { schedule, ..ContinuousTime::default() }, &fit);
+    }
+}
+
+#[test]
+fn a_late_report_names_the_block_that_diverges() {
+    type Block = ConditionalResNetDt<3, 4, 8>;
+    let mut model = Trainer::<Block>::new(&Cpu::default(), dt(3)).unwrap();
+    model.set_late_reports(true);
+    model.blocks_mut()[1].module_mut().3.bias.copy_from(&[f64::NAN; 3]);
+    let before: Vec<_> = model.blocks().iter().map(|b| weights(b.module())).collect();
+    let error = model.fit(&data(), &fit()).unwrap_err();
+    assert!(matches!(error, Error::Diverged { block: 2, step: 1, .. }), "{error}");
+    let after: Vec<_> = model.blocks().iter().map(|b| weights(b.module())).collect();
+    let last = before[1].len() - 3;
+    assert_eq!(after[1][..last], before[1][..last]);
+    assert_ne!(after[0], before[0], "the others have learned");
+    type Network = ConditionalResNetCt<3, 4, 8>;
+    let mut model =
+        NoProp::<ContinuousTime, Network, 3, 4, f64, Cpu>::new(&Cpu::default(), Default::default())
+            .unwrap();
+    model.set_late_reports(true);
+    model.blocks_mut()[0].module_mut().3.bias.copy_from(&[f64::NAN; 3]);
+    let error = model.fit(&data(), &fit()).unwrap_err();
+    assert!(matches!(error, Error::Diverged { block: 1, step: 1, .. }), "{error}");
 }

@@ -77,14 +77,41 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         gradients: &mut Gradients<E, D>,
     ) -> Result<Flat<E, D>, D::Err> {
         let mut all = Vec::with_capacity(self.weights.len());
-        let mut squares = self.device.try_zeros_like(&(self.blocks,))?;
         for weight in &self.weights {
             gradients.get_or_alloc_mut(weight)?;
             let gradient = gradients.get(weight);
             self.device.try_fill_with_zeros(gradients.get_or_alloc_mut(weight)?)?;
+            all.push(gradient);
+        }
+        self.apply(stepping, all)
+    }
+
+    /// The same for a stack of one, with gradients that belong to the tensors of its module, which has the new weights then.
+    pub(crate) fn update_module<M: TensorCollection<E, D>>(
+        &mut self,
+        stepping: &Stepping,
+        module: &mut M,
+        gradients: &mut Gradients<E, D>,
+    ) -> Result<Flat<E, D>, D::Err> {
+        let mut gather = Gather { gradients, found: Vec::with_capacity(self.weights.len()) };
+        M::iter_tensors(&mut RecursiveWalker { m: &*module, f: &mut gather })?;
+        let found = gather.found;
+        let squares = self.apply(stepping, found)?;
+        let weights = self.weights.iter().cloned().map(flat).collect::<Result<Vec<_>, _>>()?;
+        M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut Put(weights.into_iter()) })?;
+        Ok(squares)
+    }
+
+    /// One step by these gradients, one for each of the weights.
+    fn apply(
+        &mut self,
+        stepping: &Stepping,
+        all: Vec<Stacked<E, D>>,
+    ) -> Result<Flat<E, D>, D::Err> {
+        let mut squares = self.device.try_zeros_like(&(self.blocks,))?;
+        for gradient in &all {
             let square = gradient.clone().try_square()?.try_sum::<(usize,), Axis<1>>()?;
             squares = squares.try_add(square)?;
-            all.push(gradient);
         }
         self.state.steps += 1;
         let finite = squares.try_lt(E::infinity())?;
@@ -241,6 +268,33 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Collect<E, D> {
             let numbers = tensor.shape().num_elements();
             self.weights.push(tensor.clone().try_reshape_like(&(numbers,))?);
             self.matrices.push(S::NUM_DIMS > 1);
+        }
+        Ok(None)
+    }
+}
+
+/// The gradients of the trained tensors of one module, `[1, numbers]` each.
+struct Gather<'a, E: Real, D: Backend<E>> {
+    gradients: &'a mut Gradients<E, D>,
+    found: Vec<Stacked<E, D>>,
+}
+
+impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Gather<'_, E, D> {
+    type Viewer = ViewTensorRef;
+    type Err = D::Err;
+    type E2 = E;
+    type D2 = D;
+
+    fn visit<S: Shape>(
+        &mut self,
+        options: TensorOptions<S, E, D>,
+        tensor: &Tensor<S, E, D>,
+    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        if options.do_gradient_update {
+            self.gradients.get_or_alloc_mut(tensor)?;
+            let gradient = self.gradients.get(tensor);
+            let numbers = gradient.shape().num_elements();
+            self.found.push(gradient.try_reshape_like(&(1, numbers))?);
         }
         Ok(None)
     }

@@ -9,7 +9,7 @@ use rand::RngCore;
 use super::{
     Answers, Ask, State, Variant,
     network::{self, Draw, Network, NetworkLoss, TimeSampling, TimedRows},
-    objective::{Target, constant, squared_error, terminal, value, weigh},
+    objective::{Target, constant, squared_error, terminal, weigh},
     step::{OwnLoss, check_weight},
 };
 use crate::{
@@ -298,7 +298,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         draw: Draw<'_, H::Out, Z, E, D>,
         gradients: Gradients<E, D>,
         forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
-    ) -> Result<NetworkLoss<Rows<H::Out, E, D>, E, D>, D::Err> {
+    ) -> Result<NetworkLoss<H::Out, E, D>, D::Err> {
         let Draw { target, noise, end_noise, host_times, times } = draw;
         let device = noise.device().clone();
         let at = state.at(&host_times, &times)?;
@@ -309,7 +309,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
         let weighed = weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
         let mut loss = weighed.into_loss(output);
         let Some(end_noise) = end_noise else {
-            return Ok(NetworkLoss { loss, terminal: [0.0; 2] });
+            return Ok(NetworkLoss { loss, terminal: None });
         };
 
         // ᾱ(0) = σ(−γ(0)) and SNR(1) = e^{−γ(1)}; neither slope is needed.
@@ -327,9 +327,9 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Netw
             ],
         };
         let [recovery, kl] = terminal::<H, Z, E, D>(ends, &target, end_noise, Gradients::leaky())?;
-        let terminal = [value(&recovery), value(&kl)];
+        let terminal = [&recovery, &kl].map(Tensor::with_empty_tape);
         loss.total = loss.total.try_add(recovery)?.try_add(kl)?;
-        Ok(NetworkLoss { loss, terminal })
+        Ok(NetworkLoss { loss, terminal: Some(terminal) })
     }
 
     fn drift(

@@ -8,6 +8,7 @@ use rand::RngCore;
 
 use super::{
     Answers, Ask, Variant,
+    late::Late,
     objective::{BlockLoss, constant, terminal, value},
     stacked,
     step::{
@@ -180,9 +181,12 @@ where
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
             let (ops, own_noise) = (trainer.ops, trainer.own_noise);
-            let stacked = stacked::train(trainer, batches, &table, (span, first))?;
+            let mut together = stacked::train(trainer, batches, &table, (span, first))?;
+            if together.is_none() {
+                together = late(trainer, batches, &table, (span, first))?;
+            }
             let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
-            let results = stacked.unwrap_or_else(|| {
+            let results = together.unwrap_or_else(|| {
                 (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|_,
                                                                           block: &mut Block<
                     _,
@@ -244,6 +248,66 @@ where
         let points: Vec<_> = moving.map(|(t, calls)| (t as f64 / last, calls)).collect();
         Ok(Answers::along(walk::parts(trainer, x, Ask::Along)?, &points, x.len()))
     }
+}
+
+/// The steps of one block after the other's, with nothing read of a block before it has done them all; `None` where a step needs
+/// its numbers.
+fn late<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    batches: &[Chosen<'_, X, H::Targets, E>],
+    embedding: &[E],
+    (span, first): (&Span<'_>, usize),
+) -> Result<Option<Vec<Result<Trained<E>, Error>>>, Error>
+where
+    H: Head<Z, E>,
+    M: BuildOnDevice<D, E>,
+{
+    let local = trainer.variant.estimator == Estimator::Local;
+    let shared = batches.iter().any(|batch| batch.shared.is_some());
+    if !trainer.late || !local || shared || H::LEARNED {
+        return Ok(None);
+    }
+    let NoProp { variant, state, blocks, table, ops, own_noise, resident, steps, .. } = trainer;
+    let mut way = |block: &mut Block<M::Built, E, D>| {
+        let failed = || Error::device("a training step");
+        let Some(mut way) = Late::new(block).map_err(failed())? else {
+            return Ok(Trained::default());
+        };
+        let (t, objective) = (block.t, variant.block_loss(state, block.t));
+        for ((k, batch), step) in batches.iter().enumerate().zip(*steps + 1..) {
+            let (seed, rows) = (span.seed(), batch.rows());
+            let device = block.device.seeded(layer_seed(batch, seed, t, step));
+            let weights = batch.weights.as_deref();
+            let target = on_device_target::<H, Z, E, D>(
+                &device,
+                &batch.targets,
+                rows,
+                weights,
+                embedding,
+                table,
+            )?;
+            let mut rng = [stream(seed, Purpose::Noise, t as u64, step)];
+            let kept = own_noise.then_some((seed, &mut block.lanes));
+            let noise = noise_of(batch, &device, &mut rng, kept)?;
+            let x = batch.inputs_on(&device, resident).map_err(failed())?;
+            let gradients = block.module.try_alloc_grads().map_err(failed())?;
+            let module = &mut block.module;
+            let forward = |z| (ops.train)(module, (z, x));
+            let loss = objective.unread::<H, Z, E, D>(&target, noise, gradients, forward);
+            let stepping = span.stepping(&variant.optimizer, first + k);
+            way.step(block, &stepping, loss.map_err(failed())?, None).map_err(failed())?;
+        }
+        let mut trained = Trained::default();
+        let left = way.end(block).map_err(failed())?;
+        for (((read, _), batch), step) in left.into_iter().zip(batches).zip(*steps + 1..) {
+            read.check((t, step))?;
+            let (terms, norm) = (read.terms, read.gradient_norm);
+            let report = block_report::<H, Z, E>(t, terms, &read.output, &batch.targets, norm);
+            trained.reports.push(report);
+        }
+        Ok(trained)
+    };
+    Ok(Some(blocks.iter_mut().map(&mut way).collect()))
 }
 
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.

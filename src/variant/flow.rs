@@ -399,7 +399,7 @@ where
         forward: impl FnOnce(
             TracedRows<Const<Z>, E, D>,
         ) -> Result<TracedRows<<P::Reader as Reads<Z>>::Out, E, D>, D::Err>,
-    ) -> Result<NetworkLoss<Rows<H::Out, E, D>, E, D>, D::Err> {
+    ) -> Result<NetworkLoss<H::Out, E, D>, D::Err> {
         let Draw { target, noise: start, host_times, times, .. } = draw;
         let shape = *start.shape();
         let (end, tape) = target.traced::<H>(gradients)?.split_tape();
@@ -423,7 +423,7 @@ where
         let (error, logits) = self.predictor.compare(output, line)?;
         let output = logits.retaped::<NoneTape>();
         let weighed = weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
-        Ok(NetworkLoss { loss: weighed.into_loss(output), terminal: [0.0; 2] })
+        Ok(NetworkLoss { loss: weighed.into_loss(output), terminal: None })
     }
 
     fn drift(

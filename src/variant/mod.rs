@@ -3,6 +3,7 @@
 mod continuous;
 mod discrete;
 mod flow;
+mod late;
 mod network;
 mod objective;
 mod pieces;

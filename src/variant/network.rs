@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Answers, Ask, Inference, State, TOGETHER, Variant,
-    objective::{Loss, Target, value},
+    late::Late,
+    objective::{Loss, Target, Unread, value},
     pieces,
     step::{
         Call, OwnLoss, block_report, check_rows, check_shared, layer_seed, measured, noise_of,
@@ -19,7 +20,7 @@ use super::{
     },
 };
 use crate::{
-    device::{Backend, Lanes, Real, Rows, TracedRows},
+    device::{Backend, Lanes, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     gradient::{Estimator, Forward, Problem, WeightNoise},
     head::{Head, Reads},
@@ -85,9 +86,17 @@ pub(super) struct Draw<'a, O: ConstDim, const Z: usize, E: Real, D: Backend<E>> 
 }
 
 /// A loss, with the terms that the network has no part in: they are in the total too.
-pub(super) struct NetworkLoss<O, E: Real, D: Backend<E>> {
-    pub(super) loss: Loss<O, E, D>,
-    pub(super) terminal: [f64; 2],
+pub(super) struct NetworkLoss<O: ConstDim, E: Real, D: Backend<E>> {
+    pub(super) loss: Unread<O, E, D>,
+    pub(super) terminal: Option<[TracedScalar<E, D>; 2]>,
+}
+
+impl<O: ConstDim, E: Real, D: Backend<E>> NetworkLoss<O, E, D> {
+    /// The loss with its numbers, and those of the terms without a network.
+    fn read(self) -> (Loss<Rows<O, E, D>, E, D>, [f64; 2]) {
+        let terminal = self.terminal.map_or([0.0; 2], |terms| terms.map(|term| value(&term)));
+        (self.loss.read(), terminal)
+    }
 }
 
 /// The width of the head's answers, as a type.
@@ -124,7 +133,7 @@ pub(super) trait Network<const Z: usize, const X: usize, E: Real, D: Backend<E>>
         forward: impl FnOnce(
             TracedRows<Const<Z>, E, D>,
         ) -> Result<TracedRows<Out<Self, Z, X, E, D>, E, D>, D::Err>,
-    ) -> Result<NetworkLoss<Rows<HeadOut<Self, Z, X, E, D>, E, D>, E, D>, D::Err>;
+    ) -> Result<NetworkLoss<HeadOut<Self, Z, X, E, D>, E, D>, D::Err>;
 
     /// dz/dt, from the network's output at (z, x, t).
     fn drift(
@@ -187,6 +196,11 @@ where
             let copies = span.workers().at_once().min(noise.directions);
             side_by_side(trainer, batches, span, (&noise, copies), &terms)?
         }
+        Estimator::Local
+            if trainer.late && !all && batches.iter().all(|batch| batch.shared.is_none()) =>
+        {
+            late(trainer, batches, span, &terms)?
+        }
         _ => (trainer.whole)(trainer, span.workers(), &|trainer| {
             let steps = batches.iter().enumerate();
             steps.map(|(k, batch)| step(trainer, batch, span, (k, terms(k)))).collect()
@@ -194,6 +208,50 @@ where
     };
     if !all && let Some(last) = reports.last().map(|last| last.terminal) {
         reports.iter_mut().for_each(|report| report.terminal = last);
+    }
+    Ok(reports)
+}
+
+/// Steps that nothing is read of before the last of them is done.
+fn late<V, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<V, M, Z, X, E, D>,
+    batches: &[Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>],
+    span: &Span<'_>,
+    terms: &dyn Fn(usize) -> bool,
+) -> Result<Vec<StepReport>, Error>
+where
+    V: Network<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+{
+    let failed = || Error::device("a training step");
+    let NoProp { variant, state, blocks, table, ops, own_noise, resident, steps, .. } = trainer;
+    let (Some(block), embedding) = (blocks.first_mut(), table.as_vec()) else {
+        return Ok(Vec::new());
+    };
+    let Some(mut way) = Late::new(block).map_err(failed())? else { return Ok(Vec::new()) };
+    let before = *steps;
+    for (k, batch) in batches.iter().enumerate() {
+        let (key, beside) = ((span.seed(), before + 1 + k as u64), (&*variant, &*state, &*table));
+        let how = (&block.device, own_noise.then_some(&mut block.lanes), &embedding[..]);
+        let draw = draw_batch::<V, Z, X, E, D>(beside, how, batch, key, terms(k))?;
+        let times = draw.times.clone();
+        let x = batch.inputs_on(times.device(), resident).map_err(failed())?;
+        let gradients = block.module.try_alloc_grads().map_err(failed())?;
+        let module = &mut block.module;
+        let loss = variant.loss(state, draw, gradients, |z| (ops.train)(module, (z, x, times)));
+        let NetworkLoss { loss, terminal } = loss.map_err(failed())?;
+        let stepping = span.stepping(variant.optimizer(), k);
+        way.step(block, &stepping, loss, terminal).map_err(failed())?;
+    }
+    *steps += batches.len() as u64;
+    let mut reports = Vec::with_capacity(batches.len());
+    let left = way.end(block).map_err(failed())?;
+    for (((read, terminal), batch), step) in left.into_iter().zip(batches).zip(before + 1..) {
+        read.check((1, step))?;
+        let (terms, norm) = (read.terms, read.gradient_norm);
+        let block = block_report::<V::Head, Z, E>(1, terms, &read.output, &batch.targets, norm);
+        let terminal = terminal.unwrap_or_default();
+        reports.push(StepReport { blocks: vec![block], terminal, ..StepReport::default() });
     }
     Ok(reports)
 }
@@ -246,11 +304,11 @@ where
         (ops.each)(&mut trainer.blocks, span.workers(), &|i, block: &mut Block<_, E, D>| {
             // Nothing is trained beside the network, so that the state follows from the settings.
             let state = variant.start(&block.device)?;
-            let table = on_device(&block.device, table.clone(), Default::default())?;
-            let beside = (variant, &state, &table);
+            let on_device = on_device(&block.device, table.clone(), Default::default())?;
+            let beside = (variant, &state, &on_device);
             let drawn = draw_batch::<V, Z, X, E, D>(
                 beside,
-                (&block.device, own_noise.then_some(&mut block.lanes)),
+                (&block.device, own_noise.then_some(&mut block.lanes), &table),
                 batch,
                 (span.seed(), step),
                 terms,
@@ -308,7 +366,8 @@ where
     let beside = (&*variant, &*state, &*table);
     let free = variant.estimator().derivative_free::<_, Z, Out<V, Z, X, E, D>, E, D>();
     let _reuse = (free.is_none() && !ops.draws).then(|| D::reuse(batch.rows()));
-    let how = (&block.device, own_noise.then_some(&mut block.lanes));
+    let embedding = table.as_vec();
+    let how = (&block.device, own_noise.then_some(&mut block.lanes), &embedding[..]);
     let drawn = draw_batch::<V, Z, X, E, D>(beside, how, batch, (span.seed(), step), terms)?;
     let report = |terms, output: &[E], norm| {
         block_report::<V::Head, Z, E>(1, terms, output, &batch.targets, norm)
@@ -373,8 +432,8 @@ where
         table.try_zero_grads(&mut gradients).map_err(failed())?;
     }
     let (module, times) = (&mut block.module, draw.times.clone());
-    let NetworkLoss { loss, terminal } =
-        variant.loss(state, draw, gradients, |z| train(module, (z, x, times))).map_err(failed())?;
+    let loss = variant.loss(state, draw, gradients, |z| train(module, (z, x, times)));
+    let (loss, terminal) = loss.map_err(failed())?.read();
     Error::diverged((1, step), "loss", value(&loss.total))?;
     let total = match share {
         1.0 => loss.total,
@@ -397,7 +456,7 @@ pub(super) type Beside<'a, V, const Z: usize, const X: usize, E, D> = (
 #[allow(clippy::type_complexity)]
 fn draw_batch<'a, V, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     (variant, _, table): Beside<'a, V, Z, X, E, D>,
-    (device, mut lanes): (&D, Option<&mut Option<Lanes<D>>>),
+    (device, mut lanes, embedding): (&D, Option<&mut Option<Lanes<D>>>, &[E]),
     batch: &Chosen<'_, X, TargetsOf<V, Z, X, E, D>, E>,
     (seed, step): (u64, u64),
     terms: bool,
@@ -417,13 +476,13 @@ where
     let end_noise = terms.then(normal).transpose()?;
     let times = host_times.iter().map(|&t| E::of(t)).collect();
     let times = on_device(&device, times, (rows,))?;
-    let (weights, embedding) = (batch.weights.as_deref(), table.as_vec());
+    let weights = batch.weights.as_deref();
     let target = on_device_target::<V::Head, Z, E, D>(
         &device,
         &batch.targets,
         rows,
         weights,
-        &embedding,
+        embedding,
         table,
     )?;
     Ok(Draw { target, noise, end_noise, host_times, times })
@@ -449,9 +508,9 @@ where
             let (z, tape) = z.split_tape();
             Ok(forward(z)?.put_tape(tape))
         });
-        let loss = loss.map_err(Error::device("a training step"))?;
-        terminal.set(loss.terminal);
-        Ok(measured(loss.loss))
+        let (loss, terms) = loss.map_err(Error::device("a training step"))?.read();
+        terminal.set(terms);
+        Ok(measured(loss))
     };
     let problem = Problem {
         loss: &loss,

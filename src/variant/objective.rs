@@ -93,6 +93,17 @@ impl BlockLoss {
         gradients: Gradients<E, D>,
         forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
     ) -> Result<Loss<Rows<H::Out, E, D>, E, D>, D::Err> {
+        self.unread::<H, Z, E, D>(target, noise, gradients, forward).map(Unread::read)
+    }
+
+    /// The same with its numbers still on the device.
+    pub(super) fn unread<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
+        &self,
+        target: &Target<'_, H::Out, Z, E, D>,
+        noise: Rows<Const<Z>, E, D>,
+        gradients: Gradients<E, D>,
+        forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
+    ) -> Result<Unread<H::Out, E, D>, D::Err> {
         let rows = noise.shape().0;
         let (u, tape) = target.traced::<H>(gradients)?.split_tape();
         let noise = noise.try_mul(E::of((1.0 - self.alpha_bar).sqrt()))?;
@@ -137,16 +148,33 @@ pub(super) fn squared_error<const Z: usize, E: Real, D: Backend<E>>(
 
 /// The terms that a block has a part in.
 pub(super) struct Weighed<E: Real, D: Backend<E>> {
-    pub(super) total: TracedScalar<E, D>,
+    total: TracedScalar<E, D>,
     rows: Tensor<(usize,), E, D>,
-    denoising: f64,
-    cross_entropy: f64,
+    denoising: Tensor<(usize,), E, D>,
+    cross_entropy: Option<Tensor<(usize,), E, D>>,
 }
 
 impl<E: Real, D: Backend<E>> Weighed<E, D> {
-    pub(super) fn into_loss<O>(self, output: O) -> Loss<O, E, D> {
+    pub(super) fn into_loss<O: ConstDim>(self, output: Rows<O, E, D>) -> Unread<O, E, D> {
         let Self { total, rows, denoising, cross_entropy } = self;
-        Loss { total, rows, denoising, cross_entropy, output }
+        Unread { total, rows, denoising, cross_entropy, output }
+    }
+}
+
+/// A loss whose numbers are still on the device: of the terms what each row adds, `[batch]`.
+pub(super) struct Unread<O: ConstDim, E: Real, D: Backend<E>> {
+    pub(super) total: TracedScalar<E, D>,
+    rows: Tensor<(usize,), E, D>,
+    pub(super) denoising: Tensor<(usize,), E, D>,
+    pub(super) cross_entropy: Option<Tensor<(usize,), E, D>>,
+    pub(super) output: Rows<O, E, D>,
+}
+
+impl<O: ConstDim, E: Real, D: Backend<E>> Unread<O, E, D> {
+    pub(super) fn read(self) -> Loss<Rows<O, E, D>, E, D> {
+        let Self { total, rows, denoising, cross_entropy, output } = self;
+        let cross_entropy = cross_entropy.as_ref().map_or(0.0, mean_of);
+        Loss { total, rows, denoising: mean_of(&denoising), cross_entropy, output }
     }
 }
 
@@ -157,7 +185,7 @@ pub(super) fn weigh<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
     target: &Target<'_, H::Out, Z, E, D>,
     weight: f64,
 ) -> Result<Weighed<E, D>, D::Err> {
-    let denoising = mean_of(&error);
+    let denoising = error.retaped::<NoneTape>();
     let (column, cross_entropy) = match &target.one_hot {
         Some(one_hot) if weight != 0.0 => {
             let mut truth = one_hot.clone();
@@ -166,10 +194,10 @@ pub(super) fn weigh<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
                 truth = truth.try_mul(weights.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?;
             }
             let term = cross_entropies(logits, truth)?.try_mul(E::of(weight))?;
-            let mean = mean_of(&term);
-            (error.try_add(term)?, mean)
+            let own = term.retaped::<NoneTape>();
+            (error.try_add(term)?, Some(own))
         }
-        _ => (error, 0.0),
+        _ => (error, None),
     };
     let rows = column.retaped::<NoneTape>();
     Ok(Weighed { total: mean(column)?, rows, denoising, cross_entropy })
@@ -189,7 +217,7 @@ pub(super) fn mean<E: Real, D: Backend<E>>(
 }
 
 /// The value of that mean.
-fn mean_of<E: Real, D: Backend<E>>(column: &TracedColumn<E, D>) -> f64 {
+fn mean_of<E: Real, D: Backend<E>>(column: &Tensor<(usize,), E, D>) -> f64 {
     let values = column.as_vec();
     values.iter().map(|value| value.as_f64()).sum::<f64>() / values.len() as f64
 }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::{
     DiscreteTime,
+    late::Left,
     objective::{Target, cross_entropies, mean, squared_error},
     step::{block_report, layer_seed, on_device, on_device_target},
 };
@@ -19,15 +20,6 @@ use crate::{
     random::{Purpose, normals, stream},
     train::{Chosen, Span, Trained},
 };
-
-/// What a step leaves on the device, to be read later: for the rows of all blocks, one block's after the other's.
-struct Left<O: ConstDim, E: Real, D: Backend<E>> {
-    denoising: Tensor<(usize,), E, D>,
-    cross_entropy: Option<Tensor<(usize,), E, D>>,
-    output: Rows<O, E, D>,
-    /// Σ g² of each block.
-    squares: Tensor<(usize,), E, D>,
-}
 
 /// Steps of all blocks at once, from the `first` of the span on; `None` where the blocks cannot be stacked.
 ///
@@ -68,23 +60,12 @@ where
     all.resize_with(trainer.blocks.len(), Trained::default);
     let mut errors: Vec<Option<Error>> = Vec::new();
     errors.resize_with(trainer.blocks.len(), || None);
-    for ((k, left), batch) in left.into_iter().enumerate().zip(batches) {
-        let (step, rows) = (trainer.steps + 1 + k as u64, batch.rows());
-        let (denoising, output) = (left.denoising.as_vec(), left.output.as_vec());
-        let cross_entropy = left.cross_entropy.map(|term| term.as_vec());
-        let (squares, width) = (left.squares.as_vec(), H::Out::default().size());
-        for (i, block) in trainer.blocks.iter().enumerate() {
-            let mean = |terms: &[E]| {
-                terms[i * rows..][..rows].iter().map(|term| term.as_f64()).sum::<f64>()
-                    / rows as f64
-            };
-            let terms = [mean(&denoising), cross_entropy.as_deref().map_or(0.0, mean)];
-            let norm = squares[i].as_f64().sqrt();
-            let output = &output[i * rows * width..][..rows * width];
-            let report = block_report::<H, Z, E>(block.t, terms, output, &batch.targets, norm);
-            let finite = Error::diverged((block.t, step), "loss", terms[0] + terms[1])
-                .and_then(|()| Error::diverged((block.t, step), "gradient", norm));
-            errors[i] = errors[i].take().or(finite.err());
+    for ((left, batch), step) in left.into_iter().zip(batches).zip(trainer.steps + 1..) {
+        for (i, (read, block)) in left.read().into_iter().zip(&trainer.blocks).enumerate() {
+            let (terms, norm) = (read.terms, read.gradient_norm);
+            let report =
+                block_report::<H, Z, E>(block.t, terms, &read.output, &batch.targets, norm);
+            errors[i] = errors[i].take().or(read.check((block.t, step)).err());
             all[i].reports.push(report);
         }
     }
