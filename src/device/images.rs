@@ -4,26 +4,29 @@ use dfdx::prelude::*;
 
 use super::{Real, Window};
 
-/// The windows, a row each, `[windows, K × K, C]`, and for each pixel of a window 1, or 0 in the padding,
-/// `[windows × K × K]`; pixels of the padding hold some number.
+/// The pixels of all windows, `[images, windows × K × K, C]`; those of the padding are `padding`.
+///
+/// The index is one for all images, so that it is small: what a batch's would take to a GPU is more than the images.
 #[allow(clippy::type_complexity)]
 fn windows<X: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
     x: Tensor<X, E, D, T>,
     window: Window,
-) -> Result<(Tensor<(usize, usize), E, D, T>, Tensor<(usize,), E, D>), D::Err> {
-    let device = x.device().clone();
+    padding: E,
+) -> Result<Tensor<(usize, usize, usize), E, D, T>, D::Err> {
+    let (device, channels) = (x.device().clone(), window.channels);
     let images = x.shape().num_elements() / window.image().max(1);
     let pixels = window.height * window.width;
-    let places: Vec<Option<usize>> = window.pixels().collect();
-    let all = || (0..images).flat_map(|image| places.iter().map(move |place| (image, place)));
-    let index = all().map(|(image, place)| image * pixels + place.unwrap_or(0)).collect();
-    let inside = all().map(|(_, place)| if place.is_some() { E::one() } else { E::zero() });
-    let inside: Vec<E> = inside.collect();
-    let count = (inside.len(),);
-    let index: Tensor<(usize,), usize, D> = device.try_tensor_from_vec(index, count)?;
-    let inside = device.try_tensor_from_vec(inside, count)?;
-    let x = x.try_reshape_like(&(images * pixels, window.channels))?;
-    Ok((x.try_gather(index)?, inside))
+    let mut x = x.try_reshape_like(&(images, pixels, channels))?;
+    // What lies outside of the image is one more pixel of it.
+    let places: Vec<usize> = window.pixels().map(|place| place.unwrap_or(pixels)).collect();
+    if places.contains(&pixels) {
+        let outside = device.try_tensor_from_vec(vec![padding], ())?;
+        let outside = outside.try_broadcast_like::<_, Axes3<0, 1, 2>>(&(images, 1, channels))?;
+        x = (x, outside).try_concat_along(Axis::<1>)?;
+    }
+    let (all, places) = ((images, places.len()), places);
+    let index: Tensor<(usize,), usize, D> = device.try_tensor_from_vec(places, (all.1,))?;
+    x.try_gather(index.try_broadcast_like::<_, Axis<0>>(&all)?)
 }
 
 pub(crate) fn plain_convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, D: Device<E>, T>(
@@ -36,11 +39,8 @@ where
     T: Tape<E, D>,
 {
     let filters = bias.shape().num_elements();
-    let (patches, inside) = windows(x, window)?;
-    let like = *patches.shape();
-    let patches = patches.try_mul(inside.try_broadcast_like::<_, Axis<1>>(&like)?)?;
-    let rows = like.0 / (window.kernel * window.kernel).max(1);
-    let patches = patches.try_reshape_like(&(rows, window.patch()))?;
+    let patches = plain_patches(x, window)?;
+    let rows = patches.shape().0;
     let filter = filter.retaped::<T>().try_reshape_like(&(filters, window.patch()))?;
     let bias = bias.retaped::<T>().try_reshape_like(&(filters,))?;
     patches
@@ -49,21 +49,36 @@ where
         .try_reshape_like(&shape)
 }
 
+/// The windows that a convolution multiplies its filters with, a row each, `[images × windows, K × K × C]`.
+pub(crate) fn plain_patches<X: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
+    x: Tensor<X, E, D, T>,
+    window: Window,
+) -> Result<Tensor<(usize, usize), E, D, T>, D::Err> {
+    let patches = windows(x, window, E::zero())?;
+    let rows = patches.shape().0 * window.windows();
+    patches.try_reshape_like(&(rows, window.patch()))
+}
+
+/// The pixels of each window, `[images × windows, K × K, C]`.
+#[allow(clippy::type_complexity)]
+fn pooled<X: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
+    x: Tensor<X, E, D, T>,
+    window: Window,
+    padding: E,
+) -> Result<Tensor<(usize, usize, usize), E, D, T>, D::Err> {
+    let pixels = windows(x, window, padding)?;
+    let rows = pixels.shape().0 * window.windows();
+    pixels.try_reshape_like(&(rows, window.kernel * window.kernel, window.channels))
+}
+
 pub(crate) fn plain_max_pool<X: Shape, Y: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
     x: Tensor<X, E, D, T>,
     window: Window,
     shape: Y,
 ) -> Result<Tensor<Y, E, D, T>, D::Err> {
-    let (patches, inside) = windows(x, window)?;
-    let like = *patches.shape();
-    // What lies in the padding is far below all numbers.
-    let below = inside.try_sub(E::one())?.try_mul(E::max_value().sqrt())?;
-    let patches = patches.try_add(below.try_broadcast_like::<_, Axis<1>>(&like)?)?;
-    let each = window.kernel * window.kernel;
-    patches
-        .try_reshape_like(&(like.0 / each.max(1), each, window.channels))?
-        .try_max::<(usize, usize), Axis<1>>()?
-        .try_reshape_like(&shape)
+    // What lies in the padding is below all numbers.
+    let pixels = pooled(x, window, -E::infinity())?;
+    pixels.try_max::<(usize, usize), Axis<1>>()?.try_reshape_like(&shape)
 }
 
 pub(crate) fn plain_average_pool<X: Shape, Y: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
@@ -71,14 +86,8 @@ pub(crate) fn plain_average_pool<X: Shape, Y: Shape, E: Real, D: Device<E>, T: T
     window: Window,
     shape: Y,
 ) -> Result<Tensor<Y, E, D, T>, D::Err> {
-    let (patches, inside) = windows(x, window)?;
-    let like = *patches.shape();
-    let patches = patches.try_mul(inside.try_broadcast_like::<_, Axis<1>>(&like)?)?;
-    let each = window.kernel * window.kernel;
-    patches
-        .try_reshape_like(&(like.0 / each.max(1), each, window.channels))?
-        .try_mean::<(usize, usize), Axis<1>>()?
-        .try_reshape_like(&shape)
+    let pixels = pooled(x, window, E::zero())?;
+    pixels.try_mean::<(usize, usize), Axis<1>>()?.try_reshape_like(&shape)
 }
 
 #[allow(clippy::type_complexity)]
