@@ -9,7 +9,10 @@ use dfdx::{
 };
 use dfdx_noprop::{
     head::{Head, SuitsHead},
-    nn::Denoises,
+    nn::{
+        Denoises,
+        image::{AvgPool2d, BatchNorm, Conv2d, Flatten, MaxPool2d, Planes, SmallNetDt},
+    },
     prelude::*,
     train::StepReport,
     variant::Variant,
@@ -171,6 +174,43 @@ fn layers_in_layers_are_stacked() {
     let numbers =
         Dataset::new(data().inputs().to_vec(), Values::new(vec![0.5; 450]).unwrap()).unwrap();
     same::<ConditionalResNetDt<3, 4, 8>, Regression>(dt(3), fit(), &numbers);
+}
+
+#[test]
+fn image_layers_are_stacked() {
+    // The first convolution sees the same images for all blocks, the second those of each; one goes over the edge with strides.
+    type Trunk = (
+        Planes<1, 2, 2>,
+        (Conv2d<1, 5, 2, 2>, BatchNorm<5>, ReLU, MaxPool2d<3, 3, 2, 1, 1>),
+        (Conv2d<5, 3, 2, 2, 3, 2, 1>, ReLU, AvgPool2d<1, 1>),
+        (Flatten<3>, Dense<3, 6>),
+    );
+    type Block = (Condition<Dense<3, 6>, Trunk>, BatchNorm<6>, ReLU, Dense<6, 3>);
+    // A bias before a batch norm has no gradient but by rounding, which AdamW would scale up by 1 / ε.
+    let adamw = AdamW { epsilon: 1e-4, ..AdamW::default() };
+    let dt = |blocks| DiscreteTime { optimizer: adamw.into(), ..dt(blocks) };
+    same::<Block, OneHot>(dt(3), fit(), &data());
+    same::<Block, OneHot>(dt(2), everything(), &data());
+    same::<Block, OneHot>(dt(1), fit(), &data());
+    // One number for each channel of the second batch norm: its running variance stays.
+    same::<Block, OneHot>(dt(2), Fit { batch_size: 1, epochs: 1, ..fit() }, &data());
+    // Statistics of what all blocks share.
+    type Shared = (Condition<Dense<3, 6>, (BatchNorm<4>, Dense<4, 6>)>, ReLU, Dense<6, 3>);
+    same::<Shared, OneHot>(dt(3), fit(), &data());
+}
+
+#[test]
+fn a_published_network_is_stacked() {
+    type Model = NoProp<DiscreteTime, SmallNetDt<10>, 10, 784, f64, Cpu>;
+    let data: Dataset<784, Labels<10>, f64> = blobs(12, 3).to_dtype();
+    let run = |stacked: bool| {
+        let mut model = Model::new(&Cpu::default(), dt(2)).unwrap();
+        model.set_stacked(stacked);
+        model.fit(&data, &Fit { epochs: 1, batch_size: 4, ..fit() }).unwrap();
+        assert_eq!(model.is_stacked(), stacked);
+        model.blocks().iter().flat_map(|block| weights(block.module())).collect::<Vec<_>>()
+    };
+    assert_close("weights", &run(true), &run(false), 1e-9);
 }
 
 #[test]

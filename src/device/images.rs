@@ -34,12 +34,13 @@ pub(crate) fn plain_convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real,
     (filter, bias): (&Tensor<F, E, D>, &Tensor<B, E, D>),
     window: Window,
     shape: Y,
+    input_gradient: bool,
 ) -> Result<Tensor<Y, E, D, T>, D::Err>
 where
     T: Tape<E, D>,
 {
     let filters = bias.shape().num_elements();
-    let patches = plain_patches(x, window)?;
+    let patches = plain_patches(x, window, input_gradient)?;
     let rows = patches.shape().0;
     let filter = filter.retaped::<T>().try_reshape_like(&(filters, window.patch()))?;
     let bias = bias.retaped::<T>().try_reshape_like(&(filters,))?;
@@ -49,12 +50,19 @@ where
         .try_reshape_like(&shape)
 }
 
-/// The windows that a convolution multiplies its filters with, a row each, `[images × windows, K × K × C]`.
+/// The windows that a convolution multiplies its filters with, a row each, `[images × windows, K × K × C]`; the way back to the
+/// images is recorded only where something asks for their gradient.
 pub(crate) fn plain_patches<X: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
     x: Tensor<X, E, D, T>,
     window: Window,
+    input_gradient: bool,
 ) -> Result<Tensor<(usize, usize), E, D, T>, D::Err> {
-    let patches = windows(x, window, E::zero())?;
+    let patches = if input_gradient {
+        windows(x, window, E::zero())?
+    } else {
+        let (x, tape) = x.split_tape();
+        windows(x, window, E::zero())?.put_tape(tape)
+    };
     let rows = patches.shape().0 * window.windows();
     patches.try_reshape_like(&(rows, window.patch()))
 }

@@ -16,6 +16,7 @@ pub use real::Real;
 pub use window::Window;
 pub use workers::Workers;
 
+pub(crate) use images::plain_patches;
 #[cfg(test)]
 pub(crate) use images::{
     plain_average_pool, plain_batch_norm, plain_channels_last, plain_convolution, plain_max_pool,
@@ -217,8 +218,7 @@ pub trait Backend<E: Real>: Device<E> {
         shape: Y,
         input_gradient: bool,
     ) -> Result<Tensor<Y, E, Self, T>, Self::Err> {
-        let _ = input_gradient;
-        images::plain_convolution(x, filter, window, shape)
+        images::plain_convolution(x, filter, window, shape, input_gradient)
     }
 
     /// The largest number of each window, channel by channel; padding counts for nothing.

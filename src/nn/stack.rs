@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use crate::device::{Backend, Real, Rows, TracedRows};
+use crate::device::{Backend, Real, Rows, TracedRows, Window, plain_patches};
 
 /// A pass through T blocks of one kind at once: their weights lie side by side, `[T, …]`, and their rows one block's after the
 /// other's, `[T · batch, …]`. What depends on the input x alone may be there once for all blocks, `[batch, …]`, until the first
@@ -12,6 +12,10 @@ pub struct StackPass<'a, E: Real, D: Backend<E>> {
     batch: usize,
     /// `[T, numbers]` each, in the order in which dfdx visits them, which is that of the layers.
     weights: std::slice::Iter<'a, Tensor<(usize, usize), E, D>>,
+    /// The same for what is not trained: running statistics.
+    running: std::slice::Iter<'a, Tensor<(usize, usize), E, D>>,
+    /// What becomes of those in this pass.
+    moved: Vec<Tensor<(usize, usize), E, D>>,
 }
 
 impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
@@ -19,8 +23,15 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
         blocks: usize,
         batch: usize,
         weights: &'a [Tensor<(usize, usize), E, D>],
+        running: &'a [Tensor<(usize, usize), E, D>],
     ) -> Self {
-        Self { blocks, batch, weights: weights.iter() }
+        let moved = Vec::with_capacity(running.len());
+        Self { blocks, batch, weights: weights.iter(), running: running.iter(), moved }
+    }
+
+    /// The running statistics after this pass; `None` if a layer has left out its own.
+    pub(crate) fn moved(self) -> Option<Vec<Tensor<(usize, usize), E, D>>> {
+        (self.running.len() == 0).then_some(self.moved)
     }
 
     /// Whether these rows belong to all blocks.
@@ -49,19 +60,83 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
     ) -> Result<Option<TracedRows<Const<O>, E, D>>, D::Err> {
         let rows = x.shape().0;
         let x = x.try_reshape_like(&(rows, I))?;
-        let Some(y) = self.product(x, [I, O])? else { return Ok(None) };
+        let Some(y) = self.product(x, [I, O], 1)? else { return Ok(None) };
         y.try_reshape_like(&(self.blocks * self.batch, Const::<O>)).map(Some)
     }
 
-    /// The same with sizes that are numbers: compiled once, and not for each layer.
+    /// A convolution of each block on its images, which becomes that product by windows in the place of rows.
+    pub(super) fn convolution<X: Shape, Y: Shape>(
+        &mut self,
+        x: Tensor<X, E, D, OwnedTape<E, D>>,
+        (window, input_gradient): (Window, bool),
+        shape: impl FnOnce(usize) -> Y,
+    ) -> Result<Option<Tensor<Y, E, D, OwnedTape<E, D>>>, D::Err> {
+        let patches = plain_patches(x, window, input_gradient)?;
+        let shape = shape(self.blocks * self.batch);
+        let images = self.blocks * self.batch * window.windows();
+        let sizes = [window.patch(), shape.num_elements() / images.max(1)];
+        let Some(y) = self.product(patches, sizes, window.windows())? else { return Ok(None) };
+        y.try_reshape_like(&shape).map(Some)
+    }
+
+    /// Batch normalisation of each block by the statistics of its own rows, channels last; the running ones follow by
+    /// `momentum`.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn batch_norm<X: Shape, Y: Shape>(
+        &mut self,
+        x: Tensor<X, E, D, OwnedTape<E, D>>,
+        (channels, epsilon, momentum): (usize, f64, f64),
+        shape: impl FnOnce(usize) -> Y,
+    ) -> Result<Option<Tensor<Y, E, D, OwnedTape<E, D>>>, D::Err> {
+        let (blocks, shape) = (self.blocks, shape(self.blocks * self.batch));
+        let count = shape.num_elements() / (blocks * channels).max(1);
+        let like = (blocks, count, channels);
+        let x = if x.shape().num_elements() < shape.num_elements() {
+            x.try_reshape_like(&(count, channels))?.try_broadcast_like::<_, Axis<0>>(&like)?
+        } else {
+            x.try_reshape_like(&like)?
+        };
+        let scale = self.next((blocks, channels))?;
+        let (Some(scale), Some(shift)) = (scale, self.next((blocks, channels))?) else {
+            return Ok(None);
+        };
+        let mean = x.with_empty_tape().try_mean::<(usize, usize), Axis<1>>()?;
+        let kept_mean = mean.retaped::<NoneTape>();
+        let off = x.try_sub(mean.try_broadcast_like::<_, Axis<1>>(&like)?)?;
+        let variance = off.with_empty_tape().try_square()?;
+        let variance = variance.try_mean::<(usize, usize), Axis<1>>()?;
+        let kept_variance = variance.retaped::<NoneTape>();
+        let deviation = variance.try_add(E::of(epsilon))?.try_sqrt()?;
+        let y = off
+            .try_div(deviation.try_broadcast_like::<_, Axis<1>>(&like)?)?
+            .try_mul(scale.try_broadcast_like::<_, Axis<1>>(&like)?)?
+            .try_add(shift.try_broadcast_like::<_, Axis<1>>(&like)?)?;
+        // One number says nothing of the variance.
+        let unbiased = if count > 1 { count as f64 / (count - 1) as f64 } else { 0.0 };
+        let forget = if count > 1 { momentum } else { 0.0 };
+        for (new, keep, share) in [
+            (kept_mean, 1.0 - momentum, momentum),
+            (kept_variance, 1.0 - forget, momentum * unbiased),
+        ] {
+            let Some(old) = self.running.next() else { return Ok(None) };
+            let mut moved = old.clone();
+            moved.try_axpy(keep, &new, share)?;
+            self.moved.push(moved);
+        }
+        y.try_reshape_like(&shape).map(Some)
+    }
+
+    /// The product with sizes that are numbers, compiled once and not for each layer; `each` is how many rows of it one of the
+    /// batch has.
     #[allow(clippy::type_complexity)]
     fn product(
         &mut self,
         x: Tensor<(usize, usize), E, D, OwnedTape<E, D>>,
         [i, o]: [usize; 2],
+        each: usize,
     ) -> Result<Option<Tensor<(usize, usize), E, D, OwnedTape<E, D>>>, D::Err> {
-        let (blocks, batch) = (self.blocks, self.batch);
-        let product = if self.is_shared(x.shape().0) {
+        let (blocks, batch) = (self.blocks, self.batch * each);
+        let product = if self.is_shared(x.shape().0 / each.max(1)) {
             let Some(weight) = self.next((blocks * o, i))? else { return Ok(None) };
             x.try_matmul(weight.try_permute::<(usize, usize), Axes2<1, 0>>()?)?
                 .try_reshape_like(&(batch, blocks, o))?

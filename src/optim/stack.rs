@@ -23,6 +23,8 @@ pub(crate) struct Stack<E: Real, D: Backend<E>> {
     blocks: usize,
     device: D,
     weights: Vec<Stacked<E, D>>,
+    /// What is not trained: running statistics.
+    running: Vec<Stacked<E, D>>,
     /// Whether a parameter is a matrix, which decays, and not a bias.
     matrices: Vec<bool>,
     /// `[T · numbers]` for each parameter.
@@ -44,12 +46,13 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         }
         let mut collects = Vec::with_capacity(blocks.len());
         for block in blocks {
-            let mut collect = Collect { weights: Vec::new(), matrices: Vec::new() };
+            let mut collect = Collect::default();
             M::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut collect })?;
             collects.push(collect);
         }
         let matrices = collects[0].matrices.clone();
         let weights = side_by_side(collects.iter().map(|collect| &collect.weights[..]))?;
+        let running = side_by_side(collects.iter().map(|collect| &collect.running[..]))?;
         let kind = |of: fn(&OptimizerState<E, D>) -> &[Flat<E, D>]| {
             let stacked = side_by_side(blocks.iter().map(|block| of(&block.optimizer)))?;
             stacked.into_iter().map(flat).collect::<Result<Vec<_>, _>>()
@@ -61,12 +64,22 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             average: kind(|state| &state.average)?,
         };
         let (blocks, device) = (blocks.len(), first.device.clone());
-        Ok(Some(Self { blocks, device, weights, matrices, state }))
+        Ok(Some(Self { blocks, device, weights, running, matrices, state }))
     }
 
     /// The weights, for a pass.
     pub(crate) fn weights(&self) -> &[Stacked<E, D>] {
         &self.weights
+    }
+
+    /// What is not trained, for a pass.
+    pub(crate) fn running(&self) -> &[Stacked<E, D>] {
+        &self.running
+    }
+
+    /// What a pass has made of that.
+    pub(crate) fn set_running(&mut self, running: Vec<Stacked<E, D>>) {
+        self.running = running;
     }
 
     /// Moves every block by one step; the gradients are spent. The answer is Σ g² of each block, `[T]`, before clipping;
@@ -97,8 +110,11 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         M::iter_tensors(&mut RecursiveWalker { m: &*module, f: &mut gather })?;
         let found = gather.found;
         let squares = self.apply(stepping, found)?;
+        // The module's layers have moved these themselves.
+        self.running.clear();
         let weights = self.weights.iter().cloned().map(flat).collect::<Result<Vec<_>, _>>()?;
-        M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut Put(weights.into_iter()) })?;
+        let mut put = Put { weights: weights.into_iter(), running: Vec::new().into_iter() };
+        M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut put })?;
         Ok(squares)
     }
 
@@ -109,15 +125,17 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         all: Vec<Stacked<E, D>>,
     ) -> Result<Flat<E, D>, D::Err> {
         let mut squares = self.device.try_zeros_like(&(self.blocks,))?;
+        let mut each = Vec::with_capacity(all.len());
         for gradient in &all {
             let square = gradient.clone().try_square()?.try_sum::<(usize,), Axis<1>>()?;
-            squares = squares.try_add(square)?;
+            squares = squares.try_add(square.clone())?;
+            each.push(square);
         }
         self.state.steps += 1;
         let finite = squares.try_lt(E::infinity())?;
         let ones = self.device.try_ones_like(squares.shape())?;
         let zeros = self.device.try_zeros_like(squares.shape())?;
-        let finite = finite.try_choose(ones, zeros)?;
+        let finite = finite.try_choose(ones, zeros.clone())?;
         let factor = match stepping.clip {
             Some(most) => {
                 let norm = squares.clone().try_sqrt()?;
@@ -125,7 +143,7 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             }
             None => None,
         };
-        for (i, gradient) in all.into_iter().enumerate() {
+        for (i, (gradient, square)) in all.into_iter().zip(each).enumerate() {
             let gradient = match &factor {
                 Some(factor) => {
                     let shape = *gradient.shape();
@@ -133,25 +151,27 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
                 }
                 None => gradient,
             };
-            self.step(i, gradient, &finite, stepping)?;
+            // What no gradient reaches takes no part, and does not decay.
+            let moves = square.try_gt(E::zero())?.try_choose(finite.clone(), zeros.clone())?;
+            self.step(i, gradient, [&moves, &finite], stepping)?;
         }
         Ok(squares)
     }
 
-    /// One parameter's step, where `finite` is 1 and not 0.
+    /// One parameter's step where `moves` is 1 and not 0, and its average's where `finite` is.
     fn step(
         &mut self,
         i: usize,
         gradient: Stacked<E, D>,
-        finite: &Flat<E, D>,
+        [moves, finite]: [&Flat<E, D>; 2],
         stepping: &Stepping,
     ) -> Result<(), D::Err> {
         let shape = *gradient.shape();
-        let mask = finite.clone().try_broadcast_like::<_, Axis<1>>(&shape)?;
-        let keep = |new: Flat<E, D>, old: &Flat<E, D>| {
-            let mask = flat(mask.clone())?.try_gt(E::of(0.5))?;
-            mask.try_choose(new, old.clone())
+        let mask = |blocks: &Flat<E, D>| {
+            flat(blocks.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?.try_gt(E::of(0.5))
         };
+        let moves = mask(moves)?;
+        let keep = |new: Flat<E, D>, old: &Flat<E, D>| moves.clone().try_choose(new, old.clone());
         let gradient = flat(gradient)?;
         let zeros = || gradient.device().try_zeros_like(gradient.shape());
         let old = flat(self.weights[i].clone())?;
@@ -186,7 +206,7 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             }
             let mut kept = average[i].clone();
             kept.try_axpy(memory, &new, 1.0 - memory)?;
-            average[i] = keep(kept, &average[i])?;
+            average[i] = mask(finite)?.try_choose(kept, average[i].clone())?;
         }
         self.weights[i] = new.try_reshape_like(&shape)?;
         Ok(())
@@ -203,8 +223,9 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
                 let numbers = stacked.shape().1;
                 flat(stacked.clone().try_slice((t..t + 1, 0..numbers))?)
             };
-            let weights = self.weights.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-            let mut put = Put(weights.into_iter());
+            let rows = |all: &[Stacked<E, D>]| all.iter().map(row).collect::<Result<Vec<_>, _>>();
+            let (weights, running) = (rows(&self.weights)?, rows(&self.running)?);
+            let mut put = Put { weights: weights.into_iter(), running: running.into_iter() };
             M::iter_tensors(&mut RecursiveWalker { m: &mut block.module, f: &mut put })?;
             let kept = |flats: &[Flat<E, D>]| {
                 let one = |flat: &Flat<E, D>| {
@@ -247,10 +268,17 @@ fn side_by_side<'a, E: Real, D: Backend<E>>(
     (0..count).map(one).collect()
 }
 
-/// The trained tensors of a module, flat.
+/// The tensors of a module, flat.
 struct Collect<E: Real, D: Backend<E>> {
     weights: Vec<Flat<E, D>>,
+    running: Vec<Flat<E, D>>,
     matrices: Vec<bool>,
+}
+
+impl<E: Real, D: Backend<E>> Default for Collect<E, D> {
+    fn default() -> Self {
+        Self { weights: Vec::new(), running: Vec::new(), matrices: Vec::new() }
+    }
 }
 
 impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Collect<E, D> {
@@ -264,10 +292,12 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Collect<E, D> {
         options: TensorOptions<S, E, D>,
         tensor: &Tensor<S, E, D>,
     ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
+        let flat = tensor.clone().try_reshape_like(&(tensor.shape().num_elements(),))?;
         if options.do_gradient_update {
-            let numbers = tensor.shape().num_elements();
-            self.weights.push(tensor.clone().try_reshape_like(&(numbers,))?);
+            self.weights.push(flat);
             self.matrices.push(S::NUM_DIMS > 1);
+        } else {
+            self.running.push(flat);
         }
         Ok(None)
     }
@@ -300,8 +330,11 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Gather<'_, E, D> {
     }
 }
 
-/// Puts flat tensors in the place of the trained ones of a module.
-struct Put<E: Real, D: Backend<E>>(std::vec::IntoIter<Flat<E, D>>);
+/// Puts flat tensors in the place of those of a module.
+struct Put<E: Real, D: Backend<E>> {
+    weights: std::vec::IntoIter<Flat<E, D>>,
+    running: std::vec::IntoIter<Flat<E, D>>,
+}
 
 impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Put<E, D> {
     type Viewer = ViewTensorMut;
@@ -314,9 +347,8 @@ impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Put<E, D> {
         options: TensorOptions<S, E, D>,
         tensor: &mut Tensor<S, E, D>,
     ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if options.do_gradient_update
-            && let Some(new) = self.0.next()
-        {
+        let new = if options.do_gradient_update { &mut self.weights } else { &mut self.running };
+        if let Some(new) = new.next() {
             *tensor = new.try_reshape_like(tensor.shape())?;
         }
         Ok(None)

@@ -114,11 +114,13 @@ where
 
     let target = of_all_blocks::<H::Out, Z, E, D>(target, blocks).map_err(failed())?;
     let z = columns.noised(target.u.clone(), noise).map_err(failed())?.traced(Gradients::leaky());
-    let mut pass = StackPass::new(blocks, rows, stack.weights());
+    let mut pass = StackPass::new(blocks, rows, stack.weights(), stack.running());
     let module = &mut trainer.blocks[0].module;
     let Some(output) = (ops.stacked)(module, (z, x), &mut pass).map_err(failed())? else {
         return Ok(None);
     };
+    let Some(running) = pass.moved() else { return Ok(None) };
+    stack.set_running(running);
     let loss = || {
         let (output, tape) = output.split_tape();
         let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;

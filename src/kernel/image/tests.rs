@@ -56,7 +56,7 @@ fn convolutions_are_the_plain_ones() {
         let b = draw((filters,), 3);
         let shape = (3, window.out_height, window.out_width, filters);
         let fast = Cpu::convolution(x.leaky_trace(), (&f, &b), window, shape, true).unwrap();
-        let plain = plain_convolution(x.leaky_trace(), (&f, &b), window, shape).unwrap();
+        let plain = plain_convolution(x.leaky_trace(), (&f, &b), window, shape, true).unwrap();
         let (fast, g, [dx, df]) = pair(both_ways(fast, &[&x, &f]));
         let (plain, plain_g, [plain_dx, plain_df]) = pair(both_ways(plain, &[&x, &f]));
         assert_close(&fast, &plain);

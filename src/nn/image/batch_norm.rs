@@ -8,7 +8,7 @@ use dfdx::{
 use super::{Image, Images};
 use crate::{
     device::{Backend, Real, Rows, TracedRows},
-    nn::{Kind, Signal, Takes, Width},
+    nn::{Kind, Signal, StackPass, Takes, Width},
 };
 
 /// Batch normalisation of `C` channels (Ioffe, Szegedy 2015, *Batch normalization*, algorithms 1 and 2):
@@ -132,6 +132,13 @@ pub trait Channels<const C: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
         built: &mut BuiltBatchNorm<C, E, D>,
         input: Self::Traced,
     ) -> Result<<Self::Activation as Signal<E, D>>::Traced, D::Err>;
+
+    #[doc(hidden)]
+    #[allow(clippy::type_complexity)]
+    fn stacked(
+        pass: &mut StackPass<'_, E, D>,
+        input: Self::Traced,
+    ) -> Result<Option<<Self::Activation as Signal<E, D>>::Traced>, D::Err>;
 }
 
 impl<In, const C: usize, E: Real, D: Backend<E>> Takes<In, E, D> for BatchNorm<C>
@@ -154,6 +161,14 @@ where
         input: In::Traced,
     ) -> Result<<In::Activation as Signal<E, D>>::Traced, D::Err> {
         In::train(built, input)
+    }
+
+    fn stacked(
+        _: &mut Self::Built,
+        input: In::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<<In::Activation as Signal<E, D>>::Traced>, D::Err> {
+        In::stacked(pass, input)
     }
 }
 
@@ -206,6 +221,15 @@ impl<const C: usize, K: Kind, E: Real, D: Backend<E>> Channels<C, E, D> for Widt
         let (input, tape) = input.split_tape();
         built.train(input.put_tape(K::tape(tape)))
     }
+
+    fn stacked(
+        pass: &mut StackPass<'_, E, D>,
+        input: Self::Traced,
+    ) -> Result<Option<TracedRows<Const<C>, E, D>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        let how = (C, EPSILON, MOMENTUM);
+        pass.batch_norm(input.put_tape(K::tape(tape)), how, |rows| (rows, Const))
+    }
 }
 
 impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>>
@@ -226,5 +250,14 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
     ) -> Result<Images<C, H, W, E, D, OwnedTape<E, D>>, D::Err> {
         let (input, tape) = input.split_tape();
         built.train(input.put_tape(K::tape(tape)))
+    }
+
+    fn stacked(
+        pass: &mut StackPass<'_, E, D>,
+        input: Self::Traced,
+    ) -> Result<Option<Images<C, H, W, E, D, OwnedTape<E, D>>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        let how = (C, EPSILON, MOMENTUM);
+        pass.batch_norm(input.put_tape(K::tape(tape)), how, |rows| (rows, Const, Const, Const))
     }
 }

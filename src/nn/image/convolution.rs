@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     device::{Backend, Real, Window},
-    nn::{Kind, Signal, Takes},
+    nn::{Kind, Signal, StackPass, Takes},
 };
 
 /// A convolution from `IN` channels to `OUT`, onto an image of `H` × `W` pixels, with kernels of side `K` (3), stride `S` (1)
@@ -258,6 +258,20 @@ pub trait Convolves<const C: usize, Layer, E: Real = f32, D: Backend<E> = AutoDe
         built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
         input: Self::Traced,
     ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err>;
+
+    #[doc(hidden)]
+    #[allow(clippy::type_complexity)]
+    fn stacked<
+        const OUT: usize,
+        const H: usize,
+        const W: usize,
+        const K: usize,
+        const S: usize,
+        const P: usize,
+    >(
+        pass: &mut StackPass<'_, E, D>,
+        input: Self::Traced,
+    ) -> Result<Option<Images<OUT, H, W, E, D, OwnedTape<E, D>>>, D::Err>;
 }
 
 impl<Layer, const C: usize, const H0: usize, const W0: usize, Q: Kind, E: Real, D: Backend<E>>
@@ -290,6 +304,23 @@ impl<Layer, const C: usize, const H0: usize, const W0: usize, Q: Kind, E: Real, 
     ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err> {
         let (input, tape) = input.split_tape();
         built.convolve(input.put_tape(Q::tape(tape)), Q::GRADIENT)
+    }
+
+    fn stacked<
+        const OUT: usize,
+        const H: usize,
+        const W: usize,
+        const K: usize,
+        const S: usize,
+        const P: usize,
+    >(
+        pass: &mut StackPass<'_, E, D>,
+        input: Self::Traced,
+    ) -> Result<Option<Images<OUT, H, W, E, D, OwnedTape<E, D>>>, D::Err> {
+        let (input, tape) = input.split_tape();
+        let window = Conv2d::<C, OUT, H, W, K, S, P>::window::<H0, W0>();
+        let input = input.put_tape(Q::tape(tape));
+        pass.convolution(input, (window, Q::GRADIENT), |images| (images, Const, Const, Const))
     }
 }
 
@@ -326,5 +357,13 @@ where
         input: In::Traced,
     ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err> {
         In::train(built, input)
+    }
+
+    fn stacked(
+        _: &mut Self::Built,
+        input: In::Traced,
+        pass: &mut StackPass<'_, E, D>,
+    ) -> Result<Option<Images<OUT, H, W, E, D, OwnedTape<E, D>>>, D::Err> {
+        In::stacked::<OUT, H, W, K, S, P>(pass, input)
     }
 }
