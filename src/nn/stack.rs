@@ -71,6 +71,11 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
         (window, input_gradient): (Window, bool),
         shape: impl FnOnce(usize) -> Y,
     ) -> Result<Option<Tensor<Y, E, D, OwnedTape<E, D>>>, D::Err> {
+        if !is_countable(
+            x.shape().num_elements() / window.image().max(1) * window.windows() * window.patch(),
+        ) {
+            return Ok(None);
+        }
         let patches = plain_patches(x, window, input_gradient)?;
         let shape = shape(self.blocks * self.batch);
         let images = self.blocks * self.batch * window.windows();
@@ -136,6 +141,9 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
         each: usize,
     ) -> Result<Option<Tensor<(usize, usize), E, D, OwnedTape<E, D>>>, D::Err> {
         let (blocks, batch) = (self.blocks, self.batch * each);
+        if !is_countable(x.shape().0 * i) || !is_countable(blocks * batch * o) {
+            return Ok(None);
+        }
         let product = if self.is_shared(x.shape().0 / each.max(1)) {
             let Some(weight) = self.next((blocks * o, i))? else { return Ok(None) };
             x.try_matmul(weight.try_permute::<(usize, usize), Axes2<1, 0>>()?)?
@@ -152,6 +160,11 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
     }
 }
 
+/// Whether dfdx's kernels for a GPU can count that many numbers: they do so in 32 bits, and would go on from 0.
+pub(crate) fn is_countable(numbers: usize) -> bool {
+    u32::try_from(numbers).is_ok()
+}
+
 /// Rows of one block for each of `blocks` blocks.
 pub(crate) fn repeated<N: ConstDim, E: Real, D: Backend<E>>(
     rows: Rows<N, E, D>,
@@ -160,4 +173,21 @@ pub(crate) fn repeated<N: ConstDim, E: Real, D: Backend<E>>(
     let (batch, width) = *rows.shape();
     rows.try_broadcast_like::<_, Axis<0>>(&(blocks, batch, width))?
         .try_reshape_like(&(blocks * batch, width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_rows_than_kernels_count_are_no_stack() {
+        let dev = Cpu::default();
+        let weights = [dev.zeros_like(&(1, 1)), dev.zeros_like(&(1, 1))];
+        let mut pass = StackPass::<f32, Cpu>::new(1, 1 << 32, &weights, &[]);
+        // One number, seen as so many.
+        let row: Tensor<(usize,), f32, Cpu> = dev.zeros_like(&(1,));
+        let rows = row.broadcast_like::<_, Axis<0>>(&(1 << 32, 1)).leaky_trace();
+        assert!(pass.product(rows, [1, 1], 1).unwrap().is_none());
+        assert!(is_countable((1 << 32) - 1) && !is_countable(1 << 32));
+    }
 }

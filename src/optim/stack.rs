@@ -11,6 +11,7 @@ use dfdx::{
 use super::{OptimizerState, Stepping, stepping::Numbers};
 use crate::{
     device::{Backend, Real, plain_adamw_by, plain_sgd_by},
+    nn::is_countable,
     noprop::Block,
 };
 
@@ -32,7 +33,8 @@ pub(crate) struct Stack<E: Real, D: Backend<E>> {
 }
 
 impl<E: Real, D: Backend<E>> Stack<E, D> {
-    /// The blocks' weights, and what their optimisers remember; `None` if these are not equally far.
+    /// The blocks' weights, and what their optimisers remember; `None` if these are not equally far, or more numbers than a
+    /// GPU's kernels count.
     pub(crate) fn new<M: TensorCollection<E, D>>(
         blocks: &[Block<M, E, D>],
     ) -> Result<Option<Self>, D::Err> {
@@ -49,6 +51,10 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             let mut collect = Collect::default();
             M::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut collect })?;
             collects.push(collect);
+        }
+        let all = collects[0].weights.iter().map(|weight| blocks.len() * weight.shape().0);
+        if !all.into_iter().all(is_countable) {
+            return Ok(None);
         }
         let matrices = collects[0].matrices.clone();
         let weights = side_by_side(collects.iter().map(|collect| &collect.weights[..]))?;

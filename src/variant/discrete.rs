@@ -489,8 +489,9 @@ where
     /// on the processor the threads are better off with a block each.
     ///
     /// The weights are those of the blocks one by one, within rounding. It takes effect where the layers are dense, from here
-    /// or from dfdx, or have no weights, in any tuples, residual connections and repetitions of them; with the one-hot,
-    /// prototype and real-valued heads, and gradients by reverse mode. Anywhere else the blocks go one by one all the same.
+    /// or from dfdx, convolutions and batch norms from here, or have no weights, in any tuples, residual connections and
+    /// repetitions of them; with the one-hot, prototype and real-valued heads, and gradients by reverse mode. Anywhere else the
+    /// blocks go one by one all the same.
     pub fn set_stacked(&mut self, stacked: bool) {
         self.stacked = stacked;
     }
