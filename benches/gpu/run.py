@@ -40,26 +40,41 @@ FIGURES = [
 ENVIRONMENT = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
-class Watch:
-    """The most memory that a process has had on the card, as the driver saw it."""
+def smi(query):
+    """What the driver says, a list for each line."""
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    out = subprocess.run(command, capture_output=True, text=True).stdout
+    return [[part.strip() for part in line.split(",")] for line in out.splitlines()]
 
-    def __init__(self, pid):
-        self.pid, self.most, self.done = str(pid), None, threading.Event()
-        self.thread = threading.Thread(target=self.look, daemon=True)
-        if shutil.which("nvidia-smi"):
+
+def used():
+    """The memory in use on all cards, in MB."""
+    return sum(int(line[0]) for line in smi("--query-gpu=memory.used") if line[0].isdigit())
+
+
+class Watch:
+    """The most memory that a process has on the card, as the driver sees it: by its number, or where the driver knows processes by
+    other numbers (in a container) by how much more is in use than before."""
+
+    def __init__(self):
+        self.own, self.rise, self.done = None, None, threading.Event()
+        self.before = used() if shutil.which("nvidia-smi") else None
+
+    def start(self, pid):
+        self.pid, self.thread = str(pid), threading.Thread(target=self.look, daemon=True)
+        if self.before is not None:
             self.thread.start()
 
     def look(self):
-        query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
         while not self.done.wait(0.2):
-            for line in subprocess.run(query, capture_output=True, text=True).stdout.splitlines():
-                pid, _, memory = (part.strip() for part in line.partition(","))
+            self.rise = max(self.rise or 0, used() - self.before)
+            for pid, memory, *_ in smi("--query-compute-apps=pid,used_memory"):
                 if pid == self.pid and memory.isdigit():
-                    self.most = max(self.most or 0, int(memory))
+                    self.own = max(self.own or 0, int(memory))
 
     def stop(self):
         self.done.set()
-        return self.most
+        return self.rise if self.own is None else self.own
 
 
 class Failed(Exception):
@@ -68,8 +83,9 @@ class Failed(Exception):
 
 def run(command, limit=None):
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        watch = Watch()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=ENVIRONMENT)
-        watch = Watch(process.pid)
+        watch.start(process.pid)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
