@@ -268,11 +268,9 @@ where
         return Ok(None);
     }
     let NoProp { variant, state, blocks, table, ops, own_noise, resident, steps, .. } = trainer;
-    let mut way = |block: &mut Block<M::Built, E, D>| {
+    let mut steps_of = |block: &mut Block<M::Built, E, D>| {
         let failed = || Error::device("a training step");
-        let Some(mut way) = Late::new(block).map_err(failed())? else {
-            return Ok(Trained::default());
-        };
+        let mut way = Late::new(block)?;
         let (t, objective) = (block.t, variant.block_loss(state, block.t));
         for ((k, batch), step) in batches.iter().enumerate().zip(*steps + 1..) {
             let (seed, rows) = (span.seed(), batch.rows());
@@ -307,7 +305,7 @@ where
         }
         Ok(trained)
     };
-    Ok(Some(blocks.iter_mut().map(&mut way).collect()))
+    Ok(Some(blocks.iter_mut().map(&mut steps_of).collect()))
 }
 
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.

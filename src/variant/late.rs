@@ -65,11 +65,12 @@ pub(super) struct Late<O: ConstDim, E: Real, D: Backend<E>> {
 }
 
 impl<O: ConstDim, E: Real, D: Backend<E>> Late<O, E, D> {
-    pub(super) fn new<B: TensorCollection<E, D>>(
-        block: &Block<B, E, D>,
-    ) -> Result<Option<Self>, D::Err> {
-        let stack = Stack::new(std::slice::from_ref(block))?;
-        Ok(stack.map(|stack| Self { stack, left: Vec::new() }))
+    pub(super) fn new<B: TensorCollection<E, D>>(block: &Block<B, E, D>) -> Result<Self, Error> {
+        let stack = Stack::new(std::slice::from_ref(block));
+        let stack = stack.map_err(Error::device("a training step"))?.ok_or_else(|| {
+            Error::argument("a training step", "weights that a GPU's kernels can count", "more")
+        })?;
+        Ok(Self { stack, left: Vec::new() })
     }
 
     /// Back from a loss, with the terms that the block has no part in, and the block's step.

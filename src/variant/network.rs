@@ -228,7 +228,7 @@ where
     let (Some(block), embedding) = (blocks.first_mut(), table.as_vec()) else {
         return Ok(Vec::new());
     };
-    let Some(mut way) = Late::new(block).map_err(failed())? else { return Ok(Vec::new()) };
+    let mut way = Late::new(block)?;
     let before = *steps;
     for (k, batch) in batches.iter().enumerate() {
         let (key, beside) = ((span.seed(), before + 1 + k as u64), (&*variant, &*state, &*table));
