@@ -4,7 +4,7 @@ use dfdx::prelude::*;
 
 use super::{
     buffer::{filled, spent},
-    product::{Matrix, add_product},
+    product::{Matrix, Start, product},
     vector::vectorised,
     view::elements,
 };
@@ -24,9 +24,8 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
         return Err(CpuError::WrongNumElements);
     };
     let y = filled(x.device(), (rows, Const::<O>), |y| {
-        y.chunks_exact_mut(O.max(1)).for_each(|row| row.copy_from_slice(b_data));
         let w_matrix = Matrix::new(w_data, O, I);
-        add_product(y, Matrix::new(x_data, rows, I), w_matrix.transposed())
+        product(y, Start::Row(b_data), Matrix::new(x_data, rows, I), w_matrix.transposed())
     })?;
 
     let (x, mut tape) = x.split_tape();
@@ -40,7 +39,7 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
                 return Err(CpuError::WrongNumElements);
             };
             let dw = gradients.get_or_alloc_mut(&weight)?;
-            add_product(dw, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
+            product(dw, Start::There, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
             let db = gradients.get_or_alloc_mut(&bias)?;
             vectorised(|| {
                 for row in dy.chunks_exact(O.max(1)) {
@@ -49,7 +48,7 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
             });
             if input_gradient {
                 let dx = gradients.get_or_alloc_mut(&x)?;
-                add_product(dx, dy_matrix, Matrix::new(w_data, O, I))?;
+                product(dx, Start::There, dy_matrix, Matrix::new(w_data, O, I))?;
             }
             **gradients.get_or_alloc_mut(&y)? = spent(dy);
             Ok(())

@@ -10,7 +10,7 @@ use crate::{
     device::{Real, Window},
     kernel::{
         buffer::{filled, spent},
-        product::{Matrix, add_product},
+        product::{Matrix, Start, product},
         vector::{piece, vectorised},
     },
 };
@@ -61,7 +61,6 @@ fn forward<E: Real>(
     if y.len() != rows(window, x, filter, filters)? * filters {
         return Err(CpuError::WrongNumElements);
     }
-    y.chunks_exact_mut(filters.max(1)).for_each(|row| row.copy_from_slice(bias));
     with_buffers(|[patches, by_patch]: &mut [Vec<E>; 2]| {
         // By columns, so that no block has to rearrange it again.
         transpose(filter, filters, patch, by_patch);
@@ -69,8 +68,9 @@ fn forward<E: Real>(
         for (i, y) in y.chunks_mut(each * filters.max(1)).enumerate() {
             let count = y.len() / filters;
             gather(window, x, i * each, count, patches);
-            add_product(
+            product(
                 y,
+                Start::Row(bias),
                 Matrix::new(patches, count, patch),
                 Matrix::new(by_patch, patch, filters),
             )?;
@@ -93,10 +93,10 @@ fn backward<E: Real>(
             let count = dy.len() / filters;
             let dy = Matrix::new(dy, count, filters);
             gather(window, x, i * each, count, patches);
-            add_product(df, dy.transposed(), Matrix::new(patches, count, patch))?;
+            product(df, Start::There, dy.transposed(), Matrix::new(patches, count, patch))?;
             if let Some(dx) = &mut dx {
                 patches.fill(E::zero());
-                add_product(patches, dy, Matrix::new(filter, filters, patch))?;
+                product(patches, Start::There, dy, Matrix::new(filter, filters, patch))?;
                 scatter(window, patches, i * each, dx);
             }
         }
