@@ -45,6 +45,22 @@ where
         kernel::dense(x, weight, bias, input_gradient)
     }
 
+    const TURNS: bool = true;
+
+    fn turned<const I: usize, const O: usize>(
+        weight: &Tensor<Rank2<O, I>, E, Self>,
+    ) -> Result<Tensor<Rank2<I, O>, E, Self>, CpuError> {
+        kernel::turned(&weight.clone().try_contiguous()?)
+    }
+
+    fn dense_turned<const I: usize, const O: usize>(
+        x: Rows<Const<I>, E, Self>,
+        turned: &Tensor<Rank2<I, O>, E, Self>,
+        bias: &Tensor<Rank1<O>, E, Self>,
+    ) -> Result<Rows<Const<O>, E, Self>, CpuError> {
+        kernel::dense_turned(&x.try_contiguous()?, turned, bias)
+    }
+
     fn time_embedding<const DIM: usize>(
         times: Tensor<(usize,), E, Self>,
     ) -> Result<Rows<Const<DIM>, E, Self>, CpuError> {

@@ -98,6 +98,35 @@ pub trait Backend<E: Real>: Device<E> {
         plain_dense(x, weight, bias)
     }
 
+    /// Whether [`dense_turned`](Self::dense_turned) is faster than [`dense`](Self::dense).
+    #[doc(hidden)]
+    const TURNS: bool = false;
+
+    /// Wᵀ, laid out row by row.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn turned<const I: usize, const O: usize>(
+        weight: &Tensor<Rank2<O, I>, E, Self>,
+    ) -> Result<Tensor<Rank2<I, O>, E, Self>, Self::Err> {
+        weight.clone().try_permute::<Rank2<I, O>, _>()?.try_contiguous()
+    }
+
+    /// y = x V + b for V = Wᵀ, `[I, O]`, laid out so: [`dense`](Self::dense) without a tape, for many calls with the same weights.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn dense_turned<const I: usize, const O: usize>(
+        x: Rows<Const<I>, E, Self>,
+        turned: &Tensor<Rank2<I, O>, E, Self>,
+        bias: &Tensor<Rank1<O>, E, Self>,
+    ) -> Result<Rows<Const<O>, E, Self>, Self::Err> {
+        let shape = (x.shape().0, Const::<O>);
+        x.try_matmul(turned.clone())?.try_add(bias.clone().try_broadcast_like(&shape)?)
+    }
+
     /// Σ g² over the gradient of one parameter tensor.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use dfdx::prelude::*;
 
 use super::{
     buffer::{filled, spent},
-    product::{Matrix, Start, product},
+    product::{Matrix, Start, product, transpose},
     vector::vectorised,
     view::elements,
 };
@@ -55,4 +55,33 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
         });
     }
     Ok(y.put_tape(tape))
+}
+
+/// For contiguous tensors without a tape: y = x V + b.
+pub(crate) fn dense_turned<const I: usize, const O: usize, E: Real>(
+    x: &Rows<Const<I>, E, Cpu>,
+    turned: &Tensor<Rank2<I, O>, E, Cpu>,
+    bias: &Tensor<Rank1<O>, E, Cpu>,
+) -> Result<Rows<Const<O>, E, Cpu>, CpuError> {
+    let rows = x.shape().0;
+    let (Some(x_data), Some(v_data), Some(b_data)) =
+        (elements(x), elements(turned), elements(bias))
+    else {
+        return Err(CpuError::WrongNumElements);
+    };
+    filled(x.device(), (rows, Const::<O>), |y| {
+        let (x, v) = (Matrix::new(x_data, rows, I), Matrix::new(v_data, I, O));
+        product(y, Start::Row(b_data), x, v)
+    })
+}
+
+/// Wᵀ of a contiguous W.
+pub(crate) fn turned<const I: usize, const O: usize, E: Real>(
+    weight: &Tensor<Rank2<O, I>, E, Cpu>,
+) -> Result<Tensor<Rank2<I, O>, E, Cpu>, CpuError> {
+    let w_data = elements(weight).ok_or(CpuError::WrongNumElements)?;
+    filled(weight.device(), Default::default(), |to| {
+        transpose(w_data, [O, I], to);
+        Ok(())
+    })
 }

@@ -125,6 +125,18 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
         pass.dense(input.put_tape(K::tape(tape)))
     }
 
+    fn infer_encoded(
+        built: &Self::Built,
+        input: Rows<Const<I>, E, D>,
+        encoded: &Encoded,
+    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
+        if !(D::TURNS && encoded.lays_out() && O >= 32) {
+            return built.try_forward(input);
+        }
+        let turned = encoded.made_of(&built.weight, || D::turned(&built.weight))?;
+        D::dense_turned(input, &turned, &built.bias)
+    }
+
     const DENSE: usize = O;
     const ENDS_DENSE: bool = true;
 
@@ -146,7 +158,7 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
         if N != I {
             return Ok(None);
         }
-        let BuiltDense { weight, bias } = encoded.composed(before, || built.after(before))?;
+        let BuiltDense { weight, bias } = encoded.made_of(before, || built.after(before))?;
         D::sum(sum, D::dense(x, &weight, &bias, false)?).map(Some)
     }
 

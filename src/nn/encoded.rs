@@ -15,8 +15,8 @@ pub struct Encoded {
     /// The time of all rows in the call to come, if it is one.
     now: Cell<Option<f64>>,
     time: RefCell<Option<(f64, Box<dyn Any>)>>,
-    /// By the place of the first of the two in memory.
-    composed: RefCell<Vec<(usize, Box<dyn Any>)>>,
+    /// What is made of weights, by their place in memory.
+    made: RefCell<Vec<(usize, Box<dyn Any>)>>,
 }
 
 impl Encoded {
@@ -74,22 +74,27 @@ impl Encoded {
         n > o && self.calls * rows * (n - o) > SLOWER * o * n
     }
 
-    /// Two layers in one, made at the first call; `first` is the first of the two.
-    pub(super) fn composed<F, T: Any + Clone, Err>(
+    /// Whether there are enough calls to lay weights out for them.
+    pub(super) fn lays_out(&self) -> bool {
+        self.calls >= 4
+    }
+
+    /// What is made of weights at the first call.
+    pub(super) fn made_of<W, T: Any + Clone, Err>(
         &self,
-        first: &F,
+        weights: &W,
         make: impl FnOnce() -> Result<T, Err>,
     ) -> Result<T, Err> {
-        let place = std::ptr::from_ref(first) as usize;
-        let kept = self.composed.borrow();
-        let found = kept.iter().find(|(at, _)| *at == place);
-        if let Some(composed) = found.and_then(|(_, composed)| composed.downcast_ref::<T>()) {
-            return Ok(composed.clone());
+        let place = std::ptr::from_ref(weights) as usize;
+        let made = self.made.borrow();
+        let found = made.iter().filter(|(at, _)| *at == place);
+        if let Some(found) = found.filter_map(|(_, made)| made.downcast_ref::<T>()).next() {
+            return Ok(found.clone());
         }
-        drop(kept);
-        let composed = make()?;
-        self.composed.borrow_mut().push((place, Box::new(composed.clone())));
-        Ok(composed)
+        drop(made);
+        let value = make()?;
+        self.made.borrow_mut().push((place, Box::new(value.clone())));
+        Ok(value)
     }
 }
 
@@ -104,7 +109,7 @@ mod tests {
     /// As wide at the end as in the middle: nothing to gain.
     type Wide = ConditionalResNetCt<3, 6, 16, 16>;
 
-    /// The largest difference that composed layers make, and how many there are.
+    /// The largest difference that keeping what is made of weights makes, and how much is kept.
     fn composed<M>(rows: usize, calls: usize) -> (f64, usize)
     where
         M: Takes<Timed<3, 6>, f64, Cpu>,
@@ -124,8 +129,7 @@ mod tests {
             assert_eq!(plain.len(), other.len());
             most = plain.iter().zip(&other).fold(most, |most, (a, b)| most.max((a - b).abs()));
         }
-        let kept = encoded.composed.borrow().len();
-        (most, kept)
+        (most, encoded.made.borrow().len())
     }
 
     trait HasNumbers {
@@ -140,6 +144,7 @@ mod tests {
 
     #[test]
     fn linear_layers_in_a_row_are_computed_as_one_where_that_pays() {
+        // Layers of less than 32 numbers are not laid out.
         for (found, layers) in [
             (composed::<Narrow>(20, 10), 1),
             (composed::<Narrow>(1, 200), 1),
@@ -152,5 +157,15 @@ mod tests {
             // Another order of summation is another rounding.
             assert_eq!(found.0 > 0.0, layers > 0, "{found:?}");
         }
+    }
+
+    #[test]
+    fn weights_are_laid_out_once_for_many_calls() {
+        type Broad = ConditionalResNetCt<3, 6, 40>;
+        // Of z, of the embedding of t, and the first of the residual; the second is composed with the head.
+        let (most, kept) = composed::<Broad>(7, 10);
+        assert_eq!(kept, 4);
+        assert!(most < 1e-12);
+        assert_eq!(composed::<Broad>(7, 1).1, 0);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     device::{Real, Window},
     kernel::{
         buffer::{filled, spent},
-        product::{Matrix, Start, product},
+        product::{Matrix, Start, product, transpose},
         vector::{piece, vectorised},
     },
 };
@@ -63,7 +63,8 @@ fn forward<E: Real>(
     }
     with_buffers(|[patches, by_patch]: &mut [Vec<E>; 2]| {
         // By columns, so that no block has to rearrange it again.
-        transpose(filter, filters, patch, by_patch);
+        by_patch.resize(filter.len(), E::zero());
+        transpose(filter, [filters, patch], by_patch);
         let each = block(patch);
         for (i, y) in y.chunks_mut(each * filters.max(1)).enumerate() {
             let count = y.len() / filters;
@@ -181,12 +182,6 @@ fn add_windows_simd<'a, S: pulp::Simd, E: Real>(
             }
         }
     }
-}
-
-fn transpose<E: Real>(matrix: &[E], rows: usize, columns: usize, to: &mut Vec<E>) {
-    let column = |j: usize| (0..rows).map(move |i| matrix[i * columns + j]);
-    to.clear();
-    to.extend((0..columns).flat_map(column));
 }
 
 /// Buffers that live as long as the thread.

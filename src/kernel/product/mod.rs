@@ -235,6 +235,22 @@ fn singles<E: Real>(numbers: &[E]) -> &[f32] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
 }
 
+/// The transposed of a row-major matrix `[rows, columns]`, row-major.
+pub(super) fn transpose<E: Real>(from: &[E], [rows, columns]: [usize; 2], to: &mut [E]) {
+    let turned = Matrix::new(from, rows, columns).transposed();
+    if !turned.fits() || to.len() != rows * columns || to.is_empty() {
+        return;
+    }
+    if TypeId::of::<E>() == TypeId::of::<f32>() {
+        // SAFETY: the type is the same.
+        let to = unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast(), to.len()) };
+        return panel::fill(to, turned.singles(), rows, rows);
+    }
+    for (j, to) in to.chunks_exact_mut(rows).enumerate() {
+        to.iter_mut().enumerate().for_each(|(i, to)| *to = from[i * columns + j]);
+    }
+}
+
 impl<'a, E: Real> Matrix<'a, E> {
     fn singles(self) -> Matrix<'a, f32> {
         let Self { data, rows, columns, row_stride, column_stride } = self;

@@ -50,9 +50,11 @@ impl WithSimd for Tiles<'_> {
 }
 
 /// How many registers wide the next panel is, with so many columns left.
-fn width<S: Simd>(left: usize) -> usize {
+fn width<S: Simd>(rows: usize, left: usize) -> usize {
     let vectors = left.div_ceil(S::F32_LANES);
     match S::F32_LANES {
+        // One row reads B as fast as it comes: along its rows.
+        16 if rows == 1 && left >= 256 => 16,
         // Five as three and two: a panel of one does not keep the processor busy.
         16 if vectors == 5 => 3,
         16 => vectors.min(4),
@@ -74,10 +76,10 @@ fn some_terms<S: Simd>(
     b: Matrix<'_, f32>,
     panels: &mut [f32],
 ) {
-    let (n, k) = (b.columns, a.columns);
+    let (m, n, k) = (a.rows, b.columns, a.columns);
     let mut j = 0;
     while j < n {
-        let room = width::<S>(n - j) * S::F32_LANES;
+        let room = width::<S>(m, n - j) * S::F32_LANES;
         let columns = room.min(n - j);
         if !direct(b, columns, room) {
             panel::fill(&mut panels[k * j..], b.some_columns(j, columns), columns, room);
@@ -88,7 +90,7 @@ fn some_terms<S: Simd>(
         let a = a.some_rows(first, ROWS.min(a.rows - first));
         let mut j = 0;
         while j < n {
-            let vectors = width::<S>(n - j);
+            let vectors = width::<S>(m, n - j);
             let room = vectors * S::F32_LANES;
             let columns = room.min(n - j);
             let panel = match direct(b, columns, room) {
@@ -98,6 +100,7 @@ fn some_terms<S: Simd>(
             let (out, start) = (out.at(first, j), start.from_column(j));
             let strip = Strip { out, start, a, panel };
             match vectors {
+                16 => strip.tile::<S, 1, 16>(simd, 0),
                 4 => strip.tiles::<S, 6, 4>(simd),
                 3 => strip.tiles::<S, 8, 3>(simd),
                 2 => strip.tiles::<S, 6, 2>(simd),
@@ -132,7 +135,7 @@ impl Strip<'_> {
             self.tile::<S, R, V>(simd, i);
             i += R;
         }
-        if i + 8 <= m {
+        if R > 8 && i + 8 <= m {
             self.tile::<S, 8, V>(simd, i);
             i += 8;
         }
