@@ -1,8 +1,10 @@
 //! The processor: fused layers, in-place optimisers, blocks on threads.
 
+use std::sync::PoisonError;
+
 use dfdx::prelude::*;
 
-use super::{Backend, Real, Rows, Window, plain_combined, plain_dense, plain_is_finite};
+use super::{Backend, Place, Real, Rows, Window, plain_combined, plain_dense, plain_is_finite};
 use crate::{
     kernel,
     optim::{AdamWStep, SgdStep},
@@ -20,6 +22,20 @@ where
 
     fn reuse(rows: usize) -> Option<kernel::Reuse> {
         Some(kernel::reuse(rows))
+    }
+
+    fn shared<S: Shape>(
+        place: &Place,
+        make: impl FnOnce() -> Result<Tensor<S, E, Self>, CpuError>,
+    ) -> Result<Tensor<S, E, Self>, CpuError> {
+        // A poisoned place is one whose maker panicked: there is nothing in it.
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tensor) = place.as_ref().and_then(|kept| kept.downcast_ref()) {
+            return Ok(Tensor::clone(tensor));
+        }
+        let tensor = make()?;
+        *place = Some(Box::new(tensor.clone()));
+        Ok(tensor)
     }
 
     fn filled<S: Shape>(

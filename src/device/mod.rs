@@ -20,6 +20,8 @@ pub(crate) use images::{
     plain_scale_and_shift,
 };
 
+use std::{any::Any, sync::Mutex};
+
 use dfdx::prelude::*;
 
 use crate::{
@@ -36,6 +38,9 @@ pub type TracedRows<N, E, D> = Rows<N, E, D, OwnedTape<E, D>>;
 
 /// A number that carries the tape: a loss.
 pub type TracedScalar<E, D> = Tensor<(), E, D, OwnedTape<E, D>>;
+
+/// A place for a tensor that threads share.
+pub(crate) type Place = Mutex<Option<Box<dyn Any + Send>>>;
 
 /// A device that trains blocks: the processor ([`Cpu`]) or, with the feature `cuda`, a GPU.
 ///
@@ -65,6 +70,20 @@ pub trait Backend<E: Real>: Device<E> {
     fn reuse(rows: usize) -> Option<Reuse> {
         let _ = rows;
         None
+    }
+
+    /// What `make` makes, made once for all threads that ask for it at the same place; where tensors stay on their thread, for
+    /// each.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    #[doc(hidden)]
+    fn shared<S: Shape>(
+        place: &Place,
+        make: impl FnOnce() -> Result<Tensor<S, E, Self>, Self::Err>,
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        let _ = place;
+        make()
     }
 
     /// A tensor whose numbers `fill` writes over zeros, row-major.

@@ -94,9 +94,9 @@ impl Dots<'_> {
                 }
             }
         }
-        for r in 0..R {
-            for q in 0..Q {
-                let sum = simd.reduce_sum_f32s(sums[r][q]);
+        for (r, sums) in sums.iter().enumerate() {
+            for (q, sum) in sums.iter().enumerate() {
+                let sum = simd.reduce_sum_f32s(*sum);
                 let to = self.out.at(i + r, j + q).data;
                 // SAFETY: the row and the column are those of the product, which `out` has room for.
                 unsafe {

@@ -88,7 +88,7 @@ impl<E> Copy for Start<'_, E> {}
 
 impl<E> Start<'_, E> {
     /// That of the columns from `first` on.
-    fn from_column(self, first: usize) -> Self {
+    fn some_columns(self, first: usize) -> Self {
         match self {
             Self::There => self,
             Self::Row(row) => Self::Row(&row[first..]),
@@ -127,7 +127,7 @@ pub(super) fn product<E: Real>(
         let count = (i + 1) * length / pieces - first;
         // SAFETY: the sizes were checked; each piece has rows or columns of its own.
         if by_columns {
-            let start = start.from_column(first);
+            let start = start.some_columns(first);
             unsafe { on_one_thread(out.at(0, first), start, a, b.some_columns(first, count)) }
         } else {
             unsafe { on_one_thread(out.at(first, 0), start, a.some_rows(first, count), b) }

@@ -35,7 +35,7 @@ impl WithSimd for Tiles<'_> {
         for first in (0..b.columns).step_by(COLUMNS) {
             let columns = COLUMNS.min(b.columns - first);
             let b = b.some_columns(first, columns);
-            let (out, start) = (out.at(0, first), start.from_column(first));
+            let (out, start) = (out.at(0, first), start.some_columns(first));
             for k in (0..a.columns).step_by(terms) {
                 let terms = terms.min(a.columns - k);
                 let (a, b) = (a.some_columns(k, terms), b.some_rows(k, terms));
@@ -97,7 +97,7 @@ fn some_terms<S: Simd>(
                 true => Panel { data: &b.data[j..], stride: b.row_stride, columns },
                 false => Panel { data: &panels[k * j..], stride: room, columns },
             };
-            let (out, start) = (out.at(first, j), start.from_column(j));
+            let (out, start) = (out.at(first, j), start.some_columns(j));
             let strip = Strip { out, start, a, panel };
             match vectors {
                 16 => strip.tile::<S, 1, 16>(simd, 0),
@@ -196,6 +196,7 @@ impl Strip<'_> {
 /// `to` has room for `R` rows of `V` registers, a stride apart, and `row`, if there is one, for one; A has `R` rows, and the panel
 /// `V` registers for each of A's columns.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 unsafe fn sums<S: Simd, const R: usize, const V: usize>(
     simd: S,
     (to, stride): (*mut f32, usize),
