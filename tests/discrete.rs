@@ -329,6 +329,35 @@ fn weights_do_not_depend_on_threads() {
     assert_eq!(one, run(64));
 }
 
+/// On few threads inputs are gathered once for all blocks, for a few steps at a time; on many, by each block for itself.
+#[test]
+fn weights_do_not_depend_on_who_gathers_the_inputs() {
+    const WIDE: usize = 4096;
+    type Block = ConditionalResNetDt<3, WIDE, 4>;
+    let train = blobs::<3, WIDE>(950, 0);
+    let run = |threads| {
+        let mut model =
+            NoProp::<_, Block, 3, WIDE>::new(&AutoDevice::default(), small::<OneHot>(3)).unwrap();
+        let learning_rate = LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } };
+        let fit = Fit {
+            epochs: 1,
+            batch_size: 200,
+            threads: Some(threads),
+            learning_rate,
+            ..Fit::default()
+        };
+        let report = model.fit(&train, &fit).unwrap();
+        let weights = model.blocks().iter().map(|block| block.module().0.x.weight.as_vec());
+        (weights.collect::<Vec<_>>(), format!("{:?}", report[0].blocks))
+    };
+    let one = run(1);
+    for threads in [2, 5] {
+        let other = run(threads);
+        assert_eq!(one.1, other.1, "{threads} threads");
+        assert!(one.0 == other.0, "{threads} threads");
+    }
+}
+
 #[test]
 fn a_learned_embedding_does_not_depend_on_threads() {
     let train = blobs::<3, 6>(70, 0);

@@ -1,10 +1,12 @@
 //! The processor: fused layers, in-place optimisers, blocks on threads.
 
+use std::sync::PoisonError;
+
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Backend, Lanes, Real, Rows, Window, lanes, plain_combined, plain_dense, plain_is_finite,
+    Backend, Lanes, Place, Real, Rows, Window, lanes, plain_combined, plain_dense, plain_is_finite,
 };
 use crate::{
     kernel,
@@ -34,6 +36,20 @@ where
         lanes::normals(self, (seed, kept), streams, shape)
     }
 
+    fn shared<S: Shape>(
+        place: &Place,
+        make: impl FnOnce() -> Result<Tensor<S, E, Self>, CpuError>,
+    ) -> Result<Tensor<S, E, Self>, CpuError> {
+        // A poisoned place is one whose maker panicked: there is nothing in it.
+        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tensor) = place.as_ref().and_then(|kept| kept.downcast_ref()) {
+            return Ok(Tensor::clone(tensor));
+        }
+        let tensor = make()?;
+        *place = Some(Box::new(tensor.clone()));
+        Ok(tensor)
+    }
+
     fn filled<S: Shape>(
         &self,
         shape: S,
@@ -55,6 +71,22 @@ where
             return plain_dense(x, weight, bias);
         }
         kernel::dense(x, weight, bias, input_gradient)
+    }
+
+    const TURNS: bool = true;
+
+    fn turned<const I: usize, const O: usize>(
+        weight: &Tensor<Rank2<O, I>, E, Self>,
+    ) -> Result<Tensor<Rank2<I, O>, E, Self>, CpuError> {
+        kernel::turned(&weight.clone().try_contiguous()?)
+    }
+
+    fn dense_turned<const I: usize, const O: usize>(
+        x: Rows<Const<I>, E, Self>,
+        turned: &Tensor<Rank2<I, O>, E, Self>,
+        bias: &Tensor<Rank1<O>, E, Self>,
+    ) -> Result<Rows<Const<O>, E, Self>, CpuError> {
+        kernel::dense_turned(&x.try_contiguous()?, turned, bias)
     }
 
     fn time_embedding<const DIM: usize>(

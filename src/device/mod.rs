@@ -23,6 +23,8 @@ pub(crate) use images::{
     plain_scale_and_shift,
 };
 
+use std::{any::Any, sync::Mutex};
+
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
@@ -41,6 +43,9 @@ pub type TracedRows<N, E, D> = Rows<N, E, D, OwnedTape<E, D>>;
 
 /// A number that carries the tape: a loss.
 pub type TracedScalar<E, D> = Tensor<(), E, D, OwnedTape<E, D>>;
+
+/// A place for a tensor that threads share.
+pub(crate) type Place = Mutex<Option<Box<dyn Any + Send>>>;
 
 /// A device that trains blocks: the processor ([`Cpu`]) or, with the feature `cuda`, a GPU.
 ///
@@ -90,6 +95,20 @@ pub trait Backend<E: Real>: Device<E> {
         self.try_tensor_from_vec(all, shape)
     }
 
+    /// What `make` makes, made once for all threads that ask for it at the same place; where tensors stay on their thread, for
+    /// each.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    #[doc(hidden)]
+    fn shared<S: Shape>(
+        place: &Place,
+        make: impl FnOnce() -> Result<Tensor<S, E, Self>, Self::Err>,
+    ) -> Result<Tensor<S, E, Self>, Self::Err> {
+        let _ = place;
+        make()
+    }
+
     /// A tensor whose numbers `fill` writes over zeros, row-major.
     ///
     /// # Errors
@@ -119,6 +138,35 @@ pub trait Backend<E: Real>: Device<E> {
     ) -> Result<Rows<Const<O>, E, Self, T>, Self::Err> {
         let _ = input_gradient;
         plain_dense(x, weight, bias)
+    }
+
+    /// Whether [`dense_turned`](Self::dense_turned) is faster than [`dense`](Self::dense).
+    #[doc(hidden)]
+    const TURNS: bool = false;
+
+    /// Wᵀ, laid out row by row.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn turned<const I: usize, const O: usize>(
+        weight: &Tensor<Rank2<O, I>, E, Self>,
+    ) -> Result<Tensor<Rank2<I, O>, E, Self>, Self::Err> {
+        weight.clone().try_permute::<Rank2<I, O>, _>()?.try_contiguous()
+    }
+
+    /// y = x V + b for V = Wᵀ, `[I, O]`, laid out so: [`dense`](Self::dense) without a tape, for many calls with the same weights.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn dense_turned<const I: usize, const O: usize>(
+        x: Rows<Const<I>, E, Self>,
+        turned: &Tensor<Rank2<I, O>, E, Self>,
+        bias: &Tensor<Rank1<O>, E, Self>,
+    ) -> Result<Rows<Const<O>, E, Self>, Self::Err> {
+        let shape = (x.shape().0, Const::<O>);
+        x.try_matmul(turned.clone())?.try_add(bias.clone().try_broadcast_like(&shape)?)
     }
 
     /// Σ g² over the gradient of one parameter tensor.

@@ -4,7 +4,7 @@ use dfdx::prelude::*;
 
 use super::{
     buffer::{filled, spent},
-    product::{Matrix, add_product},
+    product::{Matrix, Start, product, transpose},
     vector::vectorised,
     view::elements,
 };
@@ -24,9 +24,8 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
         return Err(CpuError::WrongNumElements);
     };
     let y = filled(x.device(), (rows, Const::<O>), |y| {
-        y.chunks_exact_mut(O.max(1)).for_each(|row| row.copy_from_slice(b_data));
         let w_matrix = Matrix::new(w_data, O, I);
-        add_product(y, Matrix::new(x_data, rows, I), w_matrix.transposed())
+        product(y, Start::Row(b_data), Matrix::new(x_data, rows, I), w_matrix.transposed())
     })?;
 
     let (x, mut tape) = x.split_tape();
@@ -40,7 +39,7 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
                 return Err(CpuError::WrongNumElements);
             };
             let dw = gradients.get_or_alloc_mut(&weight)?;
-            add_product(dw, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
+            product(dw, Start::There, dy_matrix.transposed(), Matrix::new(x_data, rows, I))?;
             let db = gradients.get_or_alloc_mut(&bias)?;
             vectorised(|| {
                 for row in dy.chunks_exact(O.max(1)) {
@@ -49,11 +48,40 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
             });
             if input_gradient {
                 let dx = gradients.get_or_alloc_mut(&x)?;
-                add_product(dx, dy_matrix, Matrix::new(w_data, O, I))?;
+                product(dx, Start::There, dy_matrix, Matrix::new(w_data, O, I))?;
             }
             **gradients.get_or_alloc_mut(&y)? = spent(dy);
             Ok(())
         });
     }
     Ok(y.put_tape(tape))
+}
+
+/// For contiguous tensors without a tape: y = x V + b.
+pub(crate) fn dense_turned<const I: usize, const O: usize, E: Real>(
+    x: &Rows<Const<I>, E, Cpu>,
+    turned: &Tensor<Rank2<I, O>, E, Cpu>,
+    bias: &Tensor<Rank1<O>, E, Cpu>,
+) -> Result<Rows<Const<O>, E, Cpu>, CpuError> {
+    let rows = x.shape().0;
+    let (Some(x_data), Some(v_data), Some(b_data)) =
+        (elements(x), elements(turned), elements(bias))
+    else {
+        return Err(CpuError::WrongNumElements);
+    };
+    filled(x.device(), (rows, Const::<O>), |y| {
+        let (x, v) = (Matrix::new(x_data, rows, I), Matrix::new(v_data, I, O));
+        product(y, Start::Row(b_data), x, v)
+    })
+}
+
+/// Wᵀ of a contiguous W.
+pub(crate) fn turned<const I: usize, const O: usize, E: Real>(
+    weight: &Tensor<Rank2<O, I>, E, Cpu>,
+) -> Result<Tensor<Rank2<I, O>, E, Cpu>, CpuError> {
+    let w_data = elements(weight).ok_or(CpuError::WrongNumElements)?;
+    filled(weight.device(), Default::default(), |to| {
+        transpose(w_data, [O, I], to);
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@ use dfdx::{
 };
 use rand_distr::Uniform;
 
-use super::{Input, Kind, NoisedPass, Signal, StackPass, Takes, Width};
+use super::{Encoded, Input, Kind, NoisedPass, Signal, StackPass, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// y = x Wᵀ + b: a dense layer from `I` to `O`, with weights W: `[O, I]` and bias b: `[O]`.
@@ -63,6 +63,22 @@ fn fan_in<const I: usize, E: Real>() -> Uniform<E> {
     Uniform::new_inclusive(-bound, bound)
 }
 
+impl<const I: usize, const O: usize, E: Real, D: Device<E>> BuiltDense<I, O, E, D> {
+    /// W V and W v, for another layer's V and v: both layers in one, but for this one's bias.
+    fn after<const J: usize, const N: usize>(
+        &self,
+        before: &BuiltDense<J, N, E, D>,
+    ) -> Result<BuiltDense<J, O, E, D>, D::Err> {
+        let inner = before.weight.clone().try_reshape_like(&(Const::<I>, Const::<J>))?;
+        let bias = before.bias.clone().try_reshape_like(&(Const::<I>, Const::<1>))?;
+        let bias: Tensor<Rank2<O, 1>, E, D> = self.weight.clone().try_matmul(bias)?;
+        Ok(BuiltDense {
+            weight: self.weight.clone().try_matmul(inner)?,
+            bias: bias.try_reshape_like(&(Const::<O>,))?,
+        })
+    }
+}
+
 impl<const I: usize, const O: usize, E: Dtype, D: Storage<E>> NonMutableModule
     for BuiltDense<I, O, E, D>
 {
@@ -107,6 +123,43 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     ) -> Result<Option<TracedRows<Const<O>, E, D>>, D::Err> {
         let (input, tape) = input.split_tape();
         pass.dense(input.put_tape(K::tape(tape)))
+    }
+
+    fn infer_encoded(
+        built: &Self::Built,
+        input: Rows<Const<I>, E, D>,
+        encoded: &Encoded,
+    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
+        if !(D::TURNS && encoded.lays_out() && O >= 32) {
+            return built.try_forward(input);
+        }
+        let turned = encoded.made_of(&built.weight, || D::turned(&built.weight))?;
+        D::dense_turned(input, &turned, &built.bias)
+    }
+
+    const DENSE: usize = O;
+    const ENDS_DENSE: bool = true;
+
+    fn infer_composed<L: Takes<Width<N>, E, D>, const N: usize>(
+        built: &Self::Built,
+        next: &L::Built,
+        input: (Rows<Const<I>, E, D>, <L::Out as Signal<E, D>>::Plain),
+        encoded: &Encoded,
+    ) -> Result<Option<<L::Out as Signal<E, D>>::Plain>, D::Err> {
+        L::infer_after(next, built, input, encoded)
+    }
+
+    fn infer_after<const J: usize, const N: usize>(
+        built: &Self::Built,
+        before: &BuiltDense<J, N, E, D>,
+        (x, sum): (Rows<Const<J>, E, D>, Rows<Const<O>, E, D>),
+        encoded: &Encoded,
+    ) -> Result<Option<Rows<Const<O>, E, D>>, D::Err> {
+        if N != I {
+            return Ok(None);
+        }
+        let BuiltDense { weight, bias } = encoded.made_of(before, || built.after(before))?;
+        D::sum(sum, D::dense(x, &weight, &bias, false)?).map(Some)
     }
 
     const LINEAR: bool = true;

@@ -6,7 +6,7 @@ use super::{Encoded, Joins, NoisedPass, Signal, StackPass, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 macro_rules! tuple {
-    ($first:ident 0 $(, $layer:ident $index:tt after $before:ident)*; last $last:ident) => {
+    ($first:ident 0 $(, $layer:ident $index:tt after $before:ident)*; last $last:ident $end:tt) => {
         impl<In: Signal<E, D>, $first, $($layer,)* E: Real, D: Backend<E>> Takes<In, E, D>
             for ($first, $($layer,)*)
         where
@@ -21,6 +21,7 @@ macro_rules! tuple {
             fn rowwise(built: &Self::Built) -> Option<Self::Built> {
                 Some(($first::rowwise(&built.0)?, $($layer::rowwise(&built.$index)?,)*))
             }
+            const ENDS_DENSE: bool = $last::ENDS_DENSE;
             const LINEAR: bool = $last::LINEAR $(&& !$before::WEIGHTS)*;
 
             fn infer(
@@ -44,9 +45,27 @@ macro_rules! tuple {
                 input: In::Plain,
                 encoded: &Encoded,
             ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-                let h = $first::infer_encoded(&built.0, input, encoded)?;
-                $(let h = $layer::infer(&built.$index, h)?;)*
-                Ok(h)
+                tuple!(@encoded built, input, encoded; $first 0 $($layer $index)*)
+            }
+
+            fn infer_then<Next: Takes<Self::Out, E, D>>(
+                built: &Self::Built,
+                next: &Next::Built,
+                input: In::Plain,
+                encoded: &Encoded,
+            ) -> Result<<Next::Out as Signal<E, D>>::Plain, D::Err> {
+                let h = tuple!(@front built, input, encoded; $first 0 $($layer $index)*);
+                $last::infer_then::<Next>(&built.$end, next, h, encoded)
+            }
+
+            fn infer_composed<Next: Takes<Width<N>, E, D>, const N: usize>(
+                built: &Self::Built,
+                next: &Next::Built,
+                (input, sum): (In::Plain, <Next::Out as Signal<E, D>>::Plain),
+                encoded: &Encoded,
+            ) -> Result<Option<<Next::Out as Signal<E, D>>::Plain>, D::Err> {
+                let h = tuple!(@front built, input, encoded; $first 0 $($layer $index)*);
+                $last::infer_composed::<Next, N>(&built.$end, next, (h, sum), encoded)
             }
 
             fn train(
@@ -83,16 +102,33 @@ macro_rules! tuple {
             }
         }
     };
+    // All layers, of which the last two may be computed together.
+    (@encoded $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt) => {
+        $a::infer_encoded(&$built.$i, $h, $encoded)
+    };
+    (@encoded $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt $b:ident $j:tt) => {
+        $a::infer_then::<$b>(&$built.$i, &$built.$j, $h, $encoded)
+    };
+    (@encoded $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt $($rest:tt)+) => {{
+        let h = $a::infer_encoded(&$built.$i, $h, $encoded)?;
+        tuple!(@encoded $built, h, $encoded; $($rest)+)
+    }};
+    // All layers but the last.
+    (@front $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt) => { $h };
+    (@front $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt $($rest:tt)+) => {{
+        let h = $a::infer_encoded(&$built.$i, $h, $encoded)?;
+        tuple!(@front $built, h, $encoded; $($rest)+)
+    }};
     (@then $s:ident;) => { $s };
     (@then $s:ident; $layer:ident $($rest:ident)*) => { $layer::Then<tuple!(@then $s; $($rest)*)> };
 }
 
-tuple!(A 0; last A);
-tuple!(A 0, B 1 after A; last B);
-tuple!(A 0, B 1 after A, C 2 after B; last C);
-tuple!(A 0, B 1 after A, C 2 after B, F 3 after C; last F);
-tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F; last G);
-tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F, H 5 after G; last H);
+tuple!(A 0; last A 0);
+tuple!(A 0, B 1 after A; last B 1);
+tuple!(A 0, B 1 after A, C 2 after B; last C 2);
+tuple!(A 0, B 1 after A, C 2 after B, F 3 after C; last F 3);
+tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F; last G 4);
+tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F, H 5 after G; last H 5);
 
 /// h + F(h): both ends of F have the width of h.
 impl<F, const N: usize, E: Real, D: Backend<E>> Takes<Width<N>, E, D> for Residual<F>
@@ -113,6 +149,33 @@ where
         input: Rows<Const<N>, E, D>,
     ) -> Result<Rows<Const<N>, E, D>, D::Err> {
         let branch = F::infer(&built.0, input.clone())?;
+        <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
+    }
+
+    /// L(h + F(h)) for linear L is L(h) + (L F)(h), and where F ends in a linear layer, L and that layer are one.
+    fn infer_then<L: Takes<Width<N>, E, D>>(
+        built: &Self::Built,
+        next: &L::Built,
+        input: Rows<Const<N>, E, D>,
+        encoded: &Encoded,
+    ) -> Result<<L::Out as Signal<E, D>>::Plain, D::Err> {
+        let linear = F::ENDS_DENSE && L::DENSE > 0;
+        if linear && encoded.composes(input.shape().0, N, L::DENSE) {
+            let skip = L::infer_encoded(next, input.clone(), encoded)?;
+            let ends = (input.clone(), skip);
+            if let Some(sum) = F::infer_composed::<L, N>(&built.0, next, ends, encoded)? {
+                return Ok(sum);
+            }
+        }
+        L::infer_encoded(next, Self::infer_encoded(built, input, encoded)?, encoded)
+    }
+
+    fn infer_encoded(
+        built: &Self::Built,
+        input: Rows<Const<N>, E, D>,
+        encoded: &Encoded,
+    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
+        let branch = F::infer_encoded(&built.0, input.clone(), encoded)?;
         <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
     }
 
@@ -165,6 +228,18 @@ where
         let mut rounds = built.modules.iter();
         rounds.try_fold(input, |h, layer| {
             Ok(<F::Out as Repeats<In, Self, E, D>>::plain(F::infer(layer, h)?))
+        })
+    }
+
+    fn infer_encoded(
+        built: &Self::Built,
+        input: In::Plain,
+        encoded: &Encoded,
+    ) -> Result<In::Plain, D::Err> {
+        let mut rounds = built.modules.iter();
+        rounds.try_fold(input, |h, layer| {
+            let h = F::infer_encoded(layer, h, encoded)?;
+            Ok(<F::Out as Repeats<In, Self, E, D>>::plain(h))
         })
     }
 

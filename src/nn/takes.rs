@@ -1,65 +1,15 @@
 //! Which layer takes which signal.
 
-use std::{
-    any::Any,
-    cell::{Cell, RefCell},
-};
-
 use dfdx::{
     nn::{
         BuildOnDevice, NumParams, RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor,
         ViewTensorRef,
     },
-    prelude::{AutoDevice, Shape, Tensor},
+    prelude::{AutoDevice, Const, Shape, Tensor},
 };
 
-use super::{NoisedPass, Signal, StackPass};
-use crate::device::{Backend, Real};
-
-/// What a layer makes of the input x alone, and of the last time alone, kept by the layer that made it.
-#[derive(Debug)]
-pub struct Encoded {
-    x: Box<dyn Any>,
-    /// The time of all rows in the call to come, if it is one.
-    now: Cell<Option<f64>>,
-    time: RefCell<Option<(f64, Box<dyn Any>)>>,
-}
-
-impl Encoded {
-    pub(super) fn new(value: impl Any) -> Self {
-        Self { x: Box::new(value), now: Cell::new(None), time: RefCell::new(None) }
-    }
-
-    /// What was kept, if this is its type.
-    pub(super) fn get<T: Any + Clone>(&self) -> Option<T> {
-        self.x.downcast_ref().cloned()
-    }
-
-    /// All rows of the next call have this time.
-    pub(crate) fn at(&self, t: f64) {
-        self.now.set(Some(t));
-    }
-
-    /// What is made of the time: what the last call made of it, if that had the same.
-    pub(super) fn of_time<T: Any + Clone, Err>(
-        &self,
-        make: impl FnOnce() -> Result<T, Err>,
-    ) -> Result<T, Err> {
-        let now = self.now.take();
-        let kept = self.time.borrow_mut().take_if(|(time, _)| Some(*time) == now);
-        if let Some((time, value)) = kept
-            && let Some(last) = value.downcast_ref().cloned()
-        {
-            self.time.replace(Some((time, value)));
-            return Ok(last);
-        }
-        let value = make()?;
-        if let Some(now) = now {
-            self.time.replace(Some((now, Box::new(value.clone()))));
-        }
-        Ok(value)
-    }
-}
+use super::{BuiltDense, Encoded, NoisedPass, Signal, StackPass, Width};
+use crate::device::{Backend, Real, Rows};
 
 /// A declared layer that takes the signal `In`, and what it makes of it.
 ///
@@ -113,7 +63,8 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         Ok(None)
     }
 
-    /// The output in inference, with the part that depends on x alone already done; the times may be one for all rows.
+    /// The output in inference with what is known of the calls: the part that depends on x alone may be done already, in which case
+    /// the times may be one for all rows, and linear layers in a row may be computed as one.
     ///
     /// # Errors
     /// The device's own, for lack of memory.
@@ -124,6 +75,61 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
         let _ = encoded;
         Self::infer(built, input)
+    }
+
+    /// How many numbers a dense layer gives; 0 for any other layer.
+    #[doc(hidden)]
+    const DENSE: usize = 0;
+
+    /// Whether the last layer is a dense one.
+    #[doc(hidden)]
+    const ENDS_DENSE: bool = false;
+
+    /// The output in inference of this layer and the `next` one, which may be computed together.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn infer_then<L: Takes<Self::Out, E, D>>(
+        built: &Self::Built,
+        next: &L::Built,
+        input: In::Plain,
+        encoded: &Encoded,
+    ) -> Result<<L::Out as Signal<E, D>>::Plain, D::Err> {
+        L::infer_encoded(next, Self::infer_encoded(built, input, encoded)?, encoded)
+    }
+
+    /// What `next` makes of this layer's output, but for `next`'s bias, added to `sum`: where both are linear at the seam
+    /// ([`ENDS_DENSE`](Self::ENDS_DENSE) here, and [`DENSE`](Self::DENSE) there); `None` elsewhere.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    #[allow(clippy::type_complexity)]
+    fn infer_composed<L: Takes<Width<N>, E, D>, const N: usize>(
+        built: &Self::Built,
+        next: &L::Built,
+        (input, sum): (In::Plain, <L::Out as Signal<E, D>>::Plain),
+        encoded: &Encoded,
+    ) -> Result<Option<<L::Out as Signal<E, D>>::Plain>, D::Err> {
+        let _ = (built, next, input, sum, encoded);
+        Ok(None)
+    }
+
+    /// W (V x + v) + `sum` for this dense layer's W and another's V and v; `None` for any other layer.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    #[allow(clippy::type_complexity)]
+    fn infer_after<const I: usize, const N: usize>(
+        built: &Self::Built,
+        before: &BuiltDense<I, N, E, D>,
+        (x, sum): (Rows<Const<I>, E, D>, <Self::Out as Signal<E, D>>::Plain),
+        encoded: &Encoded,
+    ) -> Result<Option<<Self::Out as Signal<E, D>>::Plain>, D::Err> {
+        let _ = (built, before, x, sum, encoded);
+        Ok(None)
     }
 
     /// Whether this layer has weights.

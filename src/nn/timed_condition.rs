@@ -92,7 +92,8 @@ where
         encoded: &Encoded,
     ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
         let x = encoded.get().map_or_else(|| FX::infer(&built.x, x), Ok)?;
-        let (z, t) = (FZ::infer(&built.z, z)?, encoded.of_time(|| FT::infer(&built.t, t))?);
+        let z = FZ::infer_encoded(&built.z, z, encoded)?;
+        let t = encoded.of_time(|| FT::infer_encoded(&built.t, t, encoded))?;
         let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
         <FT::Out as Joins<FZ::Out, Self, E, D>>::add_shared(h, t)
     }

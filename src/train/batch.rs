@@ -7,7 +7,7 @@ use dfdx::{nn::TensorCollection, prelude::*};
 use super::BlockReport;
 use crate::{
     data::{Dataset, Targets, select_rows},
-    device::{Backend, Real, Rows},
+    device::{Backend, Place, Real, Rows},
     distributed::{Beside, Replicas},
     error::Error,
     kernel,
@@ -163,6 +163,22 @@ impl<const X: usize, T: Targets, E: Real> Chosen<'_, X, T, E> {
     {
         let Some(shared) = &self.shared else { return Ok(()) };
         shared.replicas.average(module, gradients, Beside::rows(shared.share()))
+    }
+
+    /// All inputs, gathered once for all who ask at the same place.
+    pub(crate) fn shared_inputs<D: Backend<E>>(
+        &self,
+        device: &D,
+        place: &Place,
+    ) -> Result<Rows<Const<X>, E, D>, D::Err> {
+        D::shared(place, || {
+            let x = match &self.inputs {
+                Inputs::Rows(all, chosen) => select_rows::<X, E>(all.as_flattened(), chosen),
+                Inputs::Changed(inputs) => inputs.clone(),
+            };
+            // In memory that no thread keeps for itself.
+            device.try_tensor_from_vec(x, (self.rows(), Const::<X>))
+        })
     }
 
     /// The inputs of some of the rows, gathered.

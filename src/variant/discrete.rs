@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     data::Targets as _,
-    device::{self, Backend, Real, TracedRows, TracedScalar},
+    device::{self, Backend, Place, Real, TracedRows, TracedScalar},
     distributed::{Communicator, Rows},
     error::Error,
     gradient::{Estimator, Forward, Problem},
@@ -180,37 +180,12 @@ where
             let first = reports.len();
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
-            let (ops, own_noise) = (trainer.ops, trainer.own_noise);
-            let mut together = stacked::train(trainer, batches, &table, (span, first))?;
-            if together.is_none() {
-                together = late(trainer, batches, &table, (span, first))?;
+            let mut results = stacked::train(trainer, batches, &table, (span, first))?;
+            if results.is_none() {
+                results = late(trainer, batches, &table, (span, first))?;
             }
-            let (variant, levels, step) = (&trainer.variant, &trainer.state, trainer.steps);
-            let results = together.unwrap_or_else(|| {
-                (trainer.ops.each)(&mut trainer.blocks, span.workers(), &|_,
-                                                                          block: &mut Block<
-                    _,
-                    E,
-                    D,
-                >| {
-                    let mut trained = Trained::default();
-                    for (k, batch) in batches.iter().enumerate() {
-                        let key = (span.seed(), step + 1 + k as u64);
-                        let stepping = span.stepping(&variant.optimizer, first + k);
-                        let (report, gradient) = block_step(
-                            (variant, levels, &stepping),
-                            (ops, own_noise),
-                            block,
-                            batch,
-                            &table,
-                            key,
-                        )?;
-                        trained.reports.push(report);
-                        trained.table_gradient = gradient;
-                    }
-                    Ok(trained)
-                })
-            });
+            let results =
+                results.unwrap_or_else(|| block_by_block(trainer, batches, &table, (span, first)));
             trainer.steps += batches.len() as u64;
             let mut gradients = Vec::new();
             for result in results {
@@ -248,6 +223,61 @@ where
         let points: Vec<_> = moving.map(|(t, calls)| (t as f64 / last, calls)).collect();
         Ok(Answers::along(walk::parts(trainer, x, Ask::Along)?, &points, x.len()))
     }
+}
+
+/// Steps of the blocks, each by itself, from the `first` of the span on.
+fn block_by_block<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
+    trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
+    batches: &[Chosen<'_, X, H::Targets, E>],
+    table: &[E],
+    (span, first): (&Span<'_>, usize),
+) -> Vec<Result<Trained<E>, Error>>
+where
+    H: Head<Z, E>,
+    M: BuildOnDevice<D, E>,
+{
+    /// Bytes of inputs that are gathered for all blocks at a time.
+    const MOST: usize = 8 << 20;
+    let NoProp { variant, state: levels, ops, steps, blocks, own_noise, .. } = trainer;
+    let (ops, steps) = ((*ops, *own_noise), *steps);
+    // While one thread gathers them the others wait: with as many threads as blocks, each had better gather its own.
+    let shares = !ops.0.draws && 2 * span.workers().at_once() <= blocks.len();
+    let bytes = batches.first().map_or(0, |batch| batch.rows() * X * size_of::<E>());
+    let together = if shares { MOST / bytes.max(1) } else { batches.len() }.max(1);
+    let mut all: Vec<Result<Trained<E>, Error>> = Vec::new();
+    all.resize_with(blocks.len(), || Ok(Trained::default()));
+    for (i, batches) in batches.chunks(together).enumerate() {
+        let done = i * together;
+        let places: Vec<Place> = batches.iter().map(|_| Place::default()).collect();
+        let trained = (ops.0.each)(blocks, span.workers(), &|_, block: &mut Block<_, E, D>| {
+            let mut trained = Trained::default();
+            for (k, (batch, place)) in batches.iter().zip(&places).enumerate() {
+                let k = done + k;
+                let stepping = span.stepping(&variant.optimizer, first + k);
+                let how = (&*variant, &*levels, &stepping);
+                let inputs = shares.then_some(place);
+                let key = (span.seed(), steps + 1 + k as u64);
+                let (report, gradient) = block_step(how, ops, block, (batch, inputs), table, key)?;
+                trained.reports.push(report);
+                trained.table_gradient = gradient;
+            }
+            Ok(trained)
+        });
+        for (all, some) in all.iter_mut().zip(trained) {
+            match (all.as_mut(), some) {
+                (Ok(all), Ok(some)) => {
+                    all.reports.extend(some.reports);
+                    all.table_gradient = some.table_gradient;
+                }
+                (Ok(_), Err(error)) => *all = Err(error),
+                (Err(_), _) => {}
+            }
+        }
+        if all.iter().any(Result::is_err) {
+            break;
+        }
+    }
+    all
 }
 
 /// The steps of one block after the other's, with nothing read of a block before it has done them all; `None` where a step needs
@@ -313,7 +343,7 @@ fn block_step<H, B, const Z: usize, const X: usize, E, D>(
     (variant, levels, stepping): (&DiscreteTime<H>, &NoiseLevels, &Stepping),
     (ops, own_noise): (OpsOf<DiscreteTime<H>, B, Z, X, E, D>, bool),
     block: &mut Block<B, E, D>,
-    batch: &Chosen<'_, X, H::Targets, E>,
+    (batch, inputs): (&Chosen<'_, X, H::Targets, E>, Option<&Place>),
     embedding: &[E],
     (seed, step): (u64, u64),
 ) -> Result<(BlockReport, Vec<E>), Error>
@@ -335,7 +365,11 @@ where
     let mut rng = [stream(seed, Purpose::Noise, t as u64, step)];
     let kept = own_noise.then_some((seed, &mut block.lanes));
     let noise = noise_of(batch, &device, &mut rng, kept)?;
-    let x = batch.inputs(&device, 0..rows).map_err(failed())?;
+    let x = match inputs {
+        Some(place) => batch.shared_inputs(&device, place),
+        None => batch.inputs(&device, 0..rows),
+    };
+    let x = x.map_err(failed())?;
 
     let objective = variant.block_loss(levels, t);
     if let Some(free) = free {

@@ -675,8 +675,20 @@ where
     ops: OpsOf<V, B, Z, X, E, D>,
     table: &'a Tensor<(HeadOut<V, Z, X, E, D>, Const<Z>), E, D>,
     x: Rows<Const<X>, E, D>,
-    /// What the network makes of x alone, the same at every call.
-    encoded: Option<Encoded>,
+    /// What the network keeps from call to call.
+    encoded: Encoded,
+}
+
+/// How often an inference calls the network, about.
+fn calls(inference: &Inference) -> usize {
+    match inference {
+        Inference::Ode(Solver { method, steps: Steps::Fixed(steps), .. }) => {
+            steps * method.tableau().b.len()
+        }
+        // A solver that chooses its steps takes some at least.
+        Inference::Ode(Solver { method, .. }) => 4 * method.tableau().b.len(),
+        Inference::Sde { steps, draws, .. } => steps * draws,
+    }
 }
 
 /// Where a run ended.
@@ -713,6 +725,7 @@ where
         let times = on_device(device, vec![E::zero(); rows], (rows,))?;
         let input = (z, x, times);
         let encoded = (ops.encode)(module, &input).map_err(Error::device("inference"))?;
+        let encoded = encoded.unwrap_or_default().for_calls(calls(&variant.inference()));
         Ok(Self { variant, curve, module, ops, table, x: input.1, encoded })
     }
 
@@ -722,16 +735,11 @@ where
         z: &Rows<Const<Z>, E, D>,
     ) -> Result<Rows<Out<V, Z, X, E, D>, E, D>, Error> {
         // With x encoded, one time stands for all rows.
-        let rows = if self.encoded.is_some() { 1 } else { z.shape().0 };
+        let rows = if self.encoded.has_input() { 1 } else { z.shape().0 };
         let times = on_device(z.device(), vec![E::of(t); rows], (rows,))?;
         let input = (z.clone(), self.x.clone(), times);
-        let output = match &self.encoded {
-            Some(encoded) => {
-                encoded.at(t);
-                (self.ops.infer_encoded)(self.module, input, encoded)
-            }
-            None => (self.ops.infer)(self.module, input),
-        };
+        self.encoded.at(t);
+        let output = (self.ops.infer_encoded)(self.module, input, &self.encoded);
         output.map_err(Error::device("inference"))
     }
 

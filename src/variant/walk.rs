@@ -8,8 +8,8 @@ use crate::{
     device::{Backend, Real, Rows},
     error::Error,
     head::Head,
-    nn::{Pair, Signal},
-    noprop::{Block, Infer, NoProp},
+    nn::{Encoded, Pair, Signal},
+    noprop::{Block, InferEncoded, NoProp},
     random::{Purpose, normals, stream},
     schedule::NoiseLevels,
 };
@@ -74,7 +74,7 @@ pub(super) struct Way<'a, H: Head<Z, E>, B, const Z: usize, const X: usize, E: R
 {
     pub(super) levels: &'a NoiseLevels,
     table: Vec<E>,
-    infer: Infer<B, <Pair<Z, X> as Signal<E, D>>::Plain, H::Out, E, D>,
+    infer: InferEncoded<B, <Pair<Z, X> as Signal<E, D>>::Plain, H::Out, E, D>,
 }
 
 /// Some rows on their way.
@@ -96,7 +96,7 @@ impl<'a, H: Head<Z, E>, B, const Z: usize, const X: usize, E: Real, D: Backend<E
         M: BuildOnDevice<D, E, Built = B>,
     {
         let table = trainer.table.as_vec();
-        Self { levels: &trainer.state, table, infer: trainer.ops.infer }
+        Self { levels: &trainer.state, table, infer: trainer.ops.infer_encoded }
     }
 
     /// The rows of a job at z_0: noise, or its mean.
@@ -178,7 +178,8 @@ impl<O: ConstDim, const Z: usize, const X: usize, E: Real, D: Backend<E>> Walk<O
         H: Head<Z, E, Out = O>,
     {
         let [a, b, c] = [way.levels.a(block.t), way.levels.b(block.t), way.levels.c(block.t)];
-        self.output = (way.infer)(&block.module, (self.z.clone(), self.x.clone()))?;
+        let input = (self.z.clone(), self.x.clone());
+        self.output = (way.infer)(&block.module, input, &Encoded::default().for_calls(1))?;
         let estimate = H::estimate(self.output.clone(), &self.table)?;
         let mut z = self.z.clone().try_mul(E::of(b))?.try_add(estimate.try_mul(E::of(a))?)?;
         if let Some(noise) = noise {

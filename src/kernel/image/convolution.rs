@@ -10,7 +10,7 @@ use crate::{
     device::{Real, Window},
     kernel::{
         buffer::{filled, spent},
-        product::{Matrix, add_product},
+        product::{Matrix, Start, product, transpose},
         vector::{piece, vectorised},
     },
 };
@@ -61,16 +61,17 @@ fn forward<E: Real>(
     if y.len() != rows(window, x, filter, filters)? * filters {
         return Err(CpuError::WrongNumElements);
     }
-    y.chunks_exact_mut(filters.max(1)).for_each(|row| row.copy_from_slice(bias));
     with_buffers(|[patches, by_patch]: &mut [Vec<E>; 2]| {
         // By columns, so that no block has to rearrange it again.
-        transpose(filter, filters, patch, by_patch);
+        by_patch.resize(filter.len(), E::zero());
+        transpose(filter, [filters, patch], by_patch);
         let each = block(patch);
         for (i, y) in y.chunks_mut(each * filters.max(1)).enumerate() {
             let count = y.len() / filters;
             gather(window, x, i * each, count, patches);
-            add_product(
+            product(
                 y,
+                Start::Row(bias),
                 Matrix::new(patches, count, patch),
                 Matrix::new(by_patch, patch, filters),
             )?;
@@ -93,10 +94,10 @@ fn backward<E: Real>(
             let count = dy.len() / filters;
             let dy = Matrix::new(dy, count, filters);
             gather(window, x, i * each, count, patches);
-            add_product(df, dy.transposed(), Matrix::new(patches, count, patch))?;
+            product(df, Start::There, dy.transposed(), Matrix::new(patches, count, patch))?;
             if let Some(dx) = &mut dx {
                 patches.fill(E::zero());
-                add_product(patches, dy, Matrix::new(filter, filters, patch))?;
+                product(patches, Start::There, dy, Matrix::new(filter, filters, patch))?;
                 scatter(window, patches, i * each, dx);
             }
         }
@@ -181,12 +182,6 @@ fn add_windows_simd<'a, S: pulp::Simd, E: Real>(
             }
         }
     }
-}
-
-fn transpose<E: Real>(matrix: &[E], rows: usize, columns: usize, to: &mut Vec<E>) {
-    let column = |j: usize| (0..rows).map(move |i| matrix[i * columns + j]);
-    to.clear();
-    to.extend((0..columns).flat_map(column));
 }
 
 /// Buffers that live as long as the thread.

@@ -1,6 +1,15 @@
-//! The matrix product.
+//! The matrix product: this crate's own in single precision, and `gemm`'s elsewhere.
+
+mod dots;
+mod panel;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+use std::any::TypeId;
 
 use dfdx::prelude::CpuError;
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::vector::threads;
@@ -59,22 +68,53 @@ impl<E> Clone for Matrix<'_, E> {
 
 impl<E> Copy for Matrix<'_, E> {}
 
-/// out ← out + A B, row-major, on as many threads of the pool around us as are worth it.
+/// What a product is added to.
+#[derive(Debug)]
+pub(super) enum Start<'a, E> {
+    /// What is there.
+    There,
+    /// This row, in each row; what is there is written over.
+    Row(&'a [E]),
+}
+
+// By hand, as for `Matrix`.
+impl<E> Clone for Start<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Start<'_, E> {}
+
+impl<E> Start<'_, E> {
+    /// That of the columns from `first` on.
+    fn some_columns(self, first: usize) -> Self {
+        match self {
+            Self::There => self,
+            Self::Row(row) => Self::Row(&row[first..]),
+        }
+    }
+}
+
+/// out ← start + A B, row-major, on as many threads of the pool around us as are worth it.
 ///
 /// Each element is summed in the same order however the work is shared.
 ///
 /// # Errors
 /// `WrongNumElements` if the sizes do not agree.
-pub(super) fn add_product<E: Real>(
+pub(super) fn product<E: Real>(
     out: &mut [E],
+    start: Start<'_, E>,
     a: Matrix<'_, E>,
     b: Matrix<'_, E>,
 ) -> Result<(), CpuError> {
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    if b.rows != k || !a.fits() || !b.fits() || out.len() != m * n {
+    let row = matches!(start, Start::Row(row) if row.len() != n);
+    if row || b.rows != k || !a.fits() || !b.fits() || out.len() != m * n {
         return Err(CpuError::WrongNumElements);
     }
     if m * n * k == 0 {
+        fill(&Out { data: out.as_mut_ptr(), stride: n }, start, [m, n]);
         return Ok(());
     }
     let out = Out { data: out.as_mut_ptr(), stride: n };
@@ -87,9 +127,10 @@ pub(super) fn add_product<E: Real>(
         let count = (i + 1) * length / pieces - first;
         // SAFETY: the sizes were checked; each piece has rows or columns of its own.
         if by_columns {
-            unsafe { on_one_thread(out.at(0, first), a, b.some_columns(first, count)) }
+            let start = start.some_columns(first);
+            unsafe { on_one_thread(out.at(0, first), start, a, b.some_columns(first, count)) }
         } else {
-            unsafe { on_one_thread(out.at(first, 0), a.some_rows(first, count), b) }
+            unsafe { on_one_thread(out.at(first, 0), start, a.some_rows(first, count), b) }
         }
     };
     match pieces {
@@ -129,10 +170,38 @@ impl<E> Out<E> {
     }
 }
 
+/// Writes the start where it is not there yet.
+fn fill<E: Real>(out: &Out<E>, start: Start<'_, E>, [rows, columns]: [usize; 2]) {
+    if let Start::Row(row) = start {
+        for i in 0..rows {
+            // SAFETY: `out` has room for the rows, as the callers have checked or promise.
+            let to = unsafe { std::slice::from_raw_parts_mut(out.at(i, 0).data, columns) };
+            to.copy_from_slice(&row[..columns]);
+        }
+    }
+}
+
 /// # Safety
 /// A and B lie in their slices; `out` has room for `a.rows` rows of `b.columns` numbers, `out.stride` apart, which nobody
-/// else touches.
-unsafe fn on_one_thread<E: Real>(out: Out<E>, a: Matrix<'_, E>, b: Matrix<'_, E>) {
+/// else touches; a starting row has as many numbers.
+unsafe fn on_one_thread<E: Real>(
+    out: Out<E>,
+    start: Start<'_, E>,
+    a: Matrix<'_, E>,
+    b: Matrix<'_, E>,
+) {
+    if TypeId::of::<E>() == TypeId::of::<f32>() {
+        let start = match start {
+            Start::There => Start::There,
+            Start::Row(row) => Start::Row(singles(row)),
+        };
+        let out = Out { data: out.data.cast(), stride: out.stride };
+        // SAFETY: as the caller promises; the numbers are single.
+        if unsafe { single(out, start, a.singles(), b.singles()) } {
+            return;
+        }
+    }
+    fill(&out, start, [a.rows, b.columns]);
     // SAFETY: as the caller promises.
     unsafe {
         gemm::gemm(
@@ -156,5 +225,53 @@ unsafe fn on_one_thread<E: Real>(out: Out<E>, a: Matrix<'_, E>, b: Matrix<'_, E>
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// Numbers that are known to be single.
+fn singles<E: Real>(numbers: &[E]) -> &[f32] {
+    assert_eq!(TypeId::of::<E>(), TypeId::of::<f32>());
+    // SAFETY: the type is the same.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
+}
+
+/// The transposed of a row-major matrix `[rows, columns]`, row-major.
+pub(super) fn transpose<E: Real>(from: &[E], [rows, columns]: [usize; 2], to: &mut [E]) {
+    let turned = Matrix::new(from, rows, columns).transposed();
+    if !turned.fits() || to.len() != rows * columns || to.is_empty() {
+        return;
+    }
+    if TypeId::of::<E>() == TypeId::of::<f32>() {
+        // SAFETY: the type is the same.
+        let to = unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast(), to.len()) };
+        return panel::fill(to, turned.singles(), rows, rows);
+    }
+    for (j, to) in to.chunks_exact_mut(rows).enumerate() {
+        to.iter_mut().enumerate().for_each(|(i, to)| *to = from[i * columns + j]);
+    }
+}
+
+impl<'a, E: Real> Matrix<'a, E> {
+    fn singles(self) -> Matrix<'a, f32> {
+        let Self { data, rows, columns, row_stride, column_stride } = self;
+        Matrix { data: singles(data), rows, columns, row_stride, column_stride }
+    }
+}
+
+/// The product in single precision; `false`, with nothing done, where this processor or these strides have no fast way.
+///
+/// # Safety
+/// As for [`on_one_thread`].
+unsafe fn single(
+    out: Out<f32>,
+    start: Start<'_, f32>,
+    a: Matrix<'_, f32>,
+    b: Matrix<'_, f32>,
+) -> bool {
+    let along = a.column_stride == 1 && b.row_stride == 1;
+    if along && dots::suits(a.rows, b.columns) {
+        Arch::new().dispatch(dots::Dots { out, start, a, b })
+    } else {
+        Arch::new().dispatch(tiles::Tiles { out, start, a, b })
     }
 }
