@@ -239,9 +239,9 @@ where
     /// Bytes of inputs that are gathered for all blocks at a time.
     const MOST: usize = 8 << 20;
     let NoProp { variant, state: levels, ops, steps, blocks, own_noise, .. } = trainer;
-    let (ops, steps) = ((*ops, *own_noise), *steps);
+    let (ops, own_noise, steps) = (*ops, *own_noise, *steps);
     // While one thread gathers them the others wait: with as many threads as blocks, each had better gather its own.
-    let shares = !ops.0.draws && 2 * span.workers().at_once() <= blocks.len();
+    let shares = !ops.draws && 2 * span.workers().at_once() <= blocks.len();
     let bytes = batches.first().map_or(0, |batch| batch.rows() * X * size_of::<E>());
     let together = if shares { MOST / bytes.max(1) } else { batches.len() }.max(1);
     let mut all: Vec<Result<Trained<E>, Error>> = Vec::new();
@@ -249,7 +249,7 @@ where
     for (i, batches) in batches.chunks(together).enumerate() {
         let done = i * together;
         let places: Vec<Place> = batches.iter().map(|_| Place::default()).collect();
-        let trained = (ops.0.each)(blocks, span.workers(), &|_, block: &mut Block<_, E, D>| {
+        let trained = (ops.each)(blocks, span.workers(), &|_, block: &mut Block<_, E, D>| {
             let mut trained = Trained::default();
             for (k, (batch, place)) in batches.iter().zip(&places).enumerate() {
                 let k = done + k;
@@ -257,7 +257,8 @@ where
                 let how = (&*variant, &*levels, &stepping);
                 let inputs = shares.then_some(place);
                 let key = (span.seed(), steps + 1 + k as u64);
-                let (report, gradient) = block_step(how, ops, block, (batch, inputs), table, key)?;
+                let (report, gradient) =
+                    block_step(how, (ops, own_noise), block, (batch, inputs), table, key)?;
                 trained.reports.push(report);
                 trained.table_gradient = gradient;
             }
