@@ -23,9 +23,14 @@ use crate::{
 fn count(rows: usize) -> usize {
     /// Fewer rows do not pay for a gradient of their own.
     const LEAST: usize = 128;
+    /// More than two pieces are worth one each only if they are as large as this.
+    const LARGE: usize = 512;
     /// Each has a gradient of all weights.
     const MOST: usize = 4;
-    (rows / LEAST).clamp(1, MOST)
+    match rows / LEAST {
+        0 | 1 => 1,
+        _ => (rows / LARGE).clamp(2, MOST),
+    }
 }
 
 /// Forward and back, in pieces where the rows do not need each other.
