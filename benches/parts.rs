@@ -17,14 +17,18 @@ use dfdx_noprop::{
 };
 
 fn dense(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("dense 784 to 256, forward and back");
-    for rows in [1, 128, 1024] {
-        group.throughput(Throughput::Elements(rows));
-        let rows = rows as usize;
+    dense_layer::<784, 256>(criterion, &[1, 128, 1024]);
+    dense_layer::<256, 10>(criterion, &[1024]);
+}
+
+fn dense_layer<const I: usize, const O: usize>(criterion: &mut Criterion, batches: &[usize]) {
+    let mut group = criterion.benchmark_group(format!("dense {I} to {O}, forward and back"));
+    for &rows in batches {
+        group.throughput(Throughput::Elements(rows as u64));
         let dev = Cpu::seed_from_u64(0);
-        let x: Tensor<(usize, Const<784>), f32, _> = dev.sample_normal_like(&(rows, Const));
-        let ours = dev.build_module::<Dense<784, 256>, f32>();
-        let theirs = dev.build_module::<Linear<784, 256>, f32>();
+        let x: Tensor<(usize, Const<I>), f32, _> = dev.sample_normal_like(&(rows, Const));
+        let ours = dev.build_module::<Dense<I, O>, f32>();
+        let theirs = dev.build_module::<Linear<I, O>, f32>();
         group.bench_function(BenchmarkId::new("this crate", rows), |bencher| {
             let mut gradients = Some(ours.alloc_grads());
             bencher.iter(|| {

@@ -73,6 +73,18 @@ where
         kernel::dense(x, weight, bias, input_gradient)
     }
 
+    fn dense_onto<const I: usize, const O: usize, T: Tape<E, Self>>(
+        x: Rows<Const<I>, E, Self, T>,
+        (weight, bias): (&Tensor<Rank2<O, I>, E, Self>, &Tensor<Rank1<O>, E, Self>),
+        sum: Rows<Const<O>, E, Self, T>,
+        input_gradient: bool,
+    ) -> Result<Rows<Const<O>, E, Self, T>, CpuError> {
+        if kernel::contiguous(&x) && kernel::contiguous(&sum) {
+            return kernel::dense_onto(x, weight, bias, sum, input_gradient);
+        }
+        <Self as Backend<E>>::sum(sum, Self::dense(x, weight, bias, input_gradient)?)
+    }
+
     const TURNS: bool = true;
 
     fn turned<const I: usize, const O: usize>(

@@ -140,6 +140,20 @@ pub trait Backend<E: Real>: Device<E> {
         plain_dense(x, weight, bias)
     }
 
+    /// [`dense`](Self::dense) added to `sum`.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn dense_onto<const I: usize, const O: usize, T: Tape<E, Self>>(
+        x: Rows<Const<I>, E, Self, T>,
+        (weight, bias): (&Tensor<Rank2<O, I>, E, Self>, &Tensor<Rank1<O>, E, Self>),
+        sum: Rows<Const<O>, E, Self, T>,
+        input_gradient: bool,
+    ) -> Result<Rows<Const<O>, E, Self, T>, Self::Err> {
+        Self::sum(sum, Self::dense(x, weight, bias, input_gradient)?)
+    }
+
     /// Whether [`dense_turned`](Self::dense_turned) is faster than [`dense`](Self::dense).
     #[doc(hidden)]
     const TURNS: bool = false;

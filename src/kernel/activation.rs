@@ -60,11 +60,7 @@ pub(crate) fn add<S: Shape, E: Real, T: Tape<E, Cpu>>(
         // The sum keeps the name of the one: its gradient is the sum's.
         (b, a)
     } else {
-        let sum = copy(&a)?;
-        if T::OWNS_TAPE {
-            pass_on(&mut tape, &sum, &a);
-        }
-        (sum, b)
+        (to_write(a, &mut tape)?, b)
     };
     let (Some(to), Some(from)) = (elements_mut(&mut sum), elements(&other)) else {
         return Err(CpuError::WrongNumElements);
@@ -90,6 +86,22 @@ pub(crate) fn add_row<const N: usize, E: Real>(
         _ => return Err(CpuError::WrongNumElements),
     }
     Ok(a)
+}
+
+/// The same numbers, for something to be added to them: under their own name where nobody else holds them, and else under another,
+/// whose gradient goes to theirs.
+pub(super) fn to_write<S: Shape, E: Real, T: Tape<E, Cpu>>(
+    mut x: Tensor<S, E, Cpu>,
+    tape: &mut T,
+) -> Result<Tensor<S, E, Cpu>, CpuError> {
+    if own(&mut x) {
+        return Ok(x);
+    }
+    let y = copy(&x)?;
+    if T::OWNS_TAPE {
+        pass_on(tape, &y, &x);
+    }
+    Ok(y)
 }
 
 /// Back: the gradient of `sum` goes to `part` too.

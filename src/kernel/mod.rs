@@ -15,7 +15,7 @@ pub(crate) use activation::{add, add_row, relu};
 pub use buffer::Reuse;
 pub(crate) use buffer::{filled, reuse};
 pub(crate) use combine::{combined, is_finite, softmax};
-pub(crate) use dense::{dense, dense_turned, turned};
+pub(crate) use dense::{dense, dense_onto, dense_turned, turned};
 pub(crate) use embedding::time_embedding;
 pub(crate) use image::{
     average_pool, batch_norm, channels_last, convolution, max_pool, scale_and_shift,

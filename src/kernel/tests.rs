@@ -60,6 +60,54 @@ fn check_dense<const I: usize, const O: usize>() {
     }
 }
 
+/// y and all gradients of mean(y²) for y = V u + v + (W x + b), and where `kept` of mean(y² + (V u + v)²).
+fn onto_both_ways<E: Real>(rows: usize, fast: bool, kept: bool) -> Vec<Vec<E>>
+where
+    Cpu: Backend<E>,
+{
+    let dev = Cpu::seed_from_u64(rows as u64);
+    let draw = || Uniform::new(E::of(-1.0), E::of(1.0));
+    let u: Tensor<(usize, Const<4>), E, _> = dev.try_sample_like(&(rows, Const), draw()).unwrap();
+    let x: Tensor<(usize, Const<9>), E, _> = dev.try_sample_like(&(rows, Const), draw()).unwrap();
+    let v: Tensor<Rank2<33, 4>, E, _> = dev.try_sample(draw()).unwrap();
+    let w: Tensor<Rank2<33, 9>, E, _> = dev.try_sample(draw()).unwrap();
+    let [c, b]: [Tensor<Rank1<33>, E, _>; 2] = [0, 1].map(|_| dev.try_sample(draw()).unwrap());
+    let sum = Cpu::dense(u.leaky_trace(), &v, &c, true).unwrap();
+    let (sum, tape) = sum.split_tape();
+    let other = kept.then(|| sum.clone());
+    let (sum, x) = (sum.put_tape(tape), x.leaky_trace());
+    let y = if fast {
+        Cpu::dense_onto(x.with_empty_tape(), (&w, &b), sum, true).unwrap()
+    } else {
+        sum + plain_dense(x.with_empty_tape(), &w, &b).unwrap()
+    };
+    let out = y.as_vec();
+    let loss = y.square().mean();
+    let loss = match other {
+        Some(other) => loss + other.leaky_trace().square().mean(),
+        None => loss,
+    };
+    let g = loss.backward();
+    let matrices = [g.get(&v).as_vec(), g.get(&w).as_vec(), g.get(&u).as_vec(), g.get(&x).as_vec()];
+    matrices.into_iter().chain([out, g.get(&b).as_vec(), g.get(&c).as_vec()]).collect()
+}
+
+#[test]
+fn a_dense_layer_added_to_a_sum_is_the_plain_one() {
+    for rows in [1, 7, 40] {
+        for kept in [false, true] {
+            let both = |fast| onto_both_ways::<f64>(rows, fast, kept);
+            for (fast, plain) in both(true).iter().zip(both(false)) {
+                assert!(difference(fast, &plain) < 1e-13, "f64, {rows} rows");
+            }
+            let both = |fast| onto_both_ways::<f32>(rows, fast, kept);
+            for (fast, plain) in both(true).iter().zip(both(false)) {
+                assert!(difference(fast, &plain) < 1e-5, "f32, {rows} rows");
+            }
+        }
+    }
+}
+
 #[test]
 fn dense_is_the_plain_one() {
     check_dense::<1, 1>();

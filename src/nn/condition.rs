@@ -101,8 +101,8 @@ where
         built: &mut Self::Built,
         (z, x): <Pair<Z, X> as Signal<E, D>>::Traced,
     ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
-        let (z, x) = (FZ::train(&mut built.z, z)?, FX::train(&mut built.x, x)?);
-        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_traced(z, x)
+        let z = FZ::train(&mut built.z, z)?;
+        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_output::<FX, _>(z, (&mut built.x, x))
     }
 
     fn noised(

@@ -116,6 +116,16 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
         D::dense(input.put_tape(K::tape(tape)), &built.weight, &built.bias, K::GRADIENT)
     }
 
+    fn train_onto(
+        built: &mut Self::Built,
+        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
+        sum: TracedRows<Const<O>, E, D>,
+    ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
+        let (input, tape) = input.split_tape();
+        let weights = (&built.weight, &built.bias);
+        D::dense_onto(input.put_tape(K::tape(tape)), weights, sum, K::GRADIENT)
+    }
+
     fn stacked(
         _: &mut Self::Built,
         input: Rows<Const<I>, E, D, K::Tape<E, D>>,

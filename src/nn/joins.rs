@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 
-use super::{Signal, Width};
+use super::{Signal, Takes, Width};
 use crate::device::{Backend, Real, Rows, TracedRows};
 
 /// A signal that `Layer` can add to `Other`: both are activations of one width.
@@ -31,6 +31,20 @@ pub trait Joins<Other: Signal<E, D>, Layer, E: Real = f32, D: Backend<E> = AutoD
     /// # Errors
     /// The device's own, for lack of memory.
     fn add_traced(other: Other::Traced, this: Self::Traced) -> Result<Other::Traced, D::Err>;
+
+    /// The sum in training with the output of a layer.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn add_output<F, In>(
+        other: Other::Traced,
+        layer: (&mut F::Built, In::Traced),
+    ) -> Result<Other::Traced, D::Err>
+    where
+        F: Takes<In, E, D, Out = Self>,
+        In: Signal<E, D>,
+        Self: Sized;
 }
 
 impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D> for Width<N> {
@@ -57,5 +71,16 @@ impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D>
         this: TracedRows<Const<N>, E, D>,
     ) -> Result<TracedRows<Const<N>, E, D>, D::Err> {
         D::sum(other, this)
+    }
+
+    fn add_output<F, In>(
+        other: TracedRows<Const<N>, E, D>,
+        (built, input): (&mut F::Built, In::Traced),
+    ) -> Result<TracedRows<Const<N>, E, D>, D::Err>
+    where
+        F: Takes<In, E, D, Out = Self>,
+        In: Signal<E, D>,
+    {
+        F::train_onto(built, input, other)
     }
 }

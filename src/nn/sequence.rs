@@ -77,6 +77,15 @@ macro_rules! tuple {
                 Ok(h)
             }
 
+            fn train_onto(
+                built: &mut Self::Built,
+                input: In::Traced,
+                sum: <Self::Out as Signal<E, D>>::Traced,
+            ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
+                let h = tuple!(@trained built, input; $first 0 $($layer $index)*);
+                $last::train_onto(&mut built.$end, h, sum)
+            }
+
             fn noised(
                 built: &mut Self::Built,
                 input: In::Plain,
@@ -112,6 +121,11 @@ macro_rules! tuple {
     (@encoded $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt $($rest:tt)+) => {{
         let h = $a::infer_encoded(&$built.$i, $h, $encoded)?;
         tuple!(@encoded $built, h, $encoded; $($rest)+)
+    }};
+    (@trained $built:ident, $h:ident; $a:ident $i:tt) => { $h };
+    (@trained $built:ident, $h:ident; $a:ident $i:tt $($rest:tt)+) => {{
+        let h = $a::train(&mut $built.$i, $h)?;
+        tuple!(@trained $built, h; $($rest)+)
     }};
     // All layers but the last.
     (@front $built:ident, $h:ident, $encoded:ident; $a:ident $i:tt) => { $h };

@@ -25,6 +25,10 @@ pub trait Signal<E: Real, D: Backend<E>>: 'static {
     #[doc(hidden)]
     fn numbers(plain: &Self::Plain) -> [usize; 2];
 
+    /// The sum of two, in what can be moved: what is given is that of the first.
+    #[doc(hidden)]
+    fn sum(a: Self::Traced, b: Self::Traced) -> Result<Self::Traced, D::Err>;
+
     /// The signal plus `by`.
     #[doc(hidden)]
     fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err>;
@@ -126,6 +130,10 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Signal<E, D> for Width<N, 
         [plain.shape().0, N]
     }
 
+    fn sum(a: Self::Traced, b: Self::Traced) -> Result<Self::Traced, D::Err> {
+        D::sum(a, b)
+    }
+
     fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
         moved(plain, by)
     }
@@ -150,6 +158,10 @@ impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Ti
 
     fn numbers((z, ..): &Self::Plain) -> [usize; 2] {
         [z.shape().0, Z]
+    }
+
+    fn sum((a, x, t): Self::Traced, (b, ..): Self::Traced) -> Result<Self::Traced, D::Err> {
+        Ok((D::sum(a, b)?, x, t))
     }
 
     fn moved((z, x, t): Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
@@ -178,6 +190,10 @@ impl<E: Real, D: Backend<E>> Signal<E, D> for Time {
         [plain.shape().0, 0]
     }
 
+    fn sum(a: Self::Traced, _: Self::Traced) -> Result<Self::Traced, D::Err> {
+        Ok(a)
+    }
+
     fn moved(plain: Self::Plain, _: Vec<E>) -> Result<Self::Plain, D::Err> {
         Ok(plain)
     }
@@ -201,6 +217,10 @@ impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Pa
 
     fn numbers((z, ..): &Self::Plain) -> [usize; 2] {
         [z.shape().0, Z]
+    }
+
+    fn sum((a, x): Self::Traced, (b, _): Self::Traced) -> Result<Self::Traced, D::Err> {
+        Ok((D::sum(a, b)?, x))
     }
 
     fn moved((z, x): Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {

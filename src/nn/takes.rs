@@ -53,6 +53,19 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
         input: In::Traced,
     ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err>;
 
+    /// The output in training added to `sum`, of which nobody else needs the numbers.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    #[doc(hidden)]
+    fn train_onto(
+        built: &mut Self::Built,
+        input: In::Traced,
+        sum: <Self::Out as Signal<E, D>>::Traced,
+    ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
+        Self::Out::sum(sum, Self::train(built, input)?)
+    }
+
     /// The part of the work in inference that depends on x alone, to be done once for many z and t; `None` if there is
     /// none.
     ///

@@ -103,10 +103,8 @@ where
         (z, x, t): <Timed<Z, X> as Signal<E, D>>::Traced,
     ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
         let z = FZ::train(&mut built.z, z)?;
-        let h = FX::train(&mut built.x, x)?;
-        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_traced(z, h)?;
-        let t = FT::train(&mut built.t, t)?;
-        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_traced(h, t)
+        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_output::<FX, _>(z, (&mut built.x, x))?;
+        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_output::<FT, _>(h, (&mut built.t, t))
     }
 
     fn noised(

@@ -104,6 +104,7 @@ impl Dots<'_> {
                         + match self.start {
                             Start::There => *to,
                             Start::Row(row) => row[j + q],
+                            Start::Both(row) => *to + row[j + q],
                         };
                 }
             }

@@ -75,6 +75,8 @@ pub(super) enum Start<'a, E> {
     There,
     /// This row, in each row; what is there is written over.
     Row(&'a [E]),
+    /// What is there and this row, in each row.
+    Both(&'a [E]),
 }
 
 // By hand, as for `Matrix`.
@@ -86,12 +88,25 @@ impl<E> Clone for Start<'_, E> {
 
 impl<E> Copy for Start<'_, E> {}
 
-impl<E> Start<'_, E> {
+impl<'a, E> Start<'a, E> {
     /// That of the columns from `first` on.
     fn some_columns(self, first: usize) -> Self {
         match self {
             Self::There => self,
             Self::Row(row) => Self::Row(&row[first..]),
+            Self::Both(row) => Self::Both(&row[first..]),
+        }
+    }
+
+    /// Whether what is there counts.
+    fn is_there(self) -> bool {
+        !matches!(self, Self::Row(_))
+    }
+
+    fn row(self) -> Option<&'a [E]> {
+        match self {
+            Self::There => None,
+            Self::Row(row) | Self::Both(row) => Some(row),
         }
     }
 }
@@ -109,7 +124,7 @@ pub(super) fn product<E: Real>(
     b: Matrix<'_, E>,
 ) -> Result<(), CpuError> {
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    let row = matches!(start, Start::Row(row) if row.len() != n);
+    let row = start.row().is_some_and(|row| row.len() != n);
     if row || b.rows != k || !a.fits() || !b.fits() || out.len() != m * n {
         return Err(CpuError::WrongNumElements);
     }
@@ -170,13 +185,15 @@ impl<E> Out<E> {
     }
 }
 
-/// Writes the start where it is not there yet.
+/// Makes of what is there the start.
 fn fill<E: Real>(out: &Out<E>, start: Start<'_, E>, [rows, columns]: [usize; 2]) {
-    if let Start::Row(row) = start {
-        for i in 0..rows {
-            // SAFETY: `out` has room for the rows, as the callers have checked or promise.
-            let to = unsafe { std::slice::from_raw_parts_mut(out.at(i, 0).data, columns) };
-            to.copy_from_slice(&row[..columns]);
+    let Some(row) = start.row() else { return };
+    for i in 0..rows {
+        // SAFETY: `out` has room for the rows, as the callers have checked or promise.
+        let to = unsafe { std::slice::from_raw_parts_mut(out.at(i, 0).data, columns) };
+        match start.is_there() {
+            false => to.copy_from_slice(&row[..columns]),
+            true => to.iter_mut().zip(row).for_each(|(to, add)| *to += *add),
         }
     }
 }
@@ -194,6 +211,7 @@ unsafe fn on_one_thread<E: Real>(
         let start = match start {
             Start::There => Start::There,
             Start::Row(row) => Start::Row(singles(row)),
+            Start::Both(row) => Start::Both(singles(row)),
         };
         let out = Out { data: out.data.cast(), stride: out.stride };
         // SAFETY: as the caller promises; the numbers are single.

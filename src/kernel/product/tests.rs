@@ -47,7 +47,7 @@ const SIZES: [[usize; 3]; 14] = [
     [200, 96, 700],
 ];
 
-/// Every size, both ways to lie for A and for B, both starts.
+/// Every size, both ways to lie for A and for B, all starts.
 fn each_case(check: impl Fn([usize; 3], Start<'_, f32>, Matrix<'_, f32>, Matrix<'_, f32>)) {
     for [m, n, k] in SIZES {
         let (a, b, row) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
@@ -55,6 +55,7 @@ fn each_case(check: impl Fn([usize; 3], Start<'_, f32>, Matrix<'_, f32>, Matrix<
             let (a, b) = (matrix(&a, m, k, turned[0]), matrix(&b, k, n, turned[1]));
             check([m, n, k], Start::There, a, b);
             check([m, n, k], Start::Row(&row), a, b);
+            check([m, n, k], Start::Both(&row), a, b);
         }
     }
 }
@@ -70,6 +71,7 @@ fn case(
     let begins = match start {
         Start::There => there.clone(),
         Start::Row(row) => row.repeat(m),
+        Start::Both(row) => there.iter().zip(row.repeat(m)).map(|(a, b)| a + b).collect(),
     };
     (there, expected(&begins, a, b))
 }
@@ -120,6 +122,8 @@ fn a_product_of_nothing_is_what_it_starts_from() {
     assert_eq!(out, [1.0; 6]);
     product(&mut out, Start::Row(&[1.0, 2.0, 3.0]), a, b).unwrap();
     assert_eq!(out, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
+    product(&mut out, Start::Both(&[1.0, 0.0, 1.0]), a, b).unwrap();
+    assert_eq!(out, [2.0, 2.0, 4.0, 2.0, 2.0, 4.0]);
 }
 
 #[test]

@@ -157,38 +157,40 @@ impl Strip<'_> {
     fn tile<S: Simd, const R: usize, const V: usize>(&self, simd: S, i: usize) {
         let Self { out, start, a, panel } = self;
         let (columns, a) = (panel.columns, a.some_rows(i, R));
-        let place = out.at(i, 0);
+        let (place, row) = (out.at(i, 0), start.row());
         if columns == V * S::F32_LANES {
-            let row = match start {
-                Start::There => ptr::null(),
-                Start::Row(row) => row.as_ptr(),
-            };
+            let (to, row) = ((place.data, place.stride), row.map_or(ptr::null(), <[f32]>::as_ptr));
             // SAFETY: `out` has room for the rows, which fill the registers, and so does a starting row.
-            return unsafe { sums::<S, R, V>(simd, (place.data, place.stride), row, a, panel) };
+            return unsafe {
+                match start.is_there() {
+                    true => sums::<S, R, V, true>(simd, to, row, a, panel),
+                    false => sums::<S, R, V, false>(simd, to, row, a, panel),
+                }
+            };
         }
-        // By a place that has whole registers.
-        let mut whole = [[[0f32; 16]; V]; R];
+        // By places that have whole registers, so that each element is summed in the same order in any panel.
         let stride = V * S::F32_LANES;
-        let whole = whole.as_flattened_mut().as_flattened_mut();
+        let (mut whole, mut start_row) = ([[[0f32; 16]; V]; R], [[0f32; 16]; V]);
+        if let Some(row) = row {
+            start_row.as_flattened_mut()[..columns].copy_from_slice(&row[..columns]);
+        }
+        let (whole, row) = (whole.as_flattened_mut().as_flattened_mut(), start_row.as_flattened());
+        let to = (whole.as_mut_ptr(), stride);
         // SAFETY: there is room for registers of up to 16 numbers.
-        unsafe { sums::<S, R, V>(simd, (whole.as_mut_ptr(), stride), ptr::null(), a, panel) };
+        unsafe { sums::<S, R, V, false>(simd, to, row.as_ptr(), a, panel) };
         for (r, sums) in whole.chunks_exact(stride).take(R).enumerate() {
             let to = place.at(r, 0).data;
             // SAFETY: the row and its columns are those of the product, which `out` has room for.
             let to = unsafe { std::slice::from_raw_parts_mut(to, columns) };
-            match start {
-                Start::There => to.iter_mut().zip(sums).for_each(|(to, sum)| *to += *sum),
-                Start::Row(row) => {
-                    for ((to, sum), start) in to.iter_mut().zip(sums).zip(*row) {
-                        *to = *start + *sum;
-                    }
-                }
+            match start.is_there() {
+                true => to.iter_mut().zip(sums).for_each(|(to, sum)| *to += *sum),
+                false => to.copy_from_slice(&sums[..columns]),
             }
         }
     }
 }
 
-/// A tile of the product; `row` is the start of each of its rows, or null where that is what is there.
+/// A tile of the product; `row` is the start of each of its rows, or null, and with `THERE` it is added to what is there.
 ///
 /// Loops by index with nothing else in them: the compiler then keeps all sums in registers.
 ///
@@ -197,7 +199,7 @@ impl Strip<'_> {
 /// `V` registers for each of A's columns.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn sums<S: Simd, const R: usize, const V: usize>(
+unsafe fn sums<S: Simd, const R: usize, const V: usize, const THERE: bool>(
     simd: S,
     (to, stride): (*mut f32, usize),
     row: *const f32,
@@ -205,10 +207,17 @@ unsafe fn sums<S: Simd, const R: usize, const V: usize>(
     panel: &Panel<'_>,
 ) {
     let lanes = S::F32_LANES;
-    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    let mut start = [simd.splat_f32s(0.0); V];
+    if !row.is_null() {
+        for v in 0..V {
+            // SAFETY: as the caller promises; a register may lie anywhere.
+            start[v] = unsafe { ptr::read_unaligned(row.add(v * lanes).cast()) };
+        }
+    }
+    let mut sums = [start; R];
     let (mut of_a, mut of_b) = (a.data.as_ptr(), panel.data.as_ptr());
     for _ in 0..a.columns {
-        // SAFETY: as the caller promises; a register may lie anywhere.
+        // SAFETY: as the caller promises.
         unsafe {
             let mut b = [simd.splat_f32s(0.0); V];
             for v in 0..V {
@@ -230,9 +239,11 @@ unsafe fn sums<S: Simd, const R: usize, const V: usize>(
             // SAFETY: as the caller promises.
             unsafe {
                 let to: *mut S::f32s = to.add(r * stride + v * lanes).cast();
-                let from = if row.is_null() { to } else { row.add(v * lanes).cast() };
-                let from: S::f32s = ptr::read_unaligned(from);
-                ptr::write_unaligned(to, simd.add_f32s(from, sums[r][v]));
+                let mut sum = sums[r][v];
+                if THERE {
+                    sum = simd.add_f32s(ptr::read_unaligned(to), sum);
+                }
+                ptr::write_unaligned(to, sum);
             }
         }
     }

@@ -7,7 +7,7 @@ use dfdx::prelude::*;
 use crate::{
     device::{Backend, Real, TracedScalar},
     nn::{
-        Activation, Joins, Kind, Repeats, Signal,
+        Activation, Joins, Kind, Repeats, Signal, Takes,
         signal::{moved, product},
     },
 };
@@ -39,6 +39,10 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
         [plain.shape().0, C * H * W]
     }
 
+    fn sum(a: Self::Traced, b: Self::Traced) -> Result<Self::Traced, D::Err> {
+        D::sum(a, b)
+    }
+
     fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
         moved(plain, by)
     }
@@ -62,6 +66,17 @@ impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<
 
     fn add_traced(other: Self::Traced, this: Self::Traced) -> Result<Self::Traced, D::Err> {
         D::sum(other, this)
+    }
+
+    fn add_output<F, In>(
+        other: Self::Traced,
+        (built, input): (&mut F::Built, In::Traced),
+    ) -> Result<Self::Traced, D::Err>
+    where
+        F: Takes<In, E, D, Out = Self>,
+        In: Signal<E, D>,
+    {
+        F::train_onto(built, input, other)
     }
 }
 
