@@ -117,15 +117,14 @@ fn a_killed_process_is_named_by_the_others_and_the_run_goes_on_from_its_checkpoi
     let stderr = lines(&mut child);
     let next = || stderr.recv_timeout(Duration::from_secs(60)).unwrap();
     // "rank 1 of 3: process 4711, blocks [2, 5, 8]"
-    let mut pid = None;
-    loop {
+    // The lines of several processes come in any order.
+    let (mut pid, mut trains) = (None, false);
+    while pid.is_none() || !trains {
         let line = next();
         if let Some(rest) = line.split_once("rank 1 of 3: process ") {
             pid = rest.1.split(',').next().map(ToOwned::to_owned);
         }
-        if line.contains("epoch   5/60") {
-            break;
-        }
+        trains |= line.contains("epoch   5/60");
     }
     let killed = Instant::now();
     assert!(Command::new("kill").args(["-9", &pid.unwrap()]).status().unwrap().success());
