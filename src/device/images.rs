@@ -24,9 +24,9 @@ fn windows<X: Shape, E: Real, D: Device<E>, T: Tape<E, D>>(
         let outside = outside.try_broadcast_like::<_, Axes3<0, 1, 2>>(&(images, 1, channels))?;
         x = (x, outside).try_concat_along(Axis::<1>)?;
     }
-    let (all, places) = ((images, places.len()), places);
-    let index: Tensor<(usize,), usize, D> = device.try_tensor_from_vec(places, (all.1,))?;
-    x.try_gather(index.try_broadcast_like::<_, Axis<0>>(&all)?)
+    let count = places.len();
+    let index: Tensor<(usize,), usize, D> = device.try_tensor_from_vec(places, (count,))?;
+    x.try_gather(index.try_broadcast_like::<_, Axis<0>>(&(images, count))?)
 }
 
 pub(crate) fn plain_convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, D: Device<E>, T>(

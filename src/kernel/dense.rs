@@ -21,16 +21,8 @@ pub(crate) fn dense<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
     let rows = x.shape().0;
     let y = filled(x.device(), (rows, Const::<O>), |y| forward(y, Start::Row, &x, weight, bias))?;
     let (x, mut tape) = x.split_tape();
-    if T::OWNS_TAPE {
-        let (weight, bias, y) = (weight.clone(), bias.clone(), y.ghost());
-        tape.add_backward_op(move |gradients| {
-            // Taken out so that the others can be borrowed, and put back after.
-            let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&y)?);
-            backward(gradients, &dy, &x, (&weight, &bias), input_gradient)?;
-            **gradients.get_or_alloc_mut(&y)? = spent(dy);
-            Ok(())
-        });
-    }
+    // Nothing reads its gradient after us.
+    record(&mut tape, &y, x, (weight, bias), input_gradient, spent);
     Ok(y.put_tape(tape))
 }
 
@@ -48,17 +40,31 @@ pub(crate) fn dense_onto<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu
     let mut y = to_write(sum, &mut tape)?;
     let numbers = elements_mut(&mut y).ok_or(CpuError::WrongNumElements)?;
     forward(numbers, Start::Both, &x, weight, bias)?;
-    if T::OWNS_TAPE {
-        let (weight, bias, y) = (weight.clone(), bias.clone(), y.ghost());
-        tape.add_backward_op(move |gradients| {
-            let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&y)?);
-            backward(gradients, &dy, &x, (&weight, &bias), input_gradient)?;
-            // The rest of the sum needs it too.
-            **gradients.get_or_alloc_mut(&y)? = dy;
-            Ok(())
-        });
-    }
+    // The rest of the sum needs its gradient too.
+    record(&mut tape, &y, x, (weight, bias), input_gradient, std::convert::identity);
     Ok(y.put_tape(tape))
+}
+
+/// Records the way back from y; `leave` says what stays of ∂y.
+fn record<const I: usize, const O: usize, E: Real, T: Tape<E, Cpu>>(
+    tape: &mut T,
+    y: &Rows<Const<O>, E, Cpu>,
+    x: Rows<Const<I>, E, Cpu>,
+    (weight, bias): (&Tensor<Rank2<O, I>, E, Cpu>, &Tensor<Rank1<O>, E, Cpu>),
+    input_gradient: bool,
+    leave: fn(Vec<E>) -> Vec<E>,
+) {
+    if !T::OWNS_TAPE {
+        return;
+    }
+    let (weight, bias, y) = (weight.clone(), bias.clone(), y.ghost());
+    tape.add_backward_op(move |gradients| {
+        // Taken out so that the others can be borrowed, and put back after.
+        let dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&y)?);
+        backward(gradients, &dy, &x, (&weight, &bias), input_gradient)?;
+        **gradients.get_or_alloc_mut(&y)? = leave(dy);
+        Ok(())
+    });
 }
 
 /// y ← start + x Wᵀ, where b is a row of the start.

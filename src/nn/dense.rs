@@ -140,7 +140,9 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
         input: Rows<Const<I>, E, D>,
         encoded: &Encoded,
     ) -> Result<Rows<Const<O>, E, D>, D::Err> {
-        if !(D::TURNS && encoded.lays_out() && O >= 32) {
+        /// A product of fewer columns reads the weights as they are.
+        const WIDE: usize = 32;
+        if !(D::TURNS && encoded.lays_out() && O >= WIDE) {
             return built.try_forward(input);
         }
         let turned = encoded.made_of(&built.weight, || D::turned(&built.weight))?;

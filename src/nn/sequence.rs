@@ -28,9 +28,7 @@ macro_rules! tuple {
                 built: &Self::Built,
                 input: In::Plain,
             ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-                let h = $first::infer(&built.0, input)?;
-                $(let h = $layer::infer(&built.$index, h)?;)*
-                Ok(h)
+                Self::infer_encoded(built, input, &Encoded::default())
             }
 
             fn encode(
@@ -162,8 +160,7 @@ where
         built: &Self::Built,
         input: Rows<Const<N>, E, D>,
     ) -> Result<Rows<Const<N>, E, D>, D::Err> {
-        let branch = F::infer(&built.0, input.clone())?;
-        <F::Out as Joins<Width<N>, Self, E, D>>::add_plain(input, branch)
+        Self::infer_encoded(built, input, &Encoded::default())
     }
 
     /// L(h + F(h)) for linear L is L(h) + (L F)(h), and where F ends in a linear layer, L and that layer are one.
@@ -239,10 +236,7 @@ where
     }
 
     fn infer(built: &Self::Built, input: In::Plain) -> Result<In::Plain, D::Err> {
-        let mut rounds = built.modules.iter();
-        rounds.try_fold(input, |h, layer| {
-            Ok(<F::Out as Repeats<In, Self, E, D>>::plain(F::infer(layer, h)?))
-        })
+        Self::infer_encoded(built, input, &Encoded::default())
     }
 
     fn infer_encoded(

@@ -72,11 +72,9 @@ where
 
     fn infer(
         built: &Self::Built,
-        (z, x, t): <Timed<Z, X> as Signal<E, D>>::Plain,
+        input: <Timed<Z, X> as Signal<E, D>>::Plain,
     ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-        let (z, x, t) = (FZ::infer(&built.z, z)?, FX::infer(&built.x, x)?, FT::infer(&built.t, t)?);
-        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
-        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_plain(h, t)
+        Self::infer_encoded(built, input, &Encoded::default())
     }
 
     fn encode(

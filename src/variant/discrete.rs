@@ -174,18 +174,25 @@ where
         check_shared(batches, &trainer.variant.estimator)?;
         check_embedding::<H, Z, E>(trainer.communicator.as_ref())?;
         let mut reports = Vec::with_capacity(batches.len());
+        // Whether a step needs none of its numbers on the host: a learned embedding gets its gradient from each block by itself.
+        let local = trainer.variant.estimator == Estimator::Local;
+        let apart = local && !H::LEARNED && batches.iter().all(|batch| batch.shared.is_none());
         // A learned embedding moves after each step, and the next step of every block needs it.
         let together = if H::LEARNED { 1 } else { batches.len().max(1) };
         for batches in batches.chunks(together) {
             let first = reports.len();
             reports.resize_with(first + batches.len(), StepReport::default);
             let table = trainer.table.as_vec();
-            let mut results = stacked::train(trainer, batches, &table, (span, first))?;
-            if results.is_none() {
-                results = late(trainer, batches, &table, (span, first))?;
-            }
-            let results =
-                results.unwrap_or_else(|| block_by_block(trainer, batches, &table, (span, first)));
+            let here = (span, first);
+            let stacked = match trainer.stacked && apart {
+                true => stacked::train(trainer, batches, &table, here)?,
+                false => None,
+            };
+            let results = match stacked {
+                Some(results) => results,
+                None if trainer.late && apart => late(trainer, batches, &table, here),
+                None => block_by_block(trainer, batches, &table, here),
+            };
             trainer.steps += batches.len() as u64;
             let mut gradients = Vec::new();
             for result in results {
@@ -281,25 +288,19 @@ where
     all
 }
 
-/// The steps of one block after the other's, with nothing read of a block before it has done them all; `None` where a step needs
-/// its numbers.
+/// The steps of one block after the other's, with nothing read of a block before it has done them all.
 fn late<H, M, const Z: usize, const X: usize, E: Real, D: Backend<E>>(
     trainer: &mut NoProp<DiscreteTime<H>, M, Z, X, E, D>,
     batches: &[Chosen<'_, X, H::Targets, E>],
     embedding: &[E],
     (span, first): (&Span<'_>, usize),
-) -> Result<Option<Vec<Result<Trained<E>, Error>>>, Error>
+) -> Vec<Result<Trained<E>, Error>>
 where
     H: Head<Z, E>,
     M: BuildOnDevice<D, E>,
 {
-    let local = trainer.variant.estimator == Estimator::Local;
-    let shared = batches.iter().any(|batch| batch.shared.is_some());
-    if !trainer.late || !local || shared || H::LEARNED {
-        return Ok(None);
-    }
     let NoProp { variant, state, blocks, table, ops, own_noise, resident, steps, .. } = trainer;
-    let mut steps_of = |block: &mut Block<M::Built, E, D>| {
+    let steps_of = |block: &mut Block<M::Built, E, D>| {
         let failed = || Error::device("a training step");
         let mut way = Late::new(block)?;
         let (t, objective) = (block.t, variant.block_loss(state, block.t));
@@ -336,7 +337,7 @@ where
         }
         Ok(trained)
     };
-    Ok(Some(blocks.iter_mut().map(&mut steps_of).collect()))
+    blocks.iter_mut().map(steps_of).collect()
 }
 
 /// One step of block t on one batch; what it reports, and its part of the embedding's gradient if that is learned.

@@ -6,13 +6,12 @@ use rayon::prelude::*;
 use super::{
     DiscreteTime,
     late::Left,
-    objective::{Target, cross_entropies, mean, squared_error},
+    objective::{Target, Unread, squared_error, weigh},
     step::{block_report, layer_seed, on_device, on_device_target},
 };
 use crate::{
     device::{Backend, Real, Rows},
     error::Error,
-    gradient::Estimator,
     head::Head,
     nn::{StackPass, repeated},
     noprop::{Block, NoProp, TargetsOf},
@@ -36,12 +35,6 @@ where
     M: BuildOnDevice<D, E>,
 {
     let failed = || Error::device("a step of stacked blocks");
-    let local = trainer.variant.estimator == Estimator::Local;
-    let shared = batches.iter().any(|batch| batch.shared.is_some());
-    // A learned embedding gets its gradient from each block by itself.
-    if !trainer.stacked || !local || shared || H::LEARNED {
-        return Ok(None);
-    }
     let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else { return Ok(None) };
     let columns = Columns::new(trainer)?;
     let mut left = Vec::with_capacity(batches.len());
@@ -110,8 +103,7 @@ where
         on_device(&device, noise.collect(), shape)?
     };
     let x = batch.inputs_on(&device, &mut trainer.resident).map_err(failed())?;
-    let (ops, cross_entropy) = (trainer.ops, trainer.variant.cross_entropy);
-
+    let ops = trainer.ops;
     let target = of_all_blocks::<H::Out, Z, E, D>(target, blocks).map_err(failed())?;
     let z = columns.noised(target.u.clone(), noise).map_err(failed())?.traced(Gradients::leaky());
     let mut pass = StackPass::new(blocks, rows, stack.weights(), stack.running());
@@ -127,27 +119,13 @@ where
         let weight = columns.weights(rows)?.put_tape(OwnedTape::default());
         let weight = target.weigh_rows(weight)?;
         let error = squared_error(estimate, target.u.clone(), weight)?;
-        let denoising = error.retaped::<NoneTape>();
-        let mut term = None;
-        let column = match &target.one_hot {
-            Some(truth) if cross_entropy != 0.0 => {
-                let mut truth = truth.clone();
-                if let Some(weights) = &target.weights {
-                    let shape = *truth.shape();
-                    truth =
-                        truth.try_mul(weights.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?;
-                }
-                let logits = output.clone().put_tape(OwnedTape::default());
-                let own = cross_entropies(logits, truth)?.try_mul(E::of(cross_entropy))?;
-                term = Some(own.retaped::<NoneTape>());
-                error.try_add(own)?
-            }
-            _ => error,
-        };
+        let logits = output.clone().put_tape(OwnedTape::default());
+        let loss = weigh::<H, Z, E, D>(error, logits, &target, trainer.variant.cross_entropy)?;
+        let Unread { total, denoising, cross_entropy, output, .. } = loss.into_loss(output);
         // The sum over the blocks of their means: the gradient of each is that of its own loss.
-        let total = mean(column)?.try_mul(E::of(blocks as f64))?;
+        let total = total.try_mul(E::of(blocks as f64))?;
         let squares = stack.update(stepping, &mut total.try_backward()?)?;
-        Ok(Some(Left { denoising, cross_entropy: term, output, squares }))
+        Ok(Some(Left { denoising, cross_entropy, output, squares }))
     };
     loss().map_err(failed())
 }
