@@ -13,7 +13,7 @@ mod common;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use common::{learn::Classifies, peak_rss_mb, show};
+use common::{learn::Classifies, peak_rss_mb, say, show};
 use dfdx_noprop::{
     data::Split,
     distributed::{Communicator, Rows, Settings},
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     match train() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("process {}: {error}", std::process::id());
+            say(format!("process {}: {error}", std::process::id()));
             ExitCode::FAILURE
         }
     }
@@ -125,7 +125,8 @@ where
     let rank = ranks.rank();
     let mut model = NoProp::<V, M, 10, X>::distributed(&AutoDevice::default(), variant, ranks)?;
     let own: Vec<_> = model.blocks().iter().map(|block| block.t()).collect();
-    eprintln!("rank {rank} of {}: process {}, blocks {own:?}", ranks.ranks(), std::process::id());
+    let process = std::process::id();
+    say(format!("rank {rank} of {}: process {process}, blocks {own:?}", ranks.ranks()));
     let rows = match options.own_rows {
         true => &data.train.part(rank, ranks.ranks())?,
         false => &data.train,

@@ -3,10 +3,8 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -22,13 +20,13 @@ fn example() -> PathBuf {
     path
 }
 
-/// The example on `n` ranks, of one thread each.
-fn mpirun(n: usize, options: &[&str]) -> Command {
-    let mut command = Command::new("mpirun");
-    command.args(["--oversubscribe", "-n", &n.to_string()]);
+/// The example on `n` ranks, of one thread each. What hangs is ended after two minutes, and fails.
+fn mpirun(n: usize, for_mpirun: &[&str], options: &[&str]) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=10", "120", "mpirun", "--oversubscribe", "-n", &n.to_string()]);
     // Whoever runs tests in a container is root there.
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-    command.arg(example()).args(["--threads", "1", "--json"]).args(options);
+    command.args(for_mpirun).arg(example()).args(["--threads", "1", "--json"]).args(options);
     command
 }
 
@@ -36,7 +34,12 @@ fn mpirun(n: usize, options: &[&str]) -> Command {
 fn reports(mut command: Command) -> Vec<Value> {
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{text}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
@@ -53,7 +56,7 @@ fn blocks_on_several_processes_are_those_of_one_and_send_nothing_to_each_other()
     for n in [1, 2, 4] {
         let export = path(n);
         let options = ["--epochs", "2", "--export", export.to_str().unwrap()];
-        let reports = reports(mpirun(n, &options));
+        let reports = reports(mpirun(n, &[], &options));
         assert_eq!(reports.len(), n);
         for report in &reports {
             assert_eq!(report["bytes_sent"]["training"], 0, "{report}");
@@ -71,7 +74,7 @@ fn replicas_on_several_processes_learn_what_one_learns() {
         for n in [1, 3] {
             let export = path(n);
             let options = ["--epochs", "1", "--export", export.to_str().unwrap()];
-            let reports = reports(mpirun(n, &[&options, variant].concat()));
+            let reports = reports(mpirun(n, &[], &[&options, variant].concat()));
             let sent = reports[0]["bytes_sent"]["training"].as_u64().unwrap();
             assert_eq!(sent > 0, n > 1);
         }
@@ -82,64 +85,56 @@ fn replicas_on_several_processes_learn_what_one_learns() {
     }
 }
 
-/// Lines of a child's stderr, as they come.
-fn lines(child: &mut Child) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    std::thread::spawn(move || {
-        for line in stderr.lines().map_while(Result::ok) {
-            let _ = sender.send(line);
+/// What `read` finds, within a minute.
+fn wait_for<T>(what: &str, read: impl Fn() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match read() {
+            Some(found) => return found,
+            None => assert!(begin.elapsed() < Duration::from_secs(60), "no {what}"),
         }
-    });
-    receiver
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
 fn a_killed_process_is_named_by_the_others_and_the_run_goes_on_from_its_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let (saved, export) = (folder.path().join("run"), folder.path().join("weights"));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (saved, export, output) = (path("run"), path("weights"), path("output"));
     let options = |time_out| {
-        let (saved, export) = (saved.to_str().unwrap(), export.to_str().unwrap());
-        ["--epochs", "60", "--time-out", time_out, "--checkpoints", saved, "--export", export]
+        ["--epochs", "60", "--time-out", time_out, "--checkpoints", &saved, "--export", &export]
     };
-    let mut undisturbed = mpirun(1, &["--epochs", "60", "--export"]);
-    undisturbed.arg(folder.path().join("undisturbed"));
-    reports(undisturbed);
+    let undisturbed = path("undisturbed");
+    reports(mpirun(1, &[], &["--epochs", "60", "--export", &undisturbed]));
 
-    let mut command = mpirun(3, &options("3"));
-    // Without this Open MPI itself ends the others, at once and without a word of where they were.
-    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-    let mut with_recovery = Command::new("mpirun");
-    with_recovery.arg("--enable-recovery").args(arguments);
-    with_recovery.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command = with_recovery;
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let stderr = lines(&mut child);
-    let next = || stderr.recv_timeout(Duration::from_secs(60)).unwrap();
-    // "rank 1 of 3: process 4711, blocks [2, 5, 8]"
-    // The lines of several processes come in any order.
-    let (mut pid, mut trains) = (None, false);
-    while pid.is_none() || !trains {
-        let line = next();
-        if let Some(rest) = line.split_once("rank 1 of 3: process ") {
-            pid = rest.1.split(',').next().map(ToOwned::to_owned);
-        }
-        trains |= line.contains("epoch   5/60");
-    }
+    // Without recovery Open MPI itself ends the others, at once and without a word of where they were.
+    let each_in_a_file = ["--enable-recovery", "--output-filename", &output];
+    let mut command = mpirun(3, &each_in_a_file, &options("3"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let said = |rank: usize| {
+        let path = Path::new(&output).join(format!("1/rank.{rank}/stderr"));
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    let pid = wait_for("process of rank 1", || {
+        // "rank 1 of 3: process 4711, blocks [2, 5, 8]"
+        let text = said(1);
+        Some(text.split_once(": process ")?.1.split_once(',')?.0.to_owned())
+    });
+    wait_for("fifth epoch", || said(0).contains("epoch   5/60").then_some(()));
     let killed = Instant::now();
-    assert!(Command::new("kill").args(["-9", &pid.unwrap()]).status().unwrap().success());
-    child.wait().unwrap();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    let status = child.wait().unwrap();
     let elapsed = killed.elapsed();
-    let text: Vec<String> = stderr.iter().collect();
-    let named = |line: &&String| line.contains("rank 1: expected it to take part in");
-    assert_eq!(text.iter().filter(named).count(), 2, "{text:#?}");
-    assert!(
-        text.iter().filter(named).all(|line| line.contains("the last checkpoint")),
-        "{text:#?}"
-    );
+    for rank in [0, 2] {
+        let text = said(rank);
+        for part in ["rank 1: expected it to take part in", "the last checkpoint"] {
+            assert!(text.contains(part), "{status}: rank {rank} says\n{text}");
+        }
+    }
     // The time-out and a tenth, and some for starting, dying, and a machine that is busy.
     assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
 
-    reports(mpirun(2, &options("60")));
-    assert_eq!(tensors(&export), tensors(&folder.path().join("undisturbed")));
+    reports(mpirun(2, &[], &options("60")));
+    assert_eq!(tensors(Path::new(&export)), tensors(Path::new(&undisturbed)));
 }

@@ -68,11 +68,16 @@ impl Training {
 
 /// One line for an epoch, on stderr.
 pub fn show(report: &EpochReport, score: &str) -> Result<ControlFlow<()>, Error> {
-    eprintln!(
+    say(format!(
         "epoch {:>3}/{}   loss {:8.4}   {score}   {:5.2} s",
         report.epoch, report.epochs, report.loss, report.seconds
-    );
+    ));
     Ok(ControlFlow::Continue(()))
+}
+
+/// A line on stderr, in one piece: `eprintln!` writes it in several, and other processes' pieces may come between.
+pub fn say(line: String) {
+    eprint!("{}", line + "\n");
 }
 
 /// The most memory that this process has held, in MB; null where the system does not say.
