@@ -431,7 +431,7 @@ where
         self.own_noise
     }
 
-    /// Whether losses and norms of gradients stay on the device until a span of up to 16 steps is done, so that no step waits for
+    /// Whether losses and norms of gradients stay on the device until a span of up to 64 steps is done, so that no step waits for
     /// the host; clipping, and leaving a block as it was where its gradient is not finite, are then done there. By default on a
     /// GPU; on the processor there is nothing to wait for.
     ///

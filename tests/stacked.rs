@@ -287,6 +287,36 @@ fn a_run_may_go_on_in_the_other_way_and_back() {
 }
 
 #[test]
+fn large_parameters_are_stacked_beside_small_ones() {
+    // Two blocks of a matrix of 2.25 million numbers each, which is moved by itself.
+    type Block = ConditionalResNetDt<3, 4, 1500>;
+    let one_epoch = Fit { epochs: 1, batch_size: 75, clip: Some(0.3), ..fit() };
+    same::<Block, OneHot>(dt(2), one_epoch, &data());
+}
+
+#[test]
+fn a_layer_that_no_gradient_reaches_does_not_decay_in_a_stack() {
+    type Block = (Condition<Dense<3, 6>, Dense<4, 6>>, ReLU, Dense<6, 3>);
+    let heavy = AdamW { weight_decay: 0.3, ..AdamW::default() };
+    let run = |stacked: bool| {
+        let variant = DiscreteTime { optimizer: heavy.into(), ..dt(3) };
+        let mut model = Trainer::<Block>::new(&Cpu::default(), variant).unwrap();
+        model.set_stacked(stacked);
+        // In the first step nothing comes through these, in one of the blocks.
+        let last = &mut model.blocks_mut()[1].module_mut().2;
+        last.weight.fill_with_zeros();
+        let before: Vec<_> = model.blocks().iter().map(|block| weights(block.module())).collect();
+        model.fit(&data(), &Fit { epochs: 1, batch_size: 150, ..fit() }).unwrap();
+        assert_eq!(model.is_stacked(), stacked);
+        let after: Vec<_> = model.blocks().iter().map(|block| weights(block.module())).collect();
+        let moved = before.iter().zip(&after).map(|(before, after)| before[..48] != after[..48]);
+        assert_eq!(moved.collect::<Vec<_>>(), [true, false, true]);
+        after.concat()
+    };
+    assert_close("weights", &run(true), &run(false), 1e-9);
+}
+
+#[test]
 fn each_run_has_its_own_rows_and_a_hook_has_its_say() {
     type Block = ConditionalResNetDt<3, 4, 8>;
     let run = |stacked: bool| {

@@ -26,7 +26,7 @@ pub use resnet::{ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm};
 pub use sequence::Repeats;
 pub use signal::{Activation, Input, Kind, Pair, Signal, Time, Timed, Width};
 pub use stack::StackPass;
-pub(crate) use stack::{is_countable, repeated};
+pub(crate) use stack::{StackedWeights, is_countable, repeated};
 pub use takes::{Denoises, Takes};
 pub use time::{Even, TimeEmbedding};
 pub use timed_condition::TimedCondition;

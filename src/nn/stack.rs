@@ -1,8 +1,30 @@
 //! Several blocks of one kind as one computation.
 
+use std::ops::Range;
+
 use dfdx::prelude::*;
 
 use crate::device::{Backend, Real, Rows, TracedRows, Window, plain_patches};
+
+/// The weights of one layer's parameter in T blocks: some of the columns of `[T, …]`.
+#[derive(Clone)]
+pub(crate) struct StackedWeights<'a, E: Real, D: Backend<E>> {
+    pub(crate) all: &'a Tensor<(usize, usize), E, D>,
+    pub(crate) own: Range<usize>,
+}
+
+impl<E: Real, D: Backend<E>> StackedWeights<'_, E, D> {
+    /// `[T, numbers]`, on a tape of their own.
+    #[allow(clippy::type_complexity)]
+    fn traced(&self) -> Result<Tensor<(usize, usize), E, D, OwnedTape<E, D>>, D::Err> {
+        let (blocks, width) = *self.all.shape();
+        let all = self.all.retaped::<OwnedTape<E, D>>();
+        if self.own.len() == width {
+            return Ok(all);
+        }
+        all.try_slice((0..blocks, self.own.clone()))
+    }
+}
 
 /// A pass through T blocks of one kind at once: their weights lie side by side, `[T, …]`, and their rows one block's after the
 /// other's, `[T · batch, …]`. What depends on the input x alone may be there once for all blocks, `[batch, …]`, until the first
@@ -10,8 +32,8 @@ use crate::device::{Backend, Real, Rows, TracedRows, Window, plain_patches};
 pub struct StackPass<'a, E: Real, D: Backend<E>> {
     blocks: usize,
     batch: usize,
-    /// `[T, numbers]` each, in the order in which dfdx visits them, which is that of the layers.
-    weights: std::slice::Iter<'a, Tensor<(usize, usize), E, D>>,
+    /// In the order in which dfdx visits them, which is that of the layers.
+    weights: std::slice::Iter<'a, StackedWeights<'a, E, D>>,
     /// The same for what is not trained: running statistics.
     running: std::slice::Iter<'a, Tensor<(usize, usize), E, D>>,
     /// What becomes of those in this pass.
@@ -22,7 +44,7 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
     pub(crate) fn new(
         blocks: usize,
         batch: usize,
-        weights: &'a [Tensor<(usize, usize), E, D>],
+        weights: &'a [StackedWeights<'a, E, D>],
         running: &'a [Tensor<(usize, usize), E, D>],
     ) -> Self {
         let moved = Vec::with_capacity(running.len());
@@ -46,8 +68,8 @@ impl<'a, E: Real, D: Backend<E>> StackPass<'a, E, D> {
         shape: S,
     ) -> Result<Option<Tensor<S, E, D, OwnedTape<E, D>>>, D::Err> {
         match self.weights.next() {
-            Some(next) if next.shape().num_elements() == shape.num_elements() => {
-                next.retaped::<OwnedTape<E, D>>().try_reshape_like(&shape).map(Some)
+            Some(next) if self.blocks * next.own.len() == shape.num_elements() => {
+                next.traced()?.try_reshape_like(&shape).map(Some)
             }
             _ => Ok(None),
         }
@@ -182,7 +204,8 @@ mod tests {
     #[test]
     fn more_rows_than_kernels_count_are_no_stack() {
         let dev = Cpu::default();
-        let weights = [dev.zeros_like(&(1, 1)), dev.zeros_like(&(1, 1))];
+        let one = dev.zeros_like(&(1, 1));
+        let weights = [(); 2].map(|()| StackedWeights { all: &one, own: 0..1 });
         let mut pass = StackPass::<f32, Cpu>::new(1, 1 << 32, &weights, &[]);
         // One number, seen as so many.
         let row: Tensor<(usize,), f32, Cpu> = dev.zeros_like(&(1,));

@@ -73,6 +73,9 @@ where
 /// Steps that blocks take between two meetings, at most: a thread has little to wait for.
 const TOGETHER: u64 = 16;
 
+/// The same where nothing is read before the last of them: a GPU sorts the weights for each span.
+const LATE: u64 = 64;
+
 impl<'a, V, M, const Z: usize, const X: usize, E, D> Training<'a, V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
@@ -242,8 +245,9 @@ where
                 order = (0..data.rows()).collect();
                 order.shuffle(&mut stream(self.fit.seed, Purpose::Order, self.model.epochs, 0));
             }
+            let most = if self.model.late { LATE } else { TOGETHER };
             let count =
-                TOGETHER.min(each - at).min(last - position.steps).min(self.steps_left(position));
+                most.min(each - at).min(last - position.steps).min(self.steps_left(position));
             let flow = self.span((data, workers), &order, (at, count, total), position)?;
             if position.steps.is_multiple_of(each) {
                 let seconds = clock.elapsed().as_secs_f64();

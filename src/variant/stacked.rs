@@ -35,7 +35,9 @@ where
     M: BuildOnDevice<D, E>,
 {
     let failed = || Error::device("a step of stacked blocks");
-    let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else { return Ok(None) };
+    let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else {
+        return Ok(None);
+    };
     let columns = Columns::new(trainer)?;
     let mut left = Vec::with_capacity(batches.len());
     for (k, batch) in batches.iter().enumerate() {
@@ -106,7 +108,8 @@ where
     let ops = trainer.ops;
     let target = of_all_blocks::<H::Out, Z, E, D>(target, blocks).map_err(failed())?;
     let z = columns.noised(target.u.clone(), noise).map_err(failed())?.traced(Gradients::leaky());
-    let mut pass = StackPass::new(blocks, rows, stack.weights(), stack.running());
+    let weights = stack.weights();
+    let mut pass = StackPass::new(blocks, rows, &weights, stack.running());
     let module = &mut trainer.blocks[0].module;
     let Some(output) = (ops.stacked)(module, (z, x), &mut pass).map_err(failed())? else {
         return Ok(None);
