@@ -52,7 +52,7 @@ fn main() -> Result<(), Error> {
         seed: options.training.seed,
         ..DiscreteTime::default()
     };
-    let mut model = Model::new(&AutoDevice::default(), variant)?;
+    let mut model = Model::new(&AutoDevice::seed_from_u64(options.training.seed), variant)?;
     model.fit_with(&split.train, &options.training.fit(100), |model, report| {
         let r_squared = model.evaluate(&split.test)?.r_squared;
         common::show(report, &format!("test R² {r_squared:.4}"))

@@ -88,7 +88,7 @@ def main():
     header(peers)
     for variant in o.variants:
         for batch in o.batches:
-            options = ["--variant", variant, "--batch", str(batch), "--steps", str(max(12_800 // batch, 12))]
+            options = ["--variant", variant, "--batch", str(batch), "--steps", str(max(25_600 // batch, 60))]
             commands = {"ours": [o.ours, *options, "--json"]}
             if not o.no_jax:
                 commands["JAX"] = script("jax_mlp.py", *options)

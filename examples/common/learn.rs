@@ -62,7 +62,7 @@ where
     M::Gives: SuitsHead<V::Reader, C>,
     AutoDevice: Runs<V, M, C, X>,
 {
-    let mut model = NoProp::<V, M, C, X>::new(&AutoDevice::default(), variant)?;
+    let mut model = NoProp::<V, M, C, X>::new(&AutoDevice::seed_from_u64(fit.seed), variant)?;
     let mut saving = match how.checkpoints {
         Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
         None => None,

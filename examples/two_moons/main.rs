@@ -72,7 +72,7 @@ fn run<const X: usize>(
         Solver { method: Method::Heun, steps: Steps::Fixed(options.steps), save: Save::End };
     let optimizer = training.optimizer_at(3e-3);
     let variant = FlowMatching { solver, optimizer, seed: training.seed, ..Default::default() };
-    let mut model = Model::<X>::new(&AutoDevice::default(), variant)?;
+    let mut model = Model::<X>::new(&AutoDevice::seed_from_u64(training.seed), variant)?;
     let fit = Fit {
         learning_rate: LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.0 } },
         ..training.fit(EPOCHS)

@@ -62,7 +62,7 @@ C int cuMemAllocAsync(u64* p, size_t n, void*) { return cuMemAlloc_v2(p, n); }
 C int cuMemFreeAsync(u64 p, void*) { return cuMemFree_v2(p); }
 C int cuMemsetD8_v2(u64 p, unsigned char c, size_t n) { L; memsets++; check("memset", p, n); if (!COUNT) memset((void*)p, c, n); return 0; }
 C int cuMemsetD8Async(u64 p, unsigned char c, size_t n, void*) { return cuMemsetD8_v2(p, c, n); }
-C int cuMemcpyHtoD_v2(u64 d, const void* s, size_t n) { L; htod++; htod_bytes += n; check("htod", d, n); memcpy((void*)d, s, n); return 0; }
+C int cuMemcpyHtoD_v2(u64 d, const void* s, size_t n) { L; htod++; htod_bytes += n; check("htod", d, n); if (!COUNT || n <= 1 << 20) memcpy((void*)d, s, n); return 0; }
 C int cuMemcpyHtoDAsync_v2(u64 d, const void* s, size_t n, void*) { return cuMemcpyHtoD_v2(d, s, n); }
 C int cuMemcpyDtoH_v2(void* d, u64 s, size_t n) { L; dtoh++; dtoh_bytes += n; check("dtoh", s, n); memcpy(d, (void*)s, n); return 0; }
 C int cuMemcpyDtoHAsync_v2(void* d, u64 s, size_t n, void*) { return cuMemcpyDtoH_v2(d, s, n); }
@@ -99,8 +99,14 @@ template <class T> static int gemm(int ta, int tb, int m, int n, int k, const T*
   if (m < 0 || n < 0 || k < 0 || lda < std::max(1, ta ? k : m) || ldb < std::max(1, tb ? n : k) || ldc < std::max(1, m)) { fprintf(stderr, "emulator: bad gemm %d %d %d ld %d %d %d\n", m, n, k, lda, ldb, ldc); return 7; }
   if (m && n && k) { check("gemm a", (u64)a, sizeof(T) * ((size_t)((ta ? m : k) - 1) * lda + (ta ? k : m))); check("gemm b", (u64)b, sizeof(T) * ((size_t)((tb ? k : n) - 1) * ldb + (tb ? n : k))); check("gemm c", (u64)c, sizeof(T) * ((size_t)(n - 1) * ldc + m)); }
   if (COUNT) return 0;
-  for (int j = 0; j < n; j++) for (int i = 0; i < m; i++) { double s = 0; for (int q = 0; q < k; q++) s += (double)(ta ? a[q + (size_t)i * lda] : a[i + (size_t)q * lda]) * (double)(tb ? b[j + (size_t)q * ldb] : b[q + (size_t)j * ldb]);
-    T* o = c + i + (size_t)j * ldc; double old = *be == 0 ? 0 : (double)*be * (double)*o; *o = (T)((double)*al * s + old); }
+  std::vector<double> sums(m);
+  for (int j = 0; j < n; j++) {
+    auto of_b = [&](int q) { return (double)(tb ? b[j + (size_t)q * ldb] : b[q + (size_t)j * ldb]); };
+    if (ta) for (int i = 0; i < m; i++) { const T* row = a + (size_t)i * lda; double s = 0; for (int q = 0; q < k; q++) s += (double)row[q] * of_b(q); sums[i] = s; }
+    else { std::fill(sums.begin(), sums.end(), 0.0); for (int q = 0; q < k; q++) { const T* column = a + (size_t)q * lda; double x = of_b(q); for (int i = 0; i < m; i++) sums[i] += (double)column[i] * x; } }
+    T* o = c + (size_t)j * ldc;
+    for (int i = 0; i < m; i++) o[i] = (T)((double)*al * sums[i] + (*be == 0 ? 0 : (double)*be * (double)o[i]));
+  }
   return 0; }
 template <class T> static int strided(int ta, int tb, int m, int n, int k, const T* al, const T* a, int lda, long long sa, const T* b, int ldb, long long sb, const T* be, T* c, int ldc, long long sc, int batch) {
   for (int i = 0; i < batch; i++) if (int r = gemm<T>(ta, tb, m, n, k, al, a + i * sa, lda, b + i * sb, ldb, be, c + i * sc, ldc)) return r; return 0; }
