@@ -123,7 +123,11 @@ where
     AutoDevice: Runs<V, M, 10, X>,
 {
     let rank = ranks.rank();
-    let mut model = NoProp::<V, M, 10, X>::distributed(&AutoDevice::seed_from_u64(options.training.seed), variant, ranks)?;
+    let mut model = NoProp::<V, M, 10, X>::distributed(
+        &AutoDevice::seed_from_u64(options.training.seed),
+        variant,
+        ranks,
+    )?;
     let own: Vec<_> = model.blocks().iter().map(|block| block.t()).collect();
     let process = std::process::id();
     say(format!("rank {rank} of {}: process {process}, blocks {own:?}", ranks.ranks()));

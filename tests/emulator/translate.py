@@ -1,4 +1,5 @@
 """PTX to C++, one function for each entry: threads of a block one after the other, or as fibres where they meet."""
+
 import re, struct, sys
 
 SIZES = {"8": 1, "16": 2, "32": 4, "64": 8}
@@ -77,7 +78,18 @@ def split(args):
     return out
 
 
-CMP = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">="}
+CMP = {
+    "eq": "==",
+    "ne": "!=",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "lo": "<",
+    "ls": "<=",
+    "hi": ">",
+    "hs": ">=",
+}
 
 
 def compare(op, t, a, b):
@@ -135,7 +147,9 @@ def instruction(op, args, env):
         if a[1].startswith("{"):
             regs = split(a[1][1:-1])
             size = int(t[1:]) // 8
-            return " ".join("store<%s>(%s + %d, %s);" % (ctype(t), place, i * size, operand(r, t, env)) for i, r in enumerate(regs))
+            return " ".join(
+                "store<%s>(%s + %d, %s);" % (ctype(t), place, i * size, operand(r, t, env)) for i, r in enumerate(regs)
+            )
         return "store<%s>(%s, %s);" % (ctype(t), place, v(1))
     if name == "cvta":
         return "%s = %s;" % (reg(a[0]), operand(a[1], "u64", env))
@@ -144,13 +158,22 @@ def instruction(op, args, env):
             regs = split(a[0][1:-1])
             bits = int(t[1:]) // len(regs)
             src = v(1, "b" + t[1:])
-            return "{ u64 s_ = %s; " % src + " ".join(
-                "%s = (s_ >> %d) & %s;" % (reg(r), i * bits, "0x%xull" % ((1 << bits) - 1)) for i, r in enumerate(regs) if r != "_") + " }"
+            return (
+                "{ u64 s_ = %s; " % src
+                + " ".join(
+                    "%s = (s_ >> %d) & %s;" % (reg(r), i * bits, "0x%xull" % ((1 << bits) - 1))
+                    for i, r in enumerate(regs)
+                    if r != "_"
+                )
+                + " }"
+            )
         if a[1].startswith("{"):
             regs = split(a[1][1:-1])
             bits = int(t[1:]) // len(regs)
-            return "%s = %s;" % (reg(a[0]), " | ".join(
-                "((u64)%s << %d)" % (operand(r, "b%d" % bits, env), i * bits) for i, r in enumerate(regs)))
+            return "%s = %s;" % (
+                reg(a[0]),
+                " | ".join("((u64)%s << %d)" % (operand(r, "b%d" % bits, env), i * bits) for i, r in enumerate(regs)),
+            )
         return put(v(1))
     if name in ("add", "sub", "mul", "mad", "madc", "addc", "subc") and t[0] != "f":
         w = int(t[1:])
@@ -260,10 +283,21 @@ def instruction(op, args, env):
         place = memory(kind, a[k], env)
         old = "%s o_ = get<%s>(load<%s>(%s));" % (ctype(t), ctype(t), ctype(t), place)
         x = operand(a[k + 1], t, env)
-        new = {"add": "o_ + %s" % x, "min": "min_<%s>(o_, %s)" % (ctype(t), x), "max": "max_<%s>(o_, %s)" % (ctype(t), x), "exch": x}.get(op)
+        new = {
+            "add": "o_ + %s" % x,
+            "min": "min_<%s>(o_, %s)" % (ctype(t), x),
+            "max": "max_<%s>(o_, %s)" % (ctype(t), x),
+            "exch": x,
+        }.get(op)
         if op == "cas":
             new = "o_ == %s ? %s : o_" % (x, operand(a[k + 2], t, env))
-        return "{ %s store<%s>(%s, %s); %s }" % (old, ctype(t), place, new, "%s = put<%s>(o_);" % (d, ctype(t)) if d else "")
+        return "{ %s store<%s>(%s, %s); %s }" % (
+            old,
+            ctype(t),
+            place,
+            new,
+            "%s = put<%s>(o_);" % (d, ctype(t)) if d else "",
+        )
     if name in ("bar", "barrier"):
         return "MEET();"
     if name in ("membar", "fence"):
@@ -278,7 +312,7 @@ def instruction(op, args, env):
         m = re.match(r"(?:\((\w+)\)\s*,\s*)?(\w+)\s*,\s*\(([^)]*)\)", args) or fail("call %r" % args)
         ret, f, ps = m.groups()
         if f == "__assertfail":
-            return 'fail_(B_NAME);'
+            return "fail_(B_NAME);"
         ps = [p.strip() for p in ps.split(",") if p.strip()]
         return "F_%s(%s);" % (f, ", ".join(["P_" + ret if ret else "0"] + ["P_" + p for p in ps]))
     fail("instruction %r %r" % (op, args))
@@ -297,7 +331,7 @@ def main(source, out):
         if not m:
             outside += text[pos:]
             break
-        outside += text[pos:m.start()]
+        outside += text[pos : m.start()]
         brace, semi = text.find("{", m.end()), text.find(";", m.end())
         if 0 <= semi < brace:  # a declaration
             pos = semi + 1
@@ -306,16 +340,21 @@ def main(source, out):
         while depth:
             depth += {"{": 1, "}": -1}.get(text[i], 0)
             i += 1
-        pieces.append((m.group(2), text[m.end():brace], text[brace + 1:i - 1]))
+        pieces.append((m.group(2), text[m.end() : brace], text[brace + 1 : i - 1]))
         pos = i
-    for m in re.finditer(r"\.(?:visible\s+)?\.?(global|const)\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(\w+)(?:\[(\d*)\])?(?:\s*=\s*(\{[^}]*\}|[^;]+))?;", outside):
+    for m in re.finditer(
+        r"\.(?:visible\s+)?\.?(global|const)\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(\w+)(?:\[(\d*)\])?(?:\s*=\s*(\{[^}]*\}|[^;]+))?;",
+        outside,
+    ):
         kind, t, name, n, init = m.groups()
         env["globals"][name] = True
         values = init.strip("{} \n") if init else ""
         if t.startswith("f"):
             values = ""
         suffix = ",".join(x.strip() + ("ull" if t.endswith("64") else "") for x in values.split(",") if x.strip())
-        code.append("static %s G_%s[%s] = {%s};" % (ctype(t), name, n or (1 if not values else len(values.split(","))), suffix))
+        code.append(
+            "static %s G_%s[%s] = {%s};" % (ctype(t), name, n or (1 if not values else len(values.split(","))), suffix)
+        )
     shared = 0
     for m in re.finditer(r"(\.extern\s+)?\.shared\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[(\d*)\]", outside):
         env["shared"][m.group(3)] = 0 if m.group(1) else shared
@@ -356,7 +395,9 @@ def main(source, out):
                 locals_.append("alignas(16) char %s[%s];" % m.groups())
                 continue
             if s.startswith(".shared"):
-                m = re.match(r"\.shared\s+\.align\s+\d+\s+\.b8\s+(\w+)\[(\d+)\]", s) or re.match(r"\.shared\s+\.align\s+\d+\s+\.\w+\s+(\w+)()", s)
+                m = re.match(r"\.shared\s+\.align\s+\d+\s+\.b8\s+(\w+)\[(\d+)\]", s) or re.match(
+                    r"\.shared\s+\.align\s+\d+\s+\.\w+\s+(\w+)()", s
+                )
                 env["shared"][m.group(1)] = shared
                 shared += (int(m.group(2) or 8) + 15) // 16 * 16
                 continue
@@ -375,7 +416,8 @@ def main(source, out):
             c = instruction(op, args, env)
             meets |= "MEET" in c
             lines.append(guard + ("{ %s }" % c if guard else c))
-        seen = set(); regs = [r for r in regs if not (r in seen or seen.add(r))]
+        seen = set()
+        regs = [r for r in regs if not (r in seen or seen.add(r))]
         head = ["u64 CC = 0; (void)CC;"] + locals_
         if regs:
             head.append("u64 %s;" % ", ".join("r_" + r + " = 0" for r in regs))
@@ -384,7 +426,10 @@ def main(source, out):
         body_c = "\n".join(head + lines) + "\n"
         if kind == "entry":
             binds = "".join("void* P_%s = ARGS[%d];\n" % (n, i) for i, n in enumerate(names))
-            bodies.append("static void B_%s(void** ARGS, char* SH, Dim T, Dim NT, Dim CT, Dim NC) {\n%s%s}\n" % (name, binds, body_c))
+            bodies.append(
+                "static void B_%s(void** ARGS, char* SH, Dim T, Dim NT, Dim CT, Dim NC) {\n%s%s}\n"
+                % (name, binds, body_c)
+            )
             entries.append((name, meets))
         else:
             rname = re.search(r"(\w+)(?:\[\d+\])?\s*$", ret).group(1) if ret and ret.strip() else "none"
@@ -393,7 +438,10 @@ def main(source, out):
     with open(out, "w") as f:
         f.write('#include "kernel.h"\n' + "\n".join(code) + "\n" + "\n".join(functions) + "\n" + "\n".join(bodies))
         for name, meets in entries:
-            f.write('extern "C" void %s(void** args, Dim grid, Dim block, unsigned dynamic) { run(B_%s, args, grid, block, %d + dynamic, %d); }\n' % (name, name, shared, meets))
+            f.write(
+                'extern "C" void %s(void** args, Dim grid, Dim block, unsigned dynamic) { run(B_%s, args, grid, block, %d + dynamic, %d); }\n'
+                % (name, name, shared, meets)
+            )
 
 
 main(open(sys.argv[1]).read(), sys.argv[2])
