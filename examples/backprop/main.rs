@@ -166,7 +166,7 @@ where
     M::Gives: SuitsHead<OneHot, 10>,
     AutoDevice: Runs<DiscreteTime, M, 10, X> + Execute<EndToEnd<M, 10, X>>,
 {
-    let device = AutoDevice::default();
+    let device = AutoDevice::seed_from_u64(fit.seed);
     let model = NoProp::<DiscreteTime, M, 10, X>::new(&device, variant)?;
     let mut whole = EndToEnd::new(device, model, fit.seed);
     let mut seconds = 0.0;

@@ -93,7 +93,8 @@ where
     let folder = &config.folder;
     let mut saving =
         Checkpoints::new(folder.join("checkpoints"), config.checkpoint, config.keep_last)?;
-    let mut model = NoProp::<V, M, 10, X>::new(&AutoDevice::default(), variant)?;
+    let mut model =
+        NoProp::<V, M, 10, X>::new(&AutoDevice::seed_from_u64(config.fit.seed), variant)?;
     let found = saving.folder().latest()?.is_some();
     if found && !options.resume {
         let folder = folder.display();

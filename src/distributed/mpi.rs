@@ -95,6 +95,26 @@ impl Mpi {
         let sends = self.sends.drain(..).filter_map(|sending| sending.test().err());
         self.sends = sends.collect();
     }
+
+    /// Begins to fetch the next message that was announced. A sender that dies then never hands it over, so nothing may block.
+    fn announced(
+        &self,
+        from: Option<usize>,
+        topic: Topic,
+    ) -> Result<Option<(usize, Transfer)>, Error> {
+        let found = match from {
+            Some(rank) => {
+                let other = self.world.process_at_rank(number(rank)?);
+                other.immediate_matched_probe_with_tag(tag(topic))
+            }
+            None => self.world.any_process().immediate_matched_probe_with_tag(tag(topic)),
+        };
+        let Some((message, status)) = found else { return Ok(None) };
+        let length = status.count(u8::equivalent_datatype()).unsigned_abs() as usize;
+        let receive = |bytes| message.immediate_matched_receive_into(StaticScope, bytes);
+        let rank = status.source_rank().unsigned_abs() as usize;
+        Ok(Some((rank, Transfer::begin(vec![0; length], receive))))
+    }
 }
 
 impl Transport for Mpi {
@@ -125,26 +145,12 @@ impl Transport for Mpi {
         let awaited = |(rank, about, _): &(usize, Topic, Transfer)| {
             from.is_none_or(|from| from == *rank) && *about == topic
         };
-        // A sender that dies after it has announced a large message never hands it over: nothing here may block.
-        let (rank, message) = match self.receives.iter().position(awaited) {
-            Some(i) => {
-                let (rank, _, message) = self.receives.remove(i);
-                (rank, message)
-            }
-            None => {
-                let found = match from {
-                    Some(rank) => {
-                        let other = self.world.process_at_rank(number(rank)?);
-                        other.immediate_matched_probe_with_tag(tag(topic))
-                    }
-                    None => self.world.any_process().immediate_matched_probe_with_tag(tag(topic)),
-                };
-                let Some((message, status)) = found else { return Ok(None) };
-                let length = status.count(u8::equivalent_datatype()).unsigned_abs() as usize;
-                let receive = |bytes| message.immediate_matched_receive_into(StaticScope, bytes);
-                let rank = status.source_rank().unsigned_abs() as usize;
-                (rank, Transfer::begin(vec![0; length], receive))
-            }
+        let (rank, _, message) = match self.receives.iter().position(awaited) {
+            Some(i) => self.receives.remove(i),
+            None => match self.announced(from, topic)? {
+                Some((rank, message)) => (rank, topic, message),
+                None => return Ok(None),
+            },
         };
         match message.test() {
             Ok(bytes) => Ok(Some((rank, bytes))),

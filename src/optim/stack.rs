@@ -77,8 +77,8 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
     pub(crate) fn new<M: TensorCollection<E, D>>(
         blocks: &[Block<M, E, D>],
     ) -> Result<Option<Self>, D::Err> {
-        let Some(first) = blocks.first() else { return Ok(None) };
-        let (steps, kept) = (first.optimizer.steps, lengths(&first.optimizer));
+        let Some(block) = blocks.first() else { return Ok(None) };
+        let (steps, kept) = (block.optimizer.steps, lengths(&block.optimizer));
         let same = |block: &Block<M, E, D>| {
             block.optimizer.steps == steps && lengths(&block.optimizer) == kept
         };
@@ -91,18 +91,18 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             M::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut collect })?;
             collects.push(collect);
         }
-        let (count, device) = (blocks.len(), first.device.clone());
+        let (count, device) = (blocks.len(), block.device.clone());
         let sizes: Vec<_> = collects[0].weights.iter().map(|weight| weight.shape().0).collect();
         if !sizes.iter().all(|size| is_countable(count * size)) {
             return Ok(None);
         }
         let matrices = &collects[0].matrices;
-        let mut weights = side_by_side(collects.iter().map(|collect| &collect.weights[..]))?;
+        let weights = side_by_side(collects.iter().map(|collect| &collect.weights[..]))?;
         let running = side_by_side(collects.iter().map(|collect| &collect.running[..]))?;
         let kind = |of: fn(&OptimizerState<E, D>) -> &[Flat<E, D>]| {
             side_by_side(blocks.iter().map(|block| of(&block.optimizer)))
         };
-        let mut memory = [
+        let [first, second, average] = [
             kind(|state| &state.first)?,
             kind(|state| &state.second)?,
             kind(|state| &state.average)?,
@@ -123,23 +123,19 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
             if !is_countable(count * start) {
                 return Ok(None);
             }
-            let take = |all: &mut Vec<Stacked<E, D>>| -> Result<_, D::Err> {
-                if all.is_empty() {
-                    return Ok(None);
-                }
-                let parts = members.iter().map(|&i| all[i].clone()).collect();
-                joined(&device, parts, chunk).map(Some)
+            let take = |all: &[Stacked<E, D>]| {
+                joined(&device, members.iter().map(|&i| all[i].clone()).collect(), chunk)
             };
-            let own = take(&mut weights)?;
-            let Some(own) = own else { return Ok(None) };
-            let [first, second, average] = &mut memory;
-            let of = |all| take(all)?.map(flat).transpose();
+            let remembered = |all: &[Stacked<E, D>]| match all {
+                [] => Ok(None),
+                _ => flat(take(all)?).map(Some),
+            };
             groups.push(Group {
                 chunk,
-                weights: own,
-                first: of(first)?,
-                second: of(second)?,
-                average: of(average)?,
+                weights: take(&weights)?,
+                first: remembered(&first)?,
+                second: remembered(&second)?,
+                average: remembered(&average)?,
                 decay: Decay::new(&device, &members, (&sizes, matrices, chunk))?,
             });
         }
@@ -165,7 +161,7 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         self.running = running;
     }
 
-    /// Moves every block by one step; the gradients are spent. The answer is Σ g² of each block, `[T]`, before clipping;
+    /// Moves every block by one step, and makes other tensors of its weights. The answer is Σ g² of each block, `[T]`, before clipping;
     /// where it is not finite the block is as it was.
     pub(crate) fn update(
         &mut self,
@@ -175,9 +171,7 @@ impl<E: Real, D: Backend<E>> Stack<E, D> {
         let mut all = Vec::with_capacity(self.groups.len());
         for Group { weights, .. } in &self.groups {
             gradients.get_or_alloc_mut(weights)?;
-            let gradient = gradients.get(weights);
-            self.device.try_fill_with_zeros(gradients.get_or_alloc_mut(weights)?)?;
-            all.push(gradient);
+            all.push(gradients.get(weights));
         }
         self.apply(stepping, all)
     }

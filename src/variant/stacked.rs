@@ -35,9 +35,7 @@ where
     M: BuildOnDevice<D, E>,
 {
     let failed = || Error::device("a step of stacked blocks");
-    let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else {
-        return Ok(None);
-    };
+    let Some(mut stack) = Stack::new(&trainer.blocks).map_err(failed())? else { return Ok(None) };
     let columns = Columns::new(trainer)?;
     let mut left = Vec::with_capacity(batches.len());
     for (k, batch) in batches.iter().enumerate() {

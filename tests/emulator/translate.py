@@ -1,8 +1,7 @@
 """PTX to C++, one function for each entry: threads of a block one after the other, or as fibres where they meet."""
 
-import re, struct, sys
-
-SIZES = {"8": 1, "16": 2, "32": 4, "64": 8}
+import re
+import sys
 
 
 def ctype(t):
@@ -46,7 +45,7 @@ def operand(x, t, env):
 
 
 def reg(x):
-    return "r_" + x.lstrip("%").replace("$", "_").replace("%", "")
+    return "r_" + x.lstrip("%")
 
 
 def fail(why):
@@ -56,7 +55,7 @@ def fail(why):
 def address(x, env):
     """[reg+off], [sym+off]: a byte address, or an offset into shared memory, or a place of a parameter."""
     x = x.strip()[1:-1]
-    m = re.match(r"([%\w$]+)\s*(?:\+\s*(-?\w+))?$", x) or fail("address %r" % x)
+    m = re.match(r"([%\w]+)\s*(?:\+\s*(-?\w+))?$", x) or fail("address %r" % x)
     base, off = m.group(1), int(m.group(2) or "0", 0)
     return base, off
 
@@ -109,12 +108,10 @@ def memory(kind, addr, env):
     if kind == "shared":
         b = "get<u32>(%s)" % reg(base) if base.startswith("%") else str(env["shared"][base])
         return "(SH + %s + %d)" % (b, off)
-    if kind == "param":
-        if base.startswith("%"):
-            return "((char*)get<u64>(%s) + %d)" % (reg(base), off)
-        return "((char*)P_%s + %d)" % (base, off)
     if base.startswith("%"):
         return "((char*)get<u64>(%s) + %d)" % (reg(base), off)
+    if kind == "param":
+        return "((char*)P_%s + %d)" % (base, off)
     if base in env["local"]:
         return "((char*)%s + %d)" % (base, off)
     return "((char*)G_%s + %d)" % (base, off)
@@ -130,8 +127,8 @@ def instruction(op, args, env):
     def v(i, tt=None):
         return operand(a[i], tt or t, env)
 
-    def put(expr, tt=None, d=None):
-        return "%s = put<%s>(%s);" % (reg(d or a[0]), ctype(tt or t), expr)
+    def put(expr, tt=None):
+        return "%s = put<%s>(%s);" % (reg(a[0]), ctype(tt or t), expr)
 
     if name in ("ld", "ldu"):
         kind = next((m for m in mods if m in ("global", "shared", "param", "local", "const")), "global")
@@ -307,7 +304,7 @@ def instruction(op, args, env):
     if name == "trap":
         return "abort();"
     if name == "bra":
-        return "goto %s;" % a[0].replace("$", "_")
+        return "goto %s;" % a[0]
     if name == "call":
         m = re.match(r"(?:\((\w+)\)\s*,\s*)?(\w+)\s*,\s*\(([^)]*)\)", args) or fail("call %r" % args)
         ret, f, ps = m.groups()
@@ -372,20 +369,20 @@ def main(source, out):
         env["local"], env["plain"] = {}, set()
         lines, meets = [], False
         regs, params_here, locals_ = [], [], []
-        for statement in re.split(r";", re.sub(r"([\w$]+):(?!:)", r"\1:;", body)):
+        for statement in re.split(r";", re.sub(r"(\w+):(?!:)", r"\1:;", body)):
             s = " ".join(statement.split())
             while s and s[0] in "{}":
                 s = s[1:].strip()
             if not s:
                 continue
             if s.endswith(":"):
-                lines.append(s.replace("$", "_") + ";")
+                lines.append(s + ";")
                 continue
             if s.startswith(".reg"):
                 m = re.match(r"\.reg\s*\.\w+\s+(.*)$", s) or fail(s)
                 env["plain"] |= {x.strip() for x in m.group(1).split(",") if not x.strip().startswith("%")}
                 for r in m.group(1).split(","):
-                    q = re.match(r"\s*%?([\w$]+)(?:<(\d+)>)?", r)
+                    q = re.match(r"\s*%?(\w+)(?:<(\d+)>)?", r)
                     n = q.group(2)
                     regs += ["%s%d" % (q.group(1), i) for i in range(int(n))] if n else [q.group(1)]
                 continue
