@@ -315,130 +315,131 @@ def instruction(op, args, env):
     fail("instruction %r %r" % (op, args))
 
 
-def main(source, out):
-    text = re.sub(r"//[^\n]*", "", source.replace("$", "_S_"))
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    env = {"globals": {}, "shared": {}, "local": {}, "plain": set()}
-    code, entries, functions = [], [], []
-    # Bodies first: braces nest.
-    pos, pieces, outside = 0, [], ""
+def pieces(text):
+    """Entries and functions as (kind, header, body), and the text beside them: bodies are found by their braces, which nest."""
+    found, outside, pos = [], "", 0
     head = re.compile(r"(\.visible\s+|\.weak\s+|\.extern\s+)?\.(entry|func)\b")
-    while True:
-        m = head.search(text, pos)
-        if not m:
-            outside += text[pos:]
-            break
+    while m := head.search(text, pos):
         outside += text[pos : m.start()]
         brace, semi = text.find("{", m.end()), text.find(";", m.end())
         if 0 <= semi < brace:  # a declaration
             pos = semi + 1
             continue
-        depth, i = 1, brace + 1
+        depth, pos = 1, brace + 1
         while depth:
-            depth += {"{": 1, "}": -1}.get(text[i], 0)
-            i += 1
-        pieces.append((m.group(2), text[m.end() : brace], text[brace + 1 : i - 1]))
-        pos = i
-    for m in re.finditer(
-        r"\.(?:visible\s+)?\.?(global|const)\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(\w+)(?:\[(\d*)\])?(?:\s*=\s*(\{[^}]*\}|[^;]+))?;",
-        outside,
-    ):
-        kind, t, name, n, init = m.groups()
+            depth += {"{": 1, "}": -1}.get(text[pos], 0)
+            pos += 1
+        found.append((m.group(2), text[m.end() : brace], text[brace + 1 : pos - 1]))
+    return found, outside + text[pos:]
+
+
+def global_variables(outside, env):
+    code = []
+    declared = re.compile(
+        r"\.(?:visible\s+)?\.?(?:global|const)\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(\w+)(?:\[(\d*)\])?"
+        r"(?:\s*=\s*(\{[^}]*\}|[^;]+))?;"
+    )
+    for t, name, n, init in declared.findall(outside):
         env["globals"][name] = True
-        values = init.strip("{} \n") if init else ""
-        if t.startswith("f"):
-            values = ""
-        suffix = ",".join(x.strip() + ("ull" if t.endswith("64") else "") for x in values.split(",") if x.strip())
-        code.append(
-            "static %s G_%s[%s] = {%s};" % (ctype(t), name, n or (1 if not values else len(values.split(","))), suffix)
-        )
-    shared = 0
-    for m in re.finditer(r"(\.extern\s+)?\.shared\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[(\d*)\]", outside):
-        env["shared"][m.group(3)] = 0 if m.group(1) else shared
-        if not m.group(1):
-            shared += (int(m.group(4)) + 15) // 16 * 16
-    bodies = []
-    for kind, header, body in pieces:
-        if kind == "entry":
-            m = re.match(r"\s*(\w+)\s*\(([^)]*)\)", header) or re.match(r"\s*(\w+)()", header)
-            name, params, ret = m.group(1), m.group(2), None
+        values = [] if t.startswith("f") else [x.strip() for x in init.strip("{} \n").split(",") if x.strip()]
+        suffix = "ull" if t.endswith("64") else ""
+        listed = ",".join(x + suffix for x in values)
+        code.append("static %s G_%s[%s] = {%s};" % (ctype(t), name, n or len(values) or 1, listed))
+    return code
+
+
+def share(env, name, size):
+    """A place in the memory of a block of threads."""
+    env["shared"][name] = env["size"]
+    env["size"] += (size + 15) // 16 * 16
+
+
+def declare(s, env, found):
+    """A declaration within a body; `.pragma` and the like say nothing."""
+    if s.startswith(".reg"):
+        names = re.match(r"\.reg\s*\.\w+\s+(.*)$", s) or fail(s)
+        for r in names.group(1).split(","):
+            r = r.strip()
+            if not r.startswith("%"):
+                env["plain"].add(r)
+            name, n = re.match(r"%?(\w+)(?:<(\d+)>)?", r).groups()
+            # A dictionary keeps the order, and each once.
+            found["registers"] |= dict.fromkeys([name + str(i) for i in range(int(n))] if n else [name])
+    elif s.startswith(".local"):
+        m = re.match(r"\.local\s+\.align\s+\d+\s+\.b8\s+(\w+)\[(\d+)\]", s)
+        env["local"][m.group(1)] = True
+        found["locals"].append("alignas(16) char %s[%s];" % m.groups())
+    elif s.startswith(".shared"):
+        name, size = re.match(r"\.shared\s+\.align\s+\d+\s+\.\w+\s+(\w+)(?:\[(\d+)\])?", s).groups()
+        share(env, name, int(size or 8))
+    elif s.startswith(".param"):
+        found["params"][re.search(r"(\w+)(?:\[\d+\])?\s*$", s).group(1)] = True
+
+
+def translated(name, body, env):
+    """The statements of a body in C++, and whether its threads meet."""
+    env["local"], env["plain"] = {}, set()
+    found = {"registers": {}, "locals": [], "params": {}}
+    lines = []
+    for statement in re.sub(r"(\w+):(?!:)", r"\1:;", body).split(";"):
+        s = " ".join(statement.split())
+        while s and s[0] in "{}":
+            s = s[1:].strip()
+        if not s:
+            continue
+        if s.endswith(":"):
+            lines.append(s + ";")
+            continue
+        if s.startswith("."):
+            declare(s, env, found)
+            continue
+        p = re.match(r"@(!?)%(\w+)\s+(.*)$", s)
+        s = p.group(3) if p else s
+        op, _, args = s.partition(" ")
+        c = instruction(op, args, env)
+        lines.append("if (%sr_%s) { %s }" % (p.group(1), p.group(2), c) if p else c)
+    head = ["u64 CC = 0; (void)CC;"] + found["locals"]
+    if found["registers"]:
+        head.append("u64 %s;" % ", ".join("r_" + r + " = 0" for r in found["registers"]))
+    head += ["char P_%s[16];" % p for p in found["params"]]
+    lines = [line.replace("B_NAME", '"%s"' % name) for line in lines]
+    return "\n".join(head + lines) + "\n", "MEET();" in " ".join(lines)
+
+
+def last_name(declaration):
+    return re.search(r"(\w+)(?:\[\d+\])?\s*$", declaration).group(1)
+
+
+def main(source, out):
+    text = re.sub(r"//[^\n]*", "", source.replace("$", "_S_"))
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    env = {"globals": {}, "shared": {}, "size": 0, "local": {}, "plain": set()}
+    found, outside = pieces(text)
+    code = global_variables(outside, env)
+    for extern, name, size in re.findall(r"(\.extern\s+)?\.shared\s+\.align\s+\d+\s+\.b8\s+(\w+)\[(\d*)\]", outside):
+        if extern:
+            env["shared"][name] = 0
         else:
-            m = re.match(r"\s*(?:\(([^)]*)\))?\s*(\w+)\s*\(([^)]*)\)", header)
-            ret, name, params = m.groups()
-        names = [re.search(r"(\w+)(\[\d+\])?\s*$", p).group(1) for p in params.split(",") if p.strip()]
-        env["local"], env["plain"] = {}, set()
-        lines, meets = [], False
-        regs, params_here, locals_ = [], [], []
-        for statement in re.split(r";", re.sub(r"(\w+):(?!:)", r"\1:;", body)):
-            s = " ".join(statement.split())
-            while s and s[0] in "{}":
-                s = s[1:].strip()
-            if not s:
-                continue
-            if s.endswith(":"):
-                lines.append(s + ";")
-                continue
-            if s.startswith(".reg"):
-                m = re.match(r"\.reg\s*\.\w+\s+(.*)$", s) or fail(s)
-                env["plain"] |= {x.strip() for x in m.group(1).split(",") if not x.strip().startswith("%")}
-                for r in m.group(1).split(","):
-                    q = re.match(r"\s*%?(\w+)(?:<(\d+)>)?", r)
-                    n = q.group(2)
-                    regs += ["%s%d" % (q.group(1), i) for i in range(int(n))] if n else [q.group(1)]
-                continue
-            if s.startswith(".local"):
-                m = re.match(r"\.local\s+\.align\s+\d+\s+\.b8\s+(\w+)\[(\d+)\]", s)
-                env["local"][m.group(1)] = True
-                locals_.append("alignas(16) char %s[%s];" % m.groups())
-                continue
-            if s.startswith(".shared"):
-                m = re.match(r"\.shared\s+\.align\s+\d+\s+\.b8\s+(\w+)\[(\d+)\]", s) or re.match(
-                    r"\.shared\s+\.align\s+\d+\s+\.\w+\s+(\w+)()", s
-                )
-                env["shared"][m.group(1)] = shared
-                shared += (int(m.group(2) or 8) + 15) // 16 * 16
-                continue
-            if s.startswith(".param"):
-                m = re.search(r"(\w+)(?:\[\d+\])?\s*$", s)
-                if m.group(1) not in params_here:
-                    params_here.append(m.group(1))
-                continue
-            if s.startswith("."):
-                continue  # .pragma, .loc
-            p = re.match(r"@(!?)%(\w+)\s+(.*)$", s)
-            guard = ""
-            if p:
-                guard, s = "if (%sr_%s) " % (p.group(1), p.group(2)), p.group(3)
-            op, _, args = s.partition(" ")
-            c = instruction(op, args, env)
-            meets |= "MEET" in c
-            lines.append(guard + ("{ %s }" % c if guard else c))
-        seen = set()
-        regs = [r for r in regs if not (r in seen or seen.add(r))]
-        head = ["u64 CC = 0; (void)CC;"] + locals_
-        if regs:
-            head.append("u64 %s;" % ", ".join("r_" + r + " = 0" for r in regs))
-        head += ["char P_%s[16];" % p for p in params_here]
-        lines = [l.replace("B_NAME", '"%s"' % name) for l in lines]
-        body_c = "\n".join(head + lines) + "\n"
+            share(env, name, int(size))
+    functions, bodies, entries = [], [], []
+    for kind, header, body in found:
+        ret, name, params = re.match(r"\s*(?:\(([^)]*)\))?\s*(\w+)\s*(?:\(([^)]*)\))?", header).groups()
+        names = [last_name(p) for p in (params or "").split(",") if p.strip()]
+        body, meets = translated(name, body, env)
         if kind == "entry":
             binds = "".join("void* P_%s = ARGS[%d];\n" % (n, i) for i, n in enumerate(names))
-            bodies.append(
-                "static void B_%s(void** ARGS, char* SH, Dim T, Dim NT, Dim CT, Dim NC) {\n%s%s}\n"
-                % (name, binds, body_c)
-            )
+            signature = "B_%s(void** ARGS, char* SH, Dim T, Dim NT, Dim CT, Dim NC)" % name
+            bodies.append("static void %s {\n%s%s}\n" % (signature, binds, body))
             entries.append((name, meets))
         else:
-            rname = re.search(r"(\w+)(?:\[\d+\])?\s*$", ret).group(1) if ret and ret.strip() else "none"
-            sig = ", ".join(["void* P_" + rname] + ["void* P_" + n for n in names])
-            functions.append("static void F_%s(%s) {\n%s}\n" % (name, sig, body_c))
+            answer = last_name(ret) if ret and ret.strip() else "none"
+            arguments = ", ".join("void* P_" + n for n in [answer, *names])
+            functions.append("static void F_%s(%s) {\n%s}\n" % (name, arguments, body))
     with open(out, "w") as f:
         f.write('#include "kernel.h"\n' + "\n".join(code) + "\n" + "\n".join(functions) + "\n" + "\n".join(bodies))
         for name, meets in entries:
-            f.write(
-                'extern "C" void %s(void** args, Dim grid, Dim block, unsigned dynamic) { run(B_%s, args, grid, block, %d + dynamic, %d); }\n'
-                % (name, name, shared, meets)
-            )
+            f.write('extern "C" void %s(void** args, Dim grid, Dim block, unsigned dynamic) { ' % name)
+            f.write("run(B_%s, args, grid, block, %d + dynamic, %d); }\n" % (name, env["size"], meets))
 
 
 main(open(sys.argv[1]).read(), sys.argv[2])
