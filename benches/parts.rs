@@ -1,6 +1,7 @@
-//! The parts of a step, one by one: `cargo bench`.
+//! The parts of a step, one by one: `cargo bench -p benches`.
 //!
-//! A dense layer and a convolution there and back, a step of AdamW, and a step of a solver, on one thread, as in a block of ten.
+//! A dense layer and a convolution there and back, a step of AdamW, and a step of a solver, on one
+//! thread, as in a block of ten.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dfdx::{
@@ -8,6 +9,7 @@ use dfdx::{
     prelude::*,
 };
 use dfdx_noprop::{
+    device,
     nn::{
         Dense,
         image::{Conv2d, Images},
@@ -49,8 +51,8 @@ fn dense_layer<const I: usize, const O: usize>(criterion: &mut Criterion, batche
     group.finish();
 }
 
-/// The middle layer of the paper's network; beside it the product of its windows with its filters, there and back, as a dense
-/// layer of as many rows.
+/// The middle layer of the paper's network; beside it the product of its windows with its filters,
+/// there and back, as a dense layer of as many rows.
 fn convolution(criterion: &mut Criterion) {
     let dev = Cpu::seed_from_u64(0);
     let mut group = criterion.benchmark_group("convolution 14 × 14, 64 to 128, forward and back");
@@ -82,14 +84,14 @@ fn adamw(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(784 * 256));
     let dev = Cpu::seed_from_u64(0);
     let config = AdamW::default();
-    let mut module = dev.build_module::<Dense<784, 256>, f32>();
+    let mut module = device::Module(dev.build_module::<Dense<784, 256>, f32>());
     let x: Tensor<(usize, Const<784>), f32, _> = dev.sample_normal_like(&(8, Const));
     group.bench_function("this crate", |bencher| {
         let (mut state, stepping) = (OptimizerState::default(), Optimizer::from(config).into());
-        let mut gradients = module.forward(x.leaky_trace()).sum().backward();
+        let mut gradients = module.0.forward(x.leaky_trace()).sum().backward();
         bencher.iter(|| {
             // The gradients are spent by a step, so this fills them again, which counts too.
-            if let Ok(gradient) = gradients.get_or_alloc_mut(&module.weight) {
+            if let Ok(gradient) = gradients.get_or_alloc_mut(&module.0.weight) {
                 gradient.fill(1e-3);
             }
             state.update(&stepping, &mut module, &mut gradients)

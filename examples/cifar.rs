@@ -1,7 +1,7 @@
 //! CIFAR-10 or CIFAR-100 from a folder of its binary files, by the paper's network and any variant.
 //!
 //! ```text
-//! cargo run --release --example cifar -- --data path/to/cifar-10-batches-bin --checkpoints runs/cifar
+//! cargo run --release --example cifar -- --data path/to/cifar --checkpoints runs/cifar
 //! ```
 
 mod common;
@@ -9,17 +9,18 @@ mod common;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use common::learn::{Classifies, How, learn, result};
 use dfdx_noprop::{
     data::{Augment, Pixels, Split},
-    head::SuitsHead,
+    head::{Classification, Head, SuitsHead},
     nn::{
         Denoises,
         image::{PaperNetCt, PaperNetDt, PaperNetFm, PaperTrunk32, PlainTrunk32},
     },
+    observe::{Progress, ctrl_c},
     prelude::*,
+    train::{Checkpoints, Every},
+    variant::Variant,
 };
-use rand_chacha::ChaCha8Rng;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
@@ -34,10 +35,8 @@ enum Kind {
 /// Trains NoProp on CIFAR-10 or CIFAR-100
 #[derive(Parser)]
 struct Options {
-    #[command(flatten)]
-    training: common::Training,
-    /// The folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or with train.bin and test.bin of CIFAR-100,
-    /// as they are or gzipped
+    /// The folder with data_batch_1.bin to data_batch_5.bin and test_batch.bin, or with train.bin
+    /// and test.bin of CIFAR-100, as they are or gzipped
     #[arg(long)]
     data: PathBuf,
     /// The folder holds CIFAR-100: the 100 fine classes
@@ -52,9 +51,24 @@ struct Options {
     /// Neither shift the training images by up to 4 pixels nor mirror half of them
     #[arg(long)]
     as_they_are: bool,
+    /// How often each image is learned from
+    #[arg(long, default_value_t = 100)]
+    epochs: usize,
+    /// How many threads train blocks; all of the processor's if not given. The weights do not
+    /// depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The seed of the weights, of the noise, and of the order and the shifts of the images
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A folder for checkpoints, one an epoch: a run that was stopped, by Ctrl-C or otherwise, goes
+    /// on from its last one
+    #[arg(long)]
+    checkpoints: Option<PathBuf>,
+    /// Print the result as one JSON object, as the last line of stdout
+    #[arg(long)]
+    json: bool,
 }
-
-const EPOCHS: usize = 100;
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
@@ -71,19 +85,18 @@ fn classes<const C: usize>(
     data: &Split<3072, Labels<C>>,
     options: &Options,
 ) -> Result<(), Error> {
-    let (optimizer, seed) = (options.training.optimizer(), options.training.seed);
+    let Options { blocks, seed, .. } = *options;
     match options.variant {
         Kind::Dt => {
-            let blocks = options.blocks;
-            let variant = DiscreteTime { blocks, optimizer, seed, ..DiscreteTime::default() };
+            let variant = DiscreteTime { blocks, seed, ..DiscreteTime::default() };
             train::<DiscreteTime, PaperNetDt<C, PaperTrunk32>, C>(variant, name, data, options)
         }
         Kind::Ct => {
-            let variant = ContinuousTime { optimizer, seed, ..ContinuousTime::default() };
+            let variant = ContinuousTime { seed, ..ContinuousTime::default() };
             train::<ContinuousTime, PaperNetCt<C, PlainTrunk32>, C>(variant, name, data, options)
         }
         Kind::Fm => {
-            let variant = FlowMatching { optimizer, seed, ..FlowMatching::default() };
+            let variant = FlowMatching { seed, ..FlowMatching::default() };
             train::<FlowMatching, PaperNetFm<C, PlainTrunk32>, C>(variant, name, data, options)
         }
     }
@@ -96,28 +109,60 @@ fn train<V, M, const C: usize>(
     options: &Options,
 ) -> Result<(), Error>
 where
-    V: Classifies<3072, C>,
+    V: Variant<C, 3072, f32, AutoDevice>,
+    V::Head: Head<C, f32, Targets = Labels<C>, Evaluation = Classification>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, C>,
     AutoDevice: Runs<V, M, C, 3072>,
 {
-    let training = &options.training;
-    let augment = Augment { shift: 4, flip: true, ..Augment::default() };
-    let change = |images: &mut [[f32; 3072]], rng: &mut ChaCha8Rng| {
-        augment.apply(Pixels::<3, 32, 32>, images, rng);
+    let device = AutoDevice::seed_from_u64(options.seed);
+    let mut model = NoProp::<V, M, C, 3072>::new(&device, variant)?;
+    let fit = Fit {
+        epochs: options.epochs,
+        threads: options.threads,
+        seed: options.seed,
+        // The last steps are small, so that the answer is not where the last batches left it.
+        learning_rate: LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } },
+        ..Fit::default()
     };
-    let mut how = How { checkpoints: training.checkpoints.as_deref(), change: None };
-    if !options.as_they_are {
-        how.change = Some(&change);
+    let mut checkpoints = match &options.checkpoints {
+        Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
+        None => None,
+    };
+    let found = checkpoints.as_mut().map_or(Ok(false), |saved| saved.resume(&mut model))?;
+    let mut seconds = 0.0;
+    if !found || model.is_unfinished() {
+        let mut progress = Progress::plain();
+        let mut training = model.training(&fit).validation(&data.test).observer(&mut progress);
+        if let Some(checkpoints) = &mut checkpoints {
+            training = training.checkpoints(checkpoints).interrupt(ctrl_c()?);
+        }
+        if !options.as_they_are {
+            let augment = Augment { shift: 4, flip: true, ..Augment::default() };
+            training = training.each_batch(move |batch, rng| {
+                augment.apply(Pixels::<3, 32, 32>, batch.inputs_mut(), rng);
+            });
+        }
+        seconds = training.run(&data.train)?.epochs.iter().map(|epoch| epoch.seconds).sum();
     }
-    let learning_rate = LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } };
-    let fit = Fit { learning_rate, ..training.fit(EPOCHS) };
-    let learned = learn::<V, M, 3072, C>(variant, data, &fit, how)?;
-    let report = &learned.report;
+    let report = model.evaluate(&data.test)?;
     println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
-    if training.json {
-        let about = [V::NAME, name];
-        println!("{}", result(about, data, &learned, report.accuracy, (training, EPOCHS)));
+    if options.json {
+        let result = serde_json::json!({
+            "variant": V::NAME,
+            "dataset": name,
+            "train_rows": data.train.rows(),
+            "test_rows": report.rows,
+            "test_accuracy": report.accuracy,
+            "network_calls": report.network_calls,
+            "epochs": options.epochs,
+            "train_seconds": seconds,
+            "parameters": model.parameters(),
+            "threads": fit.thread_count(),
+            "seed": options.seed,
+            "peak_rss_mb": common::peak_rss_mb(),
+        });
+        println!("{result}");
     }
     Ok(())
 }

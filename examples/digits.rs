@@ -1,4 +1,5 @@
-//! Ten blocks learn to read handwritten digits, each on its own: no signal crosses from one to the next.
+//! Ten blocks learn to read handwritten digits, each on its own: no signal crosses from one to the
+//! next.
 //!
 //! ```text
 //! cargo run --release --example digits
@@ -7,58 +8,90 @@
 mod common;
 
 use clap::Parser;
-use common::learn::{learn_digits, result};
 use dfdx_noprop::prelude::*;
 
-/// The latent z is one number for each class, the input x has 8 × 8 pixels, the hidden layers are 128 wide.
+/// The latent z is one number for each class, the input x has 8 × 8 pixels, the hidden layers are
+/// 128 wide.
 type Block = ConditionalResNetDt<10, 64, 128>;
+type Model = NoProp<DiscreteTime, Block, 10, 64>;
 
 /// Trains NoProp (discrete time) on the 1,797 handwritten digits that the crate carries
 #[derive(Parser)]
 struct Options {
-    #[command(flatten)]
-    training: common::Training,
+    /// How often each digit is learned from
+    #[arg(long, default_value_t = 40)]
+    epochs: usize,
     /// T, the number of blocks
     #[arg(long, default_value_t = 10)]
     blocks: usize,
-    /// Average this many noisy draws in inference; the answer without noise if not given
+    /// How many threads train blocks; all of the processor's if not given. The weights do not
+    /// depend on it
     #[arg(long)]
-    draws: Option<usize>,
+    threads: Option<usize>,
+    /// The seed of the weights, of the noise, of the order of the digits, and of the choice of
+    /// those for the test
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     /// Train with this many seeds, from --seed on, and give the mean of the accuracies
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: u64,
+    /// Print the result as one JSON object, as the last line of stdout
+    #[arg(long)]
+    json: bool,
 }
-
-const EPOCHS: usize = 40;
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
-    let training = &options.training;
-    let variant = |seed| DiscreteTime {
-        blocks: options.blocks,
-        optimizer: training.optimizer(),
-        sampler: match options.draws {
-            Some(draws) => Sampler::Stochastic { draws, seed },
-            None => Sampler::Deterministic,
-        },
-        seed,
-        ..DiscreteTime::default()
-    };
-    let (digits, learned, accuracy) = learn_digits::<DiscreteTime, Block>(
-        training,
-        options.repeats,
-        &training.fit(EPOCHS),
-        variant,
-    )?;
-    draw(&digits.test, &learned.model.predict(&digits.test.samples()[..6])?);
-    if training.json {
-        let about = ["dt", "digits"];
-        println!("{}", result(about, &digits, &learned, accuracy, (training, EPOCHS)));
+    let mut sum = 0.0;
+    for round in 1..=options.repeats {
+        let seed = options.seed + round - 1;
+        let digits = data::digits_with_seed(seed)?;
+        let variant = DiscreteTime { blocks: options.blocks, seed, ..DiscreteTime::default() };
+        let mut model = Model::new(&AutoDevice::seed_from_u64(seed), variant)?;
+
+        let Options { epochs, threads, .. } = options;
+        let fit = Fit { epochs, threads, seed, ..Fit::default() };
+        let reports = model.fit(&digits.train, &fit)?;
+        let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
+
+        let report = model.evaluate(&digits.test)?;
+        let percent = 100.0 * report.accuracy;
+        println!(
+            "seed {seed}: {percent:.2} % of {} test digits, after {seconds:.1} s",
+            report.rows
+        );
+        sum += report.accuracy;
+        if round < options.repeats {
+            continue;
+        }
+
+        let accuracy = sum / options.repeats as f64;
+        if options.repeats > 1 {
+            println!("mean of {} seeds: {:.2} %", options.repeats, 100.0 * accuracy);
+        }
+        draw(&digits.test, &model.predict(&digits.test.samples()[..6])?);
+        if options.json {
+            let result = serde_json::json!({
+                "variant": "dt",
+                "dataset": "digits",
+                "train_rows": digits.train.rows(),
+                "test_rows": report.rows,
+                "test_accuracy": accuracy,
+                "network_calls": report.network_calls,
+                "epochs": epochs,
+                "train_seconds": seconds,
+                "parameters": model.parameters(),
+                "threads": fit.thread_count(),
+                "seed": options.seed,
+                "peak_rss_mb": common::peak_rss_mb(),
+            });
+            println!("{result}");
+        }
     }
     Ok(())
 }
 
-/// The first test digits as text, side by side, with what they are and what they were taken for.
+/// The first test digits as text, side by side; below each what it is, and what it was taken for.
 fn draw(test: &Dataset<64, Labels<10>>, predicted: &[u32]) {
     const SHADES: &[u8; 9] = b" .:-=+*%@";
     println!();
@@ -75,10 +108,14 @@ fn draw(test: &Dataset<64, Labels<10>>, predicted: &[u32]) {
         }
         println!();
     }
-    for (digit, predicted) in predicted.iter().enumerate() {
-        let truth = test.targets().as_slice()[digit];
-        let verdict = if *predicted == truth { "" } else { " (wrong)" };
-        print!("{:<18}", format!("{truth} read as {predicted}{verdict}"));
+    let truth = test.targets().as_slice();
+    for truth in &truth[..predicted.len()] {
+        print!("{:<18}", format!("this is a {truth},"));
+    }
+    println!();
+    for (predicted, truth) in predicted.iter().zip(truth) {
+        let verdict = if predicted == truth { "right" } else { "wrong" };
+        print!("{:<18}", format!("read as {predicted}: {verdict}"));
     }
     println!();
 }

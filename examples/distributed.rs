@@ -3,7 +3,7 @@
 //! ```text
 //! cargo build --release --features mpi --example distributed
 //! mpirun -n 4 target/release/examples/distributed
-//! mpirun -n 4 target/release/examples/distributed --data path/to/mnist --checkpoints runs/distributed
+//! mpirun -n 4 target/release/examples/distributed --data path/to/mnist --checkpoints runs/mpi
 //! ```
 //!
 //! Each rank prints what it holds, what it has sent, and what the whole model reaches.
@@ -13,14 +13,15 @@ mod common;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use common::{learn::Classifies, peak_rss_mb, say, show};
 use dfdx_noprop::{
     data::Split,
     distributed::{Communicator, Rows, Settings},
-    head::SuitsHead,
+    head::{Classification, Head, SuitsHead},
     nn::Denoises,
+    observe::Progress,
     prelude::*,
     train::{Checkpoints, Every},
+    variant::Variant,
 };
 use serde_json::json;
 
@@ -37,8 +38,7 @@ enum Kind {
 /// Trains NoProp on all processes that mpirun starts
 #[derive(Parser)]
 struct Options {
-    #[command(flatten)]
-    training: common::Training,
+    /// Which mathematics
     #[arg(long, value_enum, default_value_t = Kind::Dt)]
     variant: Kind,
     /// T, the number of blocks, in discrete time
@@ -53,12 +53,30 @@ struct Options {
     /// The seconds that a rank waits for another before it takes it for dead
     #[arg(long, default_value_t = 300.0)]
     time_out: f64,
-    /// Write the weights of the whole model into this file
+    /// Write the weights of the whole model into this file, as safetensors
     #[arg(long)]
     export: Option<PathBuf>,
-    /// The folder of MNIST's four files, in the place of the digits
+    /// The folder of MNIST's four files; the digits that the crate carries if not given
     #[arg(long)]
     data: Option<PathBuf>,
+    /// How often each row is learned from
+    #[arg(long, default_value_t = 40)]
+    epochs: usize,
+    /// How many threads each rank has; all of the processor's if not given. The weights do not
+    /// depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The seed of the weights, of the noise, of the order of the rows, and of the choice of digits
+    /// for the test
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A folder for checkpoints, one an epoch: a run that was stopped goes on from its last one, on
+    /// any number of ranks
+    #[arg(long)]
+    checkpoints: Option<PathBuf>,
+    /// Print the result of each rank as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -71,13 +89,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// A line on stderr, in one piece: `eprintln!` writes it in several, and other processes' pieces
+/// may come between.
+fn say(line: String) {
+    eprint!("{}", line + "\n");
+}
+
 fn train() -> Result<(), Error> {
     let options = Options::parse();
     let time_out = Duration::try_from_secs_f64(options.time_out).unwrap_or_default();
     let rows = if options.own_rows { Rows::Own } else { Rows::All };
     let ranks = Communicator::mpi(Settings { time_out, rows })?;
     match &options.data {
-        None => with_data(&options, &ranks, &data::digits_with_seed(options.training.seed)?),
+        None => with_data(&options, &ranks, &data::digits_with_seed(options.seed)?),
         Some(folder) => with_data(&options, &ranks, &data::mnist(folder)?),
     }
 }
@@ -87,24 +111,23 @@ fn with_data<const X: usize>(
     ranks: &Communicator,
     data: &Split<X, Labels<10>>,
 ) -> Result<(), Error> {
-    let (blocks, seed) = (options.blocks, options.training.seed);
-    let optimizer = options.training.optimizer();
+    let Options { blocks, seed, .. } = *options;
     match (options.variant, options.learned) {
         (Kind::Dt, false) => {
-            let variant = DiscreteTime { blocks, optimizer, seed, ..DiscreteTime::default() };
+            let variant = DiscreteTime { blocks, seed, ..DiscreteTime::default() };
             run::<DiscreteTime, ConditionalResNetDt<10, X, 128>, X>(options, ranks, data, variant)
         }
         (Kind::Dt, true) => {
             type Variant = DiscreteTime<Learned<10>>;
-            let variant = Variant { blocks, optimizer, seed, ..Variant::default() };
+            let variant = Variant { blocks, seed, ..Variant::default() };
             run::<Variant, ConditionalResNetDt<10, X, 128>, X>(options, ranks, data, variant)
         }
         (Kind::Ct, _) => {
-            let variant = ContinuousTime { optimizer, seed, ..ContinuousTime::default() };
+            let variant = ContinuousTime { seed, ..ContinuousTime::default() };
             run::<ContinuousTime, ConditionalResNetCt<10, X, 128>, X>(options, ranks, data, variant)
         }
         (Kind::Fm, _) => {
-            let variant = FlowMatching { optimizer, seed, ..FlowMatching::default() };
+            let variant = FlowMatching { seed, ..FlowMatching::default() };
             run::<FlowMatching, ConditionalResNetFm<10, X, 128>, X>(options, ranks, data, variant)
         }
     }
@@ -117,14 +140,15 @@ fn run<V, M, const X: usize>(
     variant: V,
 ) -> Result<(), Error>
 where
-    V: Classifies<X>,
+    V: Variant<10, X, f32, AutoDevice>,
+    V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 10>,
     AutoDevice: Runs<V, M, 10, X>,
 {
     let rank = ranks.rank();
     let mut model = NoProp::<V, M, 10, X>::distributed(
-        &AutoDevice::seed_from_u64(options.training.seed),
+        &AutoDevice::seed_from_u64(options.seed),
         variant,
         ranks,
     )?;
@@ -135,26 +159,24 @@ where
         true => &data.train.part(rank, ranks.ranks())?,
         false => &data.train,
     };
-    let mut saving = match &options.training.checkpoints {
+    let mut saving = match &options.checkpoints {
         Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
         None => None,
     };
     if let Some(saving) = &mut saving {
         saving.resume(&mut model)?;
     }
-    let (fit, mut seconds) = (options.training.fit(40), 0.0);
-    let mut training = model.training(&fit).each_epoch(|model, report| {
-        seconds += report.seconds;
-        let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
-        match rank {
-            0 => show(report, &format!("test accuracy {accuracy:6.2} %")),
-            _ => Ok(std::ops::ControlFlow::Continue(())),
-        }
-    });
+    let Options { epochs, threads, seed, .. } = *options;
+    let (fit, mut progress) = (Fit { epochs, threads, seed, ..Fit::default() }, Progress::plain());
+    let mut training = model.training(&fit).validation(&data.test);
+    if rank == 0 {
+        training = training.observer(&mut progress);
+    }
     if let Some(saving) = &mut saving {
         training = training.checkpoints(saving);
     }
-    training.run(rows)?;
+    let reports = training.run(rows)?.epochs;
+    let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
     let (sent, link) = (ranks.traffic(), ranks.measure()?);
     let report = model.evaluate(&data.test)?;
     if let Some(path) = &options.export {
@@ -163,7 +185,7 @@ where
     if rank == 0 {
         println!("{:.2} % of {} test rows", 100.0 * report.accuracy, report.rows);
     }
-    if options.training.json {
+    if options.json {
         let output = json!({
             "rank": rank,
             "ranks": ranks.ranks(),
@@ -173,7 +195,7 @@ where
             "train_seconds": seconds,
             "bytes_sent": sent,
             "link": link,
-            "peak_rss_mb": peak_rss_mb(),
+            "peak_rss_mb": common::peak_rss_mb(),
         });
         println!("{output}");
     }

@@ -1,90 +1,104 @@
-//! Flow matching on the handwritten digits: one network moves noise to the target along straight lines.
+//! Flow matching on the handwritten digits: one network moves noise to the target along straight
+//! lines.
 //!
 //! ```text
 //! cargo run --release --example fm
+//! cargo run --release --example fm -- --by-hand
 //! ```
 
 mod common;
 
 use clap::Parser;
-use common::{
-    learn::{learn_digits, result},
-    time::{Prediction, Solving, flow},
-};
-use dfdx_noprop::{
-    head::{OneHot, SuitsHead, Velocity},
-    prelude::*,
-    variant::Predictor,
-};
+use dfdx_noprop::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-type Block = ConditionalResNetFm<10, 64, 128>;
+/// v(z, x, t): z has a number for each class, x has 8 × 8 pixels, the hidden layers are 128 wide.
+type Network = ConditionalResNetFm<10, 64, 128>;
+type Model = NoProp<FlowMatching, Network, 10, 64>;
 
 /// Trains NoProp (flow matching) on the 1,797 handwritten digits that the crate carries
 #[derive(Parser)]
 struct Options {
-    #[command(flatten)]
-    training: common::Training,
-    #[command(flatten)]
-    solving: Solving,
-    /// What the network estimates
-    #[arg(long, value_enum, default_value_t = Prediction::Velocity)]
-    predictor: Prediction,
-    /// The weight of the cross-entropy on the extrapolated target; 0 for the squared error alone
+    /// How often each digit is learned from
+    #[arg(long, default_value_t = 60)]
+    epochs: usize,
+    /// How many steps of Heun's method take noise to the target
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    /// Tsitouras' method instead, with steps as long as this relative and absolute tolerance allows
     #[arg(long)]
-    cross_entropy: Option<f64>,
+    tolerance: Option<f64>,
+    /// The seed of the weights, of the noise, of the order of the digits, and of the choice of
+    /// those for the test
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     /// Train with this many seeds, from --seed on, and give the mean of the accuracies
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeats: u64,
-    /// In the place of all this: 200 steps written by hand, on the squared error alone, in which the target's samples
-    /// are given as tensors
+    /// Instead of all this, 200 steps written by hand: noise, samples of the target and times are
+    /// given as tensors
     #[arg(long)]
     by_hand: bool,
+    /// Print the result as one JSON object, as the last line of stdout
+    #[arg(long)]
+    json: bool,
 }
-
-const EPOCHS: usize = 60;
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
     if options.by_hand {
-        return by_hand(&options);
+        return by_hand(options.seed);
     }
-    match options.predictor.estimate() {
-        Some(estimate) => train(estimate, &options),
-        None => train(Velocity::default(), &options),
-    }
-}
-
-fn train<P>(predictor: P, options: &Options) -> Result<(), Error>
-where
-    P: Predictor<OneHot, 10, f32> + Default,
-    Width<10>: SuitsHead<P::Reader, 10>,
-{
-    let (training, solving) = (&options.training, &options.solving);
-    let variant = |seed| {
-        let predictor = predictor.clone();
-        flow(predictor, solving, options.cross_entropy, training.optimizer(), seed)
+    let (name, method, steps) = match options.tolerance {
+        None => ("heun", Method::Heun, Steps::Fixed(options.steps)),
+        Some(t) => ("tsitouras", Method::Tsitouras, Steps::adaptive(t, t)),
     };
-    let (digits, learned, accuracy) =
-        learn_digits::<_, Block>(training, options.repeats, &training.fit(EPOCHS), variant)?;
-    watch(&learned.model, &digits.test)?;
-    if training.json {
-        let about = ["fm", "digits"];
-        let mut result = result(about, &digits, &learned, accuracy, (training, EPOCHS));
-        result["solver"] = solving.solver.name().into();
-        println!("{result}");
+    let solver = Solver { method, steps, save: Save::End };
+    let mut sum = 0.0;
+    for round in 1..=options.repeats {
+        let seed = options.seed + round - 1;
+        let digits = data::digits_with_seed(seed)?;
+        let variant = FlowMatching { solver: solver.clone(), seed, ..FlowMatching::default() };
+        let mut model = Model::new(&AutoDevice::seed_from_u64(seed), variant)?;
+        let fit = Fit { epochs: options.epochs, seed, ..Fit::default() };
+        let reports = model.fit(&digits.train, &fit)?;
+
+        let report = model.evaluate(&digits.test)?;
+        println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+        sum += report.accuracy;
+        if round < options.repeats {
+            continue;
+        }
+
+        let accuracy = sum / options.repeats as f64;
+        if options.repeats > 1 {
+            println!("mean of {} seeds: {:.2} %", options.repeats, 100.0 * accuracy);
+        }
+        watch(&model, &digits.test)?;
+        if options.json {
+            let result = serde_json::json!({
+                "variant": "fm",
+                "dataset": "digits",
+                "train_rows": digits.train.rows(),
+                "test_rows": report.rows,
+                "test_accuracy": accuracy,
+                "network_calls": report.network_calls,
+                "solver": name,
+                "epochs": options.epochs,
+                "train_seconds": reports.iter().map(|report| report.seconds).sum::<f64>(),
+                "parameters": model.parameters(),
+                "threads": fit.thread_count(),
+                "seed": options.seed,
+                "peak_rss_mb": common::peak_rss_mb(),
+            });
+            println!("{result}");
+        }
     }
     Ok(())
 }
 
-/// Five draws of z for the first test digit: where the flow takes noise, and what it is read as.
-fn watch<P>(
-    model: &NoProp<FlowMatching<OneHot, P>, Block, 10, 64>,
-    test: &Dataset<64, Labels<10>>,
-) -> Result<(), Error>
-where
-    P: Predictor<OneHot, 10, f32>,
-{
+/// Five draws of z for the first test digit: where the flow takes noise.
+fn watch(model: &Model, test: &Dataset<64, Labels<10>>) -> Result<(), Error> {
     println!("\nfive draws of z_1 for the first test digit, a {}:", test.targets().as_slice()[0]);
     for z in model.sample(&[test.samples()[0]; 5], 0)? {
         let row: String = z.iter().map(|z| format!("{z:6.2}")).collect();
@@ -93,20 +107,14 @@ where
     Ok(())
 }
 
-/// The step beneath `fit`: noise z_0, samples z_1 of the target distribution and times t are the caller's own.
-fn by_hand(options: &Options) -> Result<(), Error> {
+/// The step beneath `fit`, on the squared error alone: noise z_0, samples z_1 of the target
+/// distribution and times t are the caller's own.
+fn by_hand(seed: u64) -> Result<(), Error> {
     const ROWS: usize = 128;
-    let digits = data::digits_with_seed(options.training.seed)?;
-    let device = AutoDevice::default();
-    let variant = flow(
-        Velocity::default(),
-        &options.solving,
-        options.cross_entropy,
-        options.training.optimizer(),
-        options.training.seed,
-    );
-    let mut model = NoProp::<FlowMatching, Block, 10, 64>::new(&device, variant)?;
-    let mut rng = StdRng::seed_from_u64(options.training.seed);
+    let digits = data::digits_with_seed(seed)?;
+    let device = AutoDevice::seed_from_u64(seed);
+    let mut model = Model::new(&device, FlowMatching { seed, ..FlowMatching::default() })?;
+    let mut rng = StdRng::seed_from_u64(seed);
     for step in 1..=200 {
         let rows: Vec<usize> = (0..ROWS).map(|_| rng.gen_range(0..digits.train.rows())).collect();
         let batch = digits.train.select(&rows);

@@ -10,21 +10,18 @@ mod common;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use common::{
-    learn::{Classifies, How, Learned, learn, result},
-    time::{Continuous, Integrator, Prediction, Solving, continuous, flow},
-};
 use dfdx_noprop::{
     data::{Augment, Pixels, Split},
-    head::SuitsHead,
+    head::{Classification, Head, SuitsHead},
     nn::{
         Denoises,
         image::{PaperNetCt, PaperNetDt, SmallNetCt, SmallNetDt},
     },
+    observe::{Progress, ctrl_c},
     prelude::*,
-    variant::Predictor,
+    train::{Checkpoints, Every},
+    variant::{Predictor, Variant},
 };
-use rand_chacha::ChaCha8Rng;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Net {
@@ -46,11 +43,25 @@ enum Kind {
     Fm,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Weight {
+    /// The same at all times
+    Uniform,
+    /// The paper's: half the slope of the SNR
+    SnrSlope,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Prediction {
+    /// The velocity v
+    Velocity,
+    /// The target, with the same weight at all times
+    Estimate,
+}
+
 /// Trains NoProp on MNIST or Fashion-MNIST
 #[derive(Parser)]
 struct Options {
-    #[command(flatten)]
-    training: common::Training,
     /// The folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
     /// t10k-labels-idx1-ubyte, as they are or gzipped
     #[arg(long)]
@@ -58,38 +69,58 @@ struct Options {
     /// The folder holds Fashion-MNIST: changes nothing but the name in the result
     #[arg(long)]
     fashion: bool,
+    /// Train on this many rows only, the first ones; on all if not given
+    #[arg(long)]
+    rows: Option<usize>,
+    /// Shift each training image by up to this many pixels, at random
+    #[arg(long, default_value_t = 0)]
+    shift: usize,
     /// Which mathematics
     #[arg(long, value_enum, default_value_t = Kind::Dt)]
     variant: Kind,
     /// Which network
     #[arg(long, value_enum, default_value_t = Net::Mlp)]
     net: Net,
-    /// Shift each training image by up to this many pixels, at random
-    #[arg(long, default_value_t = 0)]
-    shift: usize,
     /// T, the number of blocks (discrete time)
     #[arg(long, default_value_t = 10)]
     blocks: usize,
-    /// The weight of the cross-entropy on a network's own logits; 0 for the squared error alone
+    /// The weight of the cross-entropy on a network's own logits, 0 for the squared error alone; if
+    /// not given 1 in discrete time, 5 in continuous time, and 50 in flow matching
     #[arg(long)]
     cross_entropy: Option<f64>,
-    #[command(flatten)]
-    solving: Solving,
-    #[command(flatten)]
-    continuous: Continuous,
+    /// The weight of the squared error over time (continuous time)
+    #[arg(long, value_enum, default_value_t = Weight::Uniform)]
+    weighting: Weight,
     /// What the network estimates (flow matching)
     #[arg(long, value_enum, default_value_t = Prediction::Velocity)]
     predictor: Prediction,
-    /// After training, the accuracy for several solvers and numbers of calls (continuous time, flow matching)
+    /// After training, the accuracy for several solvers and numbers of calls (continuous time, flow
+    /// matching)
     #[arg(long)]
     sweep: bool,
-    /// Train on this many rows only, the first ones
+    /// How often each image is learned from
+    #[arg(long, default_value_t = 5)]
+    epochs: usize,
+    /// How many rows make a step
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// How many threads train blocks; all of the processor's if not given. The weights do not
+    /// depend on it
     #[arg(long)]
-    rows: Option<usize>,
+    threads: Option<usize>,
+    /// The seed of the weights, of the noise, and of the order and the shifts of the images
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// A folder for checkpoints, one an epoch: a run that was stopped, by Ctrl-C or otherwise, goes
+    /// on from its last one
+    #[arg(long)]
+    checkpoints: Option<PathBuf>,
+    /// Print the result as one JSON object, as the last line of stdout
+    #[arg(long)]
+    json: bool,
 }
 
 type Data = Split<784, Labels<10>>;
-const EPOCHS: usize = 5;
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
@@ -119,125 +150,147 @@ where
         + Runs<FlowMatching, InTime, 10, 784>
         + Runs<FlowMatching<OneHot, Estimate>, InTime, 10, 784>,
 {
-    let (training, seed) = (&options.training, options.training.seed);
-    let optimizer = training.optimizer();
-    match (options.variant, options.predictor.estimate()) {
+    let Options { blocks, seed, .. } = *options;
+    match (options.variant, options.predictor) {
         (Kind::Dt, _) => {
-            let usual = DiscreteTime::default();
-            let variant = DiscreteTime {
-                blocks: options.blocks,
-                cross_entropy: options.cross_entropy.unwrap_or(usual.cross_entropy),
-                optimizer,
-                seed,
-                ..usual
-            };
+            let mut variant = DiscreteTime { blocks, seed, ..DiscreteTime::default() };
+            variant.cross_entropy = options.cross_entropy.unwrap_or(variant.cross_entropy);
             train::<DiscreteTime, Untimed>(variant, options, data)?;
         }
         (Kind::Ct, _) => {
-            let how = (&options.continuous, &options.solving);
-            let variant = continuous(how, options.cross_entropy, optimizer, seed);
-            let mut learned = train::<ContinuousTime, InTime>(variant, options, data)?;
+            let mut variant = ContinuousTime { seed, ..ContinuousTime::default() };
+            variant.cross_entropy = options.cross_entropy.unwrap_or(variant.cross_entropy);
+            variant.weighting = match options.weighting {
+                Weight::Uniform => Weighting::Uniform,
+                Weight::SnrSlope => Weighting::SnrSlope,
+            };
+            let mut model = train::<ContinuousTime, InTime>(variant, options, data)?;
             if options.sweep {
-                sweep(&mut learned, data, |model, solver| {
+                let set = |model: &mut NoProp<_, _, 10, 784>, solver| {
                     model.set_inference(Inference::Ode(solver))
-                })?;
+                };
+                sweep(&mut model, data, set)?;
             }
         }
-        (Kind::Fm, Some(estimate)) => flow_matching::<_, InTime>(estimate, options, data)?,
-        (Kind::Fm, None) => flow_matching::<_, InTime>(Velocity::default(), options, data)?,
+        (Kind::Fm, Prediction::Velocity) => flow::<Velocity, InTime>(options, data)?,
+        (Kind::Fm, Prediction::Estimate) => flow::<Estimate, InTime>(options, data)?,
     }
     Ok(())
 }
 
-fn flow_matching<P, M>(predictor: P, options: &Options, data: &Data) -> Result<(), Error>
+/// Flow matching, whose network estimates `P`.
+fn flow<P, M>(options: &Options, data: &Data) -> Result<(), Error>
 where
     P: Predictor<OneHot, 10, f32> + Default,
     M: Denoises<Timed<10, 784>>,
     M::Gives: SuitsHead<P::Reader, 10>,
     AutoDevice: Runs<FlowMatching<OneHot, P>, M, 10, 784>,
 {
-    let (optimizer, seed) = (options.training.optimizer(), options.training.seed);
-    let variant = flow(predictor, &options.solving, options.cross_entropy, optimizer, seed);
-    let mut learned = train::<FlowMatching<OneHot, P>, M>(variant, options, data)?;
+    let mut variant = FlowMatching::<OneHot, P> { seed: options.seed, ..FlowMatching::default() };
+    variant.cross_entropy = options.cross_entropy.unwrap_or(variant.cross_entropy);
+    let mut model = train::<FlowMatching<OneHot, P>, M>(variant, options, data)?;
     if options.sweep {
-        sweep(&mut learned, data, |model, solver| {
+        let set = |model: &mut NoProp<FlowMatching<OneHot, P>, M, 10, 784>, solver| {
             model.set_solver(solver);
             Ok(())
-        })?;
+        };
+        sweep(&mut model, data, set)?;
     }
     Ok(())
 }
 
-fn train<V, M>(variant: V, options: &Options, data: &Data) -> Result<Learned<V, M, 784>, Error>
+fn train<V, M>(variant: V, options: &Options, data: &Data) -> Result<NoProp<V, M, 10, 784>, Error>
 where
-    V: Classifies<784>,
+    V: Variant<10, 784, f32, AutoDevice>,
+    V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
     M: Denoises<V::Input>,
     M::Gives: SuitsHead<V::Reader, 10>,
     AutoDevice: Runs<V, M, 10, 784>,
 {
-    let training = &options.training;
-    // The last steps are small, so that the answer is not where the last batches left it.
-    let learning_rate = LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } };
-    let fit = Fit { learning_rate, ..training.fit(EPOCHS) };
-    // Black, as it is after the standardisation of MNIST's pixels.
-    let augment = Augment { shift: options.shift, background: -0.4242, flip: false };
-    let change = |images: &mut [[f32; 784]], rng: &mut ChaCha8Rng| {
-        augment.apply(Pixels::<1, 28, 28>, images, rng)
+    let device = AutoDevice::seed_from_u64(options.seed);
+    let mut model = NoProp::<V, M, 10, 784>::new(&device, variant)?;
+    let fit = Fit {
+        epochs: options.epochs,
+        batch_size: options.batch,
+        threads: options.threads,
+        seed: options.seed,
+        // The last steps are small, so that the answer is not where the last batches left it.
+        learning_rate: LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } },
+        ..Fit::default()
     };
-    let mut how = How { checkpoints: training.checkpoints.as_deref(), change: None };
-    if options.shift > 0 {
-        how.change = Some(&change);
-    }
-    let learned = learn::<V, M, 784, 10>(variant, data, &fit, how)?;
-    let report = &learned.report;
-    println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
-    if training.json {
-        let (variant, solver) = match options.variant {
-            Kind::Dt => ("dt", None),
-            Kind::Ct => ("ct", Some(options.continuous.solver(&options.solving))),
-            Kind::Fm => ("fm", Some(options.solving.solver.name())),
-        };
-        let dataset = if options.fashion { "fashion-mnist" } else { "mnist" };
-        let about = [variant, dataset];
-        let net = format!("{:?}", options.net).to_lowercase();
-        let mut result = result(about, data, &learned, report.accuracy, (training, EPOCHS));
-        result["net"] = net.into();
-        if let Some(solver) = solver {
-            result["solver"] = solver.into();
+    let mut checkpoints = match &options.checkpoints {
+        Some(folder) => Some(Checkpoints::new(folder, Every::Epochs(1), 2)?),
+        None => None,
+    };
+    let found = checkpoints.as_mut().map_or(Ok(false), |saved| saved.resume(&mut model))?;
+    let mut seconds = 0.0;
+    if !found || model.is_unfinished() {
+        let mut progress = Progress::plain();
+        let mut training = model.training(&fit).validation(&data.test).observer(&mut progress);
+        if let Some(checkpoints) = &mut checkpoints {
+            training = training.checkpoints(checkpoints).interrupt(ctrl_c()?);
         }
+        if options.shift > 0 {
+            // Black, as it is after the standardisation of MNIST's pixels.
+            let augment = Augment { shift: options.shift, background: -0.4242, flip: false };
+            training = training.each_batch(move |batch, rng| {
+                augment.apply(Pixels::<1, 28, 28>, batch.inputs_mut(), rng);
+            });
+        }
+        seconds = training.run(&data.train)?.epochs.iter().map(|epoch| epoch.seconds).sum();
+    }
+    let report = model.evaluate(&data.test)?;
+    println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
+    if options.json {
+        let result = serde_json::json!({
+            "variant": format!("{:?}", options.variant).to_lowercase(),
+            "dataset": if options.fashion { "fashion-mnist" } else { "mnist" },
+            "net": format!("{:?}", options.net).to_lowercase(),
+            "train_rows": data.train.rows(),
+            "test_rows": report.rows,
+            "test_accuracy": report.accuracy,
+            "network_calls": report.network_calls,
+            "epochs": options.epochs,
+            "train_seconds": seconds,
+            "parameters": model.parameters(),
+            "threads": fit.thread_count(),
+            "seed": options.seed,
+            "peak_rss_mb": common::peak_rss_mb(),
+        });
         println!("{result}");
     }
-    Ok(learned)
+    Ok(model)
 }
 
 /// Accuracy against calls of the network: one training, many ways from noise to target.
 fn sweep<V, M>(
-    learned: &mut Learned<V, M, 784>,
+    model: &mut NoProp<V, M, 10, 784>,
     data: &Data,
     set: impl Fn(&mut NoProp<V, M, 10, 784>, Solver) -> Result<(), Error>,
 ) -> Result<(), Error>
 where
-    V: Classifies<784>,
+    V: Variant<10, 784, f32, AutoDevice>,
+    V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
     M: Denoises<V::Input>,
 {
     let fixed = [
-        (Integrator::Euler, [1, 2, 5, 10, 20, 40]),
-        (Integrator::Heun, [1, 2, 3, 5, 10, 20]),
-        (Integrator::Rk4, [1, 2, 3, 4, 5, 10]),
+        ("euler", Method::Euler, [1, 2, 5, 10, 20, 40]),
+        ("heun", Method::Heun, [1, 2, 3, 5, 10, 20]),
+        ("rk4", Method::Rk4, [1, 2, 3, 4, 5, 10]),
     ];
-    let fixed = fixed.into_iter().flat_map(|(method, counts)| {
-        counts.map(|count| (method, Steps::Fixed(count), format!("{count} steps")))
+    let fixed = fixed.into_iter().flat_map(|(name, method, counts)| {
+        counts.map(|count| (name, method, Steps::Fixed(count), format!("{count} steps")))
     });
     let adaptive = [1e-1, 1e-2, 1e-3, 1e-4].map(|tolerance| {
         let steps = Steps::adaptive(tolerance, tolerance);
-        (Integrator::Tsitouras, steps, format!("tolerance {tolerance:e}"))
+        ("tsitouras", Method::Tsitouras, steps, format!("tolerance {tolerance:e}"))
     });
     println!("\n| solver | steps | network calls | test accuracy |\n|---|---|---|---|");
-    for (method, steps, how) in fixed.chain(adaptive) {
-        set(&mut learned.model, Solver { method: method.method(), steps, save: Save::End })?;
-        let report = learned.model.evaluate(&data.test)?;
+    for (name, method, steps, how) in fixed.chain(adaptive) {
+        set(model, Solver { method, steps, save: Save::End })?;
+        let report = model.evaluate(&data.test)?;
         let (calls, accuracy) = (report.network_calls, 100.0 * report.accuracy);
-        println!("| {} | {how} | {calls:.0} | {accuracy:.2} % |", method.name());
+        println!("| {name} | {how} | {calls:.0} | {accuracy:.2} % |");
     }
     Ok(())
 }

@@ -72,8 +72,8 @@ pub enum Error {
         found: String,
     },
 
-    /// A loss or gradient that is no longer a finite number. The block that found it is as it was before the step; in
-    /// discrete time the other blocks may be some steps further.
+    /// A loss or gradient that is no longer a finite number. The block that found it is as it was
+    /// before the step; in discrete time the other blocks may be some steps further.
     #[error(
         "block {block}, step {step}: expected a finite {quantity}, found {found}; \
          try a smaller learning rate, normalised inputs, clipped gradients, or a smaller eta{}",
@@ -92,14 +92,16 @@ pub enum Error {
         checkpoint: Option<PathBuf>,
     },
 
-    /// Other ranks of a distributed run that are gone, that failed, or that were started in another way.
+    /// Other ranks of a distributed run that are gone, that failed, or that were started in another
+    /// way.
     #[error("{}: expected {expected}, found {found}{}", ranks_in_words(ranks), last(checkpoint))]
     Rank {
         /// The ranks, counted from 0.
         ranks: Vec<usize>,
         /// What was expected of them.
         expected: String,
-        /// What they did: nothing, within the time-out; or the error that they sent before they ended.
+        /// What they did: nothing, within the time-out; or the error that they sent before they
+        /// ended.
         found: String,
         /// The last checkpoint before it, if the run has any.
         checkpoint: Option<PathBuf>,
@@ -120,24 +122,31 @@ fn last(checkpoint: &Option<PathBuf>) -> String {
     format!("; the last checkpoint before it is {}", path.display())
 }
 
-impl Error {
-    /// Unless `value` is finite.
-    pub(crate) fn diverged(
-        (block, step): (usize, u64),
-        quantity: &'static str,
-        value: f64,
-    ) -> Result<(), Self> {
+/// Where a number comes from: a block and a step, both counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) block: usize,
+    pub(crate) step: u64,
+}
+
+impl Place {
+    /// [`Error::Diverged`] unless `value` is finite.
+    pub(crate) fn check(self, quantity: &'static str, value: f64) -> Result<(), Error> {
         if value.is_finite() {
             return Ok(());
         }
-        Err(Self::Diverged { block, step, quantity, found: value, checkpoint: None })
+        let Self { block, step } = self;
+        Err(Error::Diverged { block, step, quantity, found: value, checkpoint: None })
     }
+}
 
+impl Error {
     pub(crate) fn rank(ranks: Vec<usize>, expected: String, found: impl ToString) -> Self {
         Self::Rank { ranks, expected, found: found.to_string(), checkpoint: None }
     }
 
-    /// The same with the last checkpoint before it, where the training diverged or another rank is gone.
+    /// The same with the last checkpoint before it, where the training diverged or another rank is
+    /// gone.
     #[cfg(feature = "checkpoint")]
     pub(crate) fn with_checkpoint(self, last: Option<PathBuf>) -> Self {
         match self {

@@ -1,5 +1,5 @@
-//! NoProp on [dfdx]: networks whose blocks each learn on their own to denoise the target, so that no signal crosses from
-//! one to the next, with shapes that the compiler checks.
+//! NoProp on [dfdx]: networks whose blocks each learn on their own to denoise the target, so that
+//! no signal crosses from one to the next, with shapes that the compiler checks.
 //!
 //! ```
 //! use dfdx_noprop::prelude::*;
@@ -43,39 +43,57 @@
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
 //! - `mpi`: blocks on many machines, by MPI.
-//! - `cuda`: dfdx's GPU device ([`guide::cuda`]). It compiles and links; it has not run on a GPU yet.
+//! - `cuda`: dfdx's GPU device ([`guide::cuda`]). It compiles and links; it has not run on a GPU
+//!   yet.
 //!
 //! # What is random
 //!
-//! Every random number comes from a seed in [`Fit`] or in the variant's settings, by a stream of its own for each block
-//! and step. The same seeds give the same weights, bit for bit, on any number of threads.
+//! Every random number comes from a seed in [`Fit`] or in the variant's settings, by a stream of
+//! its own for each block and step. The same seeds give the same weights, bit for bit, on any
+//! number of threads.
 #![warn(missing_docs)]
 
+pub mod block;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 mod config;
 pub mod data;
 pub mod device;
 pub mod distributed;
+mod engine;
 mod error;
 pub mod gradient;
 pub mod guide;
 pub mod head;
+mod infer;
 mod kernel;
+mod model;
 pub mod nn;
 mod noprop;
+mod number;
 #[cfg(feature = "observe")]
 pub mod observe;
 pub mod optim;
+// Private, since the compiler's messages name a layer in full where an operation that can be named
+// has its name too.
+mod plan;
 pub mod prelude;
 mod random;
+mod report;
+mod rows;
 pub mod schedule;
+mod session;
 pub mod solver;
+mod step;
 pub mod train;
 pub mod variant;
 
+pub use block::Block;
 pub use config::Config;
+#[doc(hidden)]
+pub use engine::{Engine, Number};
 pub use error::Error;
-pub use noprop::{Block, NoProp, Runs};
-pub use train::Fit;
+pub use noprop::{NoProp, Runs, Summary};
+pub use plan::SummaryLine;
+pub use session::Fit;
 pub use variant::{ContinuousTime, DiscreteTime, FlowMatching};

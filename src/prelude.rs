@@ -1,6 +1,7 @@
 //! What a program needs, in one line: `use dfdx_noprop::prelude::*;`.
 //!
-//! Beside this crate's types it has what one needs of dfdx to declare layers and to work with tensors.
+//! Beside this crate's types it has what one needs of dfdx to declare layers and to work with
+//! tensors.
 
 pub use dfdx::{
     nn::{BuildOnDevice, Module, ModuleMut, NonMutableModule, builders::*},

@@ -1,7 +1,8 @@
-//! Back-propagation through all blocks, as the example `backprop` does it: its gradient, and its training.
+//! Back-propagation through all blocks, as the experiment `backprop` does it: its gradient, and its
+//! training.
 
 mod common;
-#[path = "../examples/backprop/end_to_end.rs"]
+#[path = "../experiments/src/bin/backprop/end_to_end.rs"]
 mod end_to_end;
 
 use std::ops::ControlFlow;
@@ -101,10 +102,10 @@ where
     let mut whole = whole::<M>(sampler);
     shift::<M>(&mut whole, (block, weight, by));
     let (data, device) = (rows(), AutoDevice::default());
-    let x = device.tensor_from_vec(data.inputs().to_vec(), (ROWS, Const));
+    let x = device.tensor_from_vec(data.inputs().to_vec(), (ROWS, 4));
     let one_hot = |&class: &u32| [0, 1, 2].map(|c| f64::from(u8::from(c == class)));
     let truth = data.targets().as_slice().iter().flat_map(one_hot).collect();
-    let truth = device.tensor_from_vec(truth, (ROWS, Const));
+    let truth = device.tensor_from_vec(truth, (ROWS, 3));
     let loss = whole.loss(x, truth).unwrap();
     let value = loss.as_vec()[0];
     (whole, value, loss.backward())
@@ -174,9 +175,9 @@ fn a_block_where_the_schedule_stands_still_is_left_out() {
     let device = AutoDevice::default();
     let model = NoProp::<_, Plain, 3, 4, f64>::new(&device, variant).unwrap();
     let mut whole = EndToEnd::new(device.clone(), model, 0);
-    let x = device.tensor_from_vec(rows().inputs().to_vec(), (ROWS, Const));
+    let x = device.tensor_from_vec(rows().inputs().to_vec(), (ROWS, 4));
     let truth = [1.0, 0.0, 0.0].repeat(ROWS);
-    let loss = whole.loss(x, device.tensor_from_vec(truth, (ROWS, Const))).unwrap();
+    let loss = whole.loss(x, device.tensor_from_vec(truth, (ROWS, 3))).unwrap();
     let answers = whole.model.predict_proba(rows().samples()).unwrap();
     let expected = answers.iter().map(|row| -row[0].ln()).sum::<f64>() / ROWS as f64;
     assert_close("loss", &loss.as_vec(), &[expected], 1e-12);

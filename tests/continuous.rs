@@ -1,20 +1,18 @@
-//! Continuous time and flow matching: the formulas, the learned schedule, sampling, and what training promises.
+//! Continuous time and flow matching: the formulas, the learned schedule, sampling, and what
+//! training promises.
 
 mod common;
 
 use common::{assert_close, blobs, golden, numbers};
 use dfdx::nn::BuildOnDevice;
 use dfdx_noprop::{
-    head::Velocity,
-    nn::{BuiltDense, Takes},
-    prelude::*,
-    schedule::GammaPoint,
-    variant::TimedRows,
+    head::Velocity, nn::BuiltDense, prelude::*, schedule::GammaPoint, variant::TimedRows,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-// -- schedules ----------------------------------------------------------------------------------------------------
+// -- schedules
+// ----------------------------------------------------------------------------------------------------
 
 fn golden_schedule(case: &Value) -> GammaSchedule {
     let eight = |what: &str| -> [f64; 8] { numbers(&case[what]).try_into().unwrap() };
@@ -86,9 +84,11 @@ fn schedules_rise_from_end_to_end_and_have_exact_slopes() {
     }
 }
 
-// -- networks -----------------------------------------------------------------------------------------------------
+// -- networks
+// -----------------------------------------------------------------------------------------------------
 
-/// The golden network, which does not look at the time: the block of discrete time behind a signal with time.
+/// The golden network, which does not look at the time: the block of discrete time behind a signal
+/// with time.
 #[derive(Clone, Debug)]
 struct Timeless;
 
@@ -130,7 +130,7 @@ mod timeless {
             &self,
             (z, x, _): (Rows<4>, Rows<6>, Times),
         ) -> Result<Rows<4>, Self::Error> {
-            Inner::infer(&self.0, (z, x))
+            self.0.try_forward((z, x))
         }
     }
 
@@ -142,7 +142,7 @@ mod timeless {
             &mut self,
             (z, x, _): (Rows<4, OwnedTape<f64, D>>, Rows<6>, Times),
         ) -> Result<Self::Output, Self::Error> {
-            Inner::train(&mut self.0, (z, x))
+            self.0.try_forward_mut((z, x.put_tape(OwnedTape::default())))
         }
     }
 
@@ -226,7 +226,8 @@ fn time_embedding_agrees_with_the_golden_values() {
     assert_close("two", &two, &[0.5f64.sin(), 0.5f64.cos()], 1e-12);
 }
 
-// -- with a perfect estimate, the target's distribution comes out ---------------------------------------------------
+// -- with a perfect estimate, the target's distribution comes out
+// ---------------------------------------------------
 
 /// A mixture of two Gaussians in the plane: weights, means, and one variance.
 const WEIGHTS: [f64; 2] = [0.3, 0.7];
@@ -260,7 +261,8 @@ fn normals(count: usize, seed: u64) -> Vec<f64> {
     (0..count).map(|_| rng.sample(rand_distr::StandardNormal)).collect()
 }
 
-/// Mean and covariance of samples [n, 2], against the mixture's, within five standard errors of n samples.
+/// Mean and covariance of samples [n, 2], against the mixture's, within five standard errors of n
+/// samples.
 fn assert_mixture(what: &str, samples: &[f64], bias: f64) {
     let n = samples.len() as f64 / 2.0;
     let moment = |f: &dyn Fn(&[f64]) -> f64| samples.chunks(2).map(f).sum::<f64>() / n;
@@ -293,7 +295,8 @@ fn with_a_perfect_estimate_ode_and_sde_give_the_target() {
     use dfdx_noprop::solver::EulerMaruyama;
     const N: usize = 4000;
     let schedule = GammaSchedule { gamma_0: -8.0, gamma_1: 6.0, path: Path::Linear };
-    // Where noise is not quite gone at t = 1 and not quite all at t = 0, σ(−8) and √σ(−6) of an error stay.
+    // Where noise is not quite gone at t = 1 and not quite all at t = 0, σ(−8) and √σ(−6) of an
+    // error stay.
     let bias = 0.03;
     let estimates = |t: f64, z: &[f64]| -> Vec<f64> {
         let alpha_bar = schedule.at(t).alpha_bar();
@@ -331,7 +334,8 @@ fn with_a_perfect_estimate_ode_and_sde_give_the_target() {
     );
     assert_mixture("SDE", sde.unwrap().last().unwrap(), bias);
 
-    // Flow matching: z_t = t u + (1 − t) ε is the same posterior at ᾱ = t² / (t² + (1 − t)²), with z scaled.
+    // Flow matching: z_t = t u + (1 − t) ε is the same posterior at ᾱ = t² / (t² + (1 − t)²), with
+    // z scaled.
     let flow = solver.integrate(
         |t, z: &Vec<f64>| {
             let norm = (t * t + (1.0 - t) * (1.0 - t)).sqrt();
@@ -351,7 +355,8 @@ fn with_a_perfect_estimate_ode_and_sde_give_the_target() {
     assert_mixture("flow", flow.unwrap().last().unwrap(), bias);
 }
 
-// -- training -----------------------------------------------------------------------------------------------------
+// -- training
+// -----------------------------------------------------------------------------------------------------
 
 type Small = ConditionalResNetCt<3, 6, 16>;
 type Ct<H = OneHot> = NoProp<ContinuousTime<H>, Small, 3, 6>;
@@ -383,7 +388,8 @@ macro_rules! learns_and_does_not_leak {
         assert!(reports[59].loss < reports[0].loss);
         let after = model.evaluate(&test).unwrap();
         assert!(after.accuracy > 0.96, "{after:?}");
-        // With the inputs shuffled among the rows 1/3 is chance: five standard deviations are 0.096.
+        // With the inputs shuffled among the rows 1/3 is chance: five standard deviations are
+        // 0.096.
         let chance = model.evaluate(&test.shuffled_inputs(2)).unwrap().accuracy;
         assert!((chance - 1.0 / 3.0).abs() < 0.096, "{chance}");
         (model, after)
@@ -605,7 +611,8 @@ fn one_step_with_a_loss_of_ones_own() {
     assert!(error.contains("found 8 and 8 and 3"), "{error}");
 }
 
-// -- bad input ----------------------------------------------------------------------------------------------------
+// -- bad input
+// ----------------------------------------------------------------------------------------------------
 
 #[test]
 fn bad_settings_say_what_is_wrong() {
@@ -645,6 +652,8 @@ fn bad_settings_say_what_is_wrong() {
     assert!(error.unwrap_err().to_string().ends_with("times from 0 to 1, found 1.5"));
 }
 
+type Logits3 = ConditionalResNetCt<3, 6, 16>;
+
 #[test]
 fn a_large_batch_is_learned_in_pieces_whose_sum_is_that_of_the_whole() {
     let data = blobs::<3, 6>(600, 0);
@@ -673,7 +682,8 @@ fn a_large_batch_is_learned_in_pieces_whose_sum_is_that_of_the_whole() {
     );
     let whole = |cut: bool| {
         let schedule = GammaSchedule {
-            // A learned schedule is trained on whole batches; here it starts where the fixed one is.
+            // A learned schedule is trained on whole batches; here it starts where the fixed one
+            // is.
             path: if cut { Path::Linear } else { Path::Learned(straight()) },
             ..GammaSchedule::default()
         };
@@ -693,32 +703,4 @@ fn a_large_batch_is_learned_in_pieces_whose_sum_is_that_of_the_whole() {
 /// A monotone network that is a straight line: all its bends weigh next to nothing.
 fn straight() -> MonotoneNetwork {
     MonotoneNetwork { v0: 1.0, v2: [-40.0; 8], ..MonotoneNetwork::default() }
-}
-
-type Logits3 = ConditionalResNetCt<3, 6, 16>;
-
-#[test]
-fn what_is_encoded_of_x_once_changes_nothing() {
-    use dfdx_noprop::nn::Denoises;
-    let dev = AutoDevice::default();
-    let model =
-        NoProp::<ContinuousTime, Logits3, 3, 6>::new(&dev, ContinuousTime::default()).unwrap();
-    let module = model.blocks()[0].module();
-    let (z, x) = (dev.sample_normal_like(&(5, Const)), dev.sample_normal_like(&(5, Const)));
-    let encoded = Logits3::encode_input(module, &(z, x.clone(), dev.zeros_like(&(5,)))).unwrap();
-    let encoded = encoded.unwrap();
-    for t in [0.0f32, 0.5, 1.0] {
-        let z = dev.sample_normal_like(&(5, Const));
-        let input = (z, x.clone(), dev.tensor_from_vec(vec![t; 5], (5,)));
-        let whole = Logits3::denoise(module, input.clone()).unwrap().as_vec();
-        let once = Logits3::denoise_encoded(module, input.clone(), &encoded).unwrap().as_vec();
-        assert_eq!(once, whole);
-        // And it is this x that was encoded.
-        let other = (input.0, dev.zeros_like(&(5, Const)), input.2);
-        assert_eq!(
-            Logits3::denoise_encoded(module, other.clone(), &encoded).unwrap().as_vec(),
-            whole
-        );
-        assert_ne!(Logits3::denoise(module, other).unwrap().as_vec(), whole);
-    }
 }

@@ -1,4 +1,5 @@
-//! Blocks on several ranks: the same weights as in one process, nothing sent in vain, and no rank waits for ever.
+//! Blocks on several ranks: the same weights as in one process, nothing sent in vain, and no rank
+//! waits for ever.
 #![cfg(feature = "checkpoint")]
 
 mod common;
@@ -134,8 +135,8 @@ fn a_learned_embedding_is_that_of_one_process() {
     }
 }
 
-/// Trains `V` in one process and on each number of ranks, where blocks have replicas; the weights agree within rounding, and
-/// those of replicas to the bit.
+/// Trains `V` in one process and on each number of ranks, where blocks have replicas; the weights
+/// agree within rounding, and those of replicas to the bit.
 fn replicas<V, M>(variant: V, data: &Dataset<4, Labels<3>, f64>, numbers: &[usize])
 where
     V: Variant<3, 4, f64, Cpu>,
@@ -247,7 +248,8 @@ fn replicas_share_their_running_statistics() {
     assert_eq!(moving.iter().filter(|i| same(i)).count(), 2 * 6);
 }
 
-// -- faults -------------------------------------------------------------------------------------------------------
+// -- faults
+// -------------------------------------------------------------------------------------------------------
 
 const HASTY: Settings = Settings { time_out: Duration::from_secs(2), rows: distributed::Rows::All };
 
@@ -506,7 +508,8 @@ fn all_ranks_end_where_one_wants_to() {
     assert_eq!(ends, [(Ended::OutOfTime, 1), (Ended::OutOfTime, 1)]);
 }
 
-// -- rows of one's own --------------------------------------------------------------------------------------------
+// -- rows of one's own
+// --------------------------------------------------------------------------------------------
 
 const OWN: Settings = Settings { rows: distributed::Rows::Own, ..PATIENT };
 

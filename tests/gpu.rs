@@ -150,7 +150,7 @@ fn one_network_learns_the_same() {
 fn noise_is_the_same() {
     fn noise<D: Backend<f64>>() -> Vec<f64> {
         let mut streams: Vec<_> = (0..3).map(ChaCha8Rng::seed_from_u64).collect();
-        let noise = D::default().normals((7, &mut None), &mut streams, (3 * 1001,));
+        let noise = D::default().normals(7, &mut None, &mut streams, (3, 1001));
         noise.unwrap().as_vec()
     }
     assert_close("noise", &noise::<Gpu>(), &noise::<Cpu>(), 1e-14);

@@ -127,8 +127,9 @@ fn variance(estimates: &[Vec<f64>], exact: &[f64]) -> f64 {
     estimates.iter().map(distance).sum::<f64>() / estimates.len() as f64
 }
 
-/// Whether the mean of the estimates is the exact gradient, as far as their own spread can tell: in no coordinate of some
-/// 150 more than five standard errors off. By chance that happens less than once in 10,000 runs, and the seeds are fixed.
+/// Whether the mean of the estimates is the exact gradient, as far as their own spread can tell: in
+/// no coordinate of some 150 more than five standard errors off. By chance that happens less than
+/// once in 10,000 runs, and the seeds are fixed.
 fn assert_unbiased(what: &str, estimates: &[Vec<f64>], exact: &[f64]) {
     let (count, mean) = (estimates.len() as f64, mean(estimates));
     for (i, (mean, exact)) in mean.iter().zip(exact).enumerate() {

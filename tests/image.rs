@@ -49,11 +49,11 @@ fn convolution<const I: usize, const O: usize, const K: usize>(
 ) {
     let dev = seed();
     let args: Vec<_> = case["args"].as_array().unwrap().iter().map(numbers).collect();
-    let x: Tensor<(usize, usize, usize, usize), f64, _> =
-        dev.tensor_from_vec(args[0].clone(), (batch, height, width, I));
-    let f: Tensor<Rank4<O, K, K, I>, f64, _> =
-        dev.tensor_from_vec(args[1].clone(), Default::default());
-    let b: Tensor<Rank1<O>, f64, _> = dev.tensor_from_vec(args[2].clone(), Default::default());
+    let x: Tensor<(usize, usize), f64, _> =
+        dev.tensor_from_vec(args[0].clone(), (batch, height * width * I));
+    let f: Tensor<(usize, usize, usize, usize), f64, _> =
+        dev.tensor_from_vec(args[1].clone(), (O, K, K, I));
+    let b: Tensor<(usize,), f64, _> = dev.tensor_from_vec(args[2].clone(), (O,));
     let shape = numbers(&case["shape"]).iter().map(|v| *v as usize).collect::<Vec<_>>();
     let window = Window {
         height,
@@ -66,8 +66,7 @@ fn convolution<const I: usize, const O: usize, const K: usize>(
         out_width: Window::count(width, K, stride, padding),
     };
     assert_eq!([window.out_height, window.out_width], [shape[1], shape[2]]);
-    let shape = (batch, shape[1], shape[2], O);
-    let y = Cpu::convolution(x.leaky_trace(), (&f, &b), window, shape, true).unwrap();
+    let y = Cpu::convolution(x.leaky_trace(), &f, &b, window, true).unwrap();
     let g = weighed(y, case);
     let expected: Vec<_> = case["gradients"].as_array().unwrap().iter().map(numbers).collect();
     assert_close(&g.get(&x).as_vec(), &expected[0]);
@@ -101,14 +100,14 @@ fn pools_are_those_of_jax() {
             out_height: Window::count(height, kernel, stride, padding),
             out_width: Window::count(width, kernel, stride, padding),
         };
-        let shape = (batch, window.out_height, window.out_width, channels);
-        let x: Tensor<(usize, usize, usize, usize), f64, _> =
-            seed().tensor_from_vec(numbers(&max["args"][0]), (batch, height, width, channels));
-        let g = weighed(Cpu::max_pool(x.leaky_trace(), window, shape).unwrap(), max);
+        let rows = (batch, height * width * channels);
+        let x: Tensor<(usize, usize), f64, _> =
+            seed().tensor_from_vec(numbers(&max["args"][0]), rows);
+        let g = weighed(Cpu::max_pool(x.leaky_trace(), window).unwrap(), max);
         assert_close(&g.get(&x).as_vec(), &numbers(&max["gradients"][0]));
-        let x: Tensor<(usize, usize, usize, usize), f64, _> =
-            seed().tensor_from_vec(numbers(&mean["args"][0]), (batch, height, width, channels));
-        let g = weighed(Cpu::average_pool(x.leaky_trace(), window, shape).unwrap(), mean);
+        let x: Tensor<(usize, usize), f64, _> =
+            seed().tensor_from_vec(numbers(&mean["args"][0]), rows);
+        let g = weighed(Cpu::average_pool(x.leaky_trace(), window).unwrap(), mean);
         assert_close(&g.get(&x).as_vec(), &numbers(&mean["gradients"][0]));
     }
 }
@@ -204,7 +203,8 @@ fn a_network_of_all_layers_has_the_gradient_of_its_finite_differences() {
                 loss(&mut network, &x).as_vec()[0]
             };
             let estimate = (moved(step) - moved(-step)) / (2.0 * step);
-            // The bias in front of a norm has no gradient at all: there the scale is that of the rest.
+            // The bias in front of a norm has no gradient at all: there the scale is that of the
+            // rest.
             assert!(
                 (estimate - exact[i]).abs() < 1e-6 * scale.max(1.0),
                 "{which} {i}: {} {estimate}",

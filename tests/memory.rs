@@ -19,7 +19,8 @@ use dfdx_noprop::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 
-/// The system's allocator, with the bytes that are held, the most that were, and those that were asked for.
+/// The system's allocator, with the bytes that are held, the most that were, and those that were
+/// asked for.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -28,8 +29,8 @@ static ASKED: AtomicUsize = AtomicUsize::new(0);
 /// One test at a time, since the allocator counts for all.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Buffers that `gemm` packs a product's operands into are aligned to this many bytes or more, and are given back when the
-/// product is done; numbers are not.
+/// Buffers that `gemm` packs a product's operands into are aligned to this many bytes or more, and
+/// are given back when the product is done; numbers are not.
 const PACKED: usize = 64;
 
 // SAFETY: every call goes to the system's allocator as it came; only numbers are kept beside it.
@@ -103,7 +104,8 @@ fn a_step_without_a_derivative_needs_the_memory_of_inference_and_of_the_optimise
 const ROWS: usize = 64;
 const X: usize = 64;
 
-/// Bytes asked for in each step of a run but the first ones, in which threads start and memory is taken for the first time.
+/// Bytes asked for in each step of a run but the first ones, in which threads start and memory is
+/// taken for the first time.
 fn asked<V, M>(variant: V, threads: usize) -> usize
 where
     V: Variant<10, X, f32, AutoDevice, Head = OneHot>,

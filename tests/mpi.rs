@@ -1,4 +1,5 @@
-//! Processes that MPI starts: the example `distributed`, which has to be built before, in the same profile.
+//! Processes that MPI starts: the example `distributed`, which has to be built before, in the same
+//! profile.
 
 mod common;
 
@@ -108,7 +109,8 @@ fn a_killed_process_is_named_by_the_others_and_the_run_goes_on_from_its_checkpoi
     let undisturbed = path("undisturbed");
     reports(mpirun(1, &[], &["--epochs", "60", "--export", &undisturbed]));
 
-    // Without recovery Open MPI itself ends the others, at once and without a word of where they were.
+    // Without recovery Open MPI itself ends the others, at once and without a word of where they
+    // were.
     let each_in_a_file = ["--enable-recovery", "--output-filename", &output];
     let mut command = mpirun(3, &each_in_a_file, &options("3"));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

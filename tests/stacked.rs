@@ -178,7 +178,8 @@ fn layers_in_layers_are_stacked() {
 
 #[test]
 fn image_layers_are_stacked() {
-    // The first convolution sees the same images for all blocks, the second those of each; one goes over the edge with strides.
+    // The first convolution sees the same images for all blocks, the second those of each; one goes
+    // over the edge with strides.
     type Trunk = (
         Planes<1, 2, 2>,
         (Conv2d<1, 5, 2, 2>, BatchNorm<5>, ReLU, MaxPool2d<3, 3, 2, 1, 1>),
@@ -186,7 +187,8 @@ fn image_layers_are_stacked() {
         (Flatten<3>, Dense<3, 6>),
     );
     type Block = (Condition<Dense<3, 6>, Trunk>, BatchNorm<6>, ReLU, Dense<6, 3>);
-    // A bias before a batch norm has no gradient but by rounding, which AdamW would scale up by 1 / ε.
+    // A bias before a batch norm has no gradient but by rounding, which AdamW would scale up by 1 /
+    // ε.
     let adamw = AdamW { epsilon: 1e-4, ..AdamW::default() };
     let dt = |blocks| DiscreteTime { optimizer: adamw.into(), ..dt(blocks) };
     same::<Block, OneHot>(dt(3), fit(), &data());

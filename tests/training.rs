@@ -9,6 +9,7 @@ use std::{
 
 use common::blobs;
 use dfdx_noprop::{
+    device::Module,
     head::{Head, SuitsHead},
     nn::Denoises,
     optim::Stepping,
@@ -21,7 +22,8 @@ type Block = ConditionalResNetDt<4, 5, 8>;
 type Timed = ConditionalResNetCt<4, 5, 8>;
 type Data = Dataset<5, Labels<4>>;
 
-/// All that a run changes: weights and their averages, the embedding; the schedule shows in the predictions.
+/// All that a run changes: weights and their averages, the embedding; the schedule shows in the
+/// predictions.
 fn weights<V, M>(model: &NoProp<V, M, 4, 5>) -> Vec<f32>
 where
     V: Variant<4, 5, f32, AutoDevice>,
@@ -49,7 +51,8 @@ fn fit() -> Fit {
     }
 }
 
-/// Trains in one go and stopped at `stops`, with a hook on each batch, and compares all that there is.
+/// Trains in one go and stopped at `stops`, with a hook on each batch, and compares all that there
+/// is.
 fn goes_on_exactly<V, M>(variant: V, stops: &[u64])
 where
     V: Variant<4, 5, f32, AutoDevice>,
@@ -297,14 +300,16 @@ fn gradients_are_clipped_to_the_norm_asked_for() {
     let dev = AutoDevice::default();
     for (clip, expected) in [(None, 5.0), (Some(10.0), 5.0), (Some(2.0), 2.0)] {
         // The gradient of 3a + 4b is (3, 4), with norm 5; plain descent moves by rate times norm.
-        let mut pair: (Tensor<Rank1<1>, f64, _>, Tensor<Rank2<1, 1>, f64, _>) =
+        let pair: (Tensor<Rank1<1>, f64, _>, Tensor<Rank2<1, 1>, f64, _>) =
             (dev.tensor([1.0]), dev.tensor([[1.0]]));
         let loss = pair.0.leaky_trace().sum::<(), _>() * 3.0;
         let loss = loss + pair.1.leaky_trace().sum::<(), _>() * 4.0;
         let sgd = Sgd { learning_rate: 0.1, momentum: 0.0, ..Sgd::default() };
         let stepping = Stepping { clip, rate: 0.5, ..Optimizer::from(sgd).into() };
         let mut state = dfdx_noprop::optim::OptimizerState::default();
+        let mut pair = Module(pair);
         let norm = state.update(&stepping, &mut pair, &mut loss.backward()).unwrap();
+        let Module(pair) = pair;
         assert!((norm - 5.0).abs() < 1e-12);
         let moved = (pair.0.as_vec()[0] - 1.0).hypot(pair.1.as_vec()[0] - 1.0);
         assert!((moved - 0.05 * expected).abs() < 1e-12, "{clip:?}: {moved}");
@@ -314,27 +319,30 @@ fn gradients_are_clipped_to_the_norm_asked_for() {
 #[test]
 fn a_gradient_that_is_not_finite_moves_nothing() {
     let dev = AutoDevice::default();
-    let mut w: Tensor<Rank1<2>, f64, _> = dev.tensor([1.0, 0.0]);
+    let w: Tensor<Rank1<2>, f64, _> = dev.tensor([1.0, 0.0]);
     // The slope of √w at 0 is infinite.
     let loss = w.leaky_trace().sqrt().sum::<(), _>();
     let mut state = dfdx_noprop::optim::OptimizerState::default();
     let stepping = Optimizer::default().into();
+    let mut w = Module(w);
     let norm = state.update(&stepping, &mut w, &mut loss.backward()).unwrap();
     assert!(!norm.is_finite());
-    assert_eq!((w.as_vec(), state.steps()), (vec![1.0, 0.0], 0));
+    assert_eq!((w.0.as_vec(), state.steps()), (vec![1.0, 0.0], 0));
 }
 
 #[test]
 fn biases_do_not_decay_unless_asked_to() {
     let dev = AutoDevice::default();
     let step = |weight_decay, decay_biases| {
-        let mut pair: (Tensor<Rank1<1>, f64, _>, Tensor<Rank2<1, 1>, f64, _>) =
+        let pair: (Tensor<Rank1<1>, f64, _>, Tensor<Rank2<1, 1>, f64, _>) =
             (dev.tensor([1.0]), dev.tensor([[1.0]]));
         let loss = pair.0.leaky_trace().sum::<(), _>() + pair.1.leaky_trace().sum::<(), _>();
         let mut state = dfdx_noprop::optim::OptimizerState::default();
         let adamw = AdamW { learning_rate: 0.1, weight_decay, decay_biases, ..AdamW::default() };
         let stepping = Optimizer::from(adamw).into();
+        let mut pair = Module(pair);
         state.update(&stepping, &mut pair, &mut loss.backward()).unwrap();
+        let Module(pair) = pair;
         [pair.0.as_vec()[0], pair.1.as_vec()[0]]
     };
     let (without, weights, both) = (step(0.0, false), step(0.5, false), step(0.5, true));
@@ -384,7 +392,8 @@ fn rows_of_a_class_without_weight_teach_nothing() {
     assert_eq!(after(&data, none.clone()).0, after(&moved, none).0);
     assert_ne!(after(&data, None).0, after(&moved, None).0);
     assert_eq!(after(&data, None), after(&data, Some(vec![1.0; 4])));
-    // All twice as heavy: the gradient of the first step is twice as large, and AdamW does not care.
+    // All twice as heavy: the gradient of the first step is twice as large, and AdamW does not
+    // care.
     let timed = |weight: f64| {
         let mut notes = Notes::default();
         let variant = FlowMatching::<OneHot>::default();

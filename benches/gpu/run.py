@@ -1,10 +1,11 @@
 """All that is to be measured on a machine with a card, by one command: speed and memory beside PyTorch and JAX, the largest
 model that trains, and the runs that accuracy takes.
 
-    cargo build --release --features cuda --example throughput --example mnist
+    cargo build --release -p experiments --features cuda --bin throughput
+    cargo build --release --features cuda --example mnist
     pip install torch "jax[cuda13]"
-    python3 benches/gpu/run.py --examples target/release/examples
-    python3 benches/gpu/run.py --examples target/release/examples --parts accuracy --mnist path/to/mnist --fashion path/to/fashion
+    python3 benches/gpu/run.py --programs target/release
+    python3 benches/gpu/run.py --programs target/release --parts accuracy --mnist path/to/mnist --fashion path/to/fashion
 
 Parts are `speed`, `largest` and `accuracy`; all are run if none is named, and accuracy is only listed where no data is given. All
 products are in single precision, unless `--tf32` allows PyTorch and JAX less. `--device cpu` tries everything out on a machine
@@ -116,7 +117,7 @@ def or_nothing(command):
 
 
 def speed(o):
-    own = lambda *options: [str(o.examples / "throughput"), "--no-inference", "--json", *options]
+    own = lambda *options: [str(o.programs / "throughput"), "--no-inference", "--json", *options]
     tf32 = ["--tf32"] if o.tf32 else []
     peers = ["PyTorch, eager", "PyTorch, compiled", "JAX"]
     compare.header(peers)
@@ -144,7 +145,7 @@ def largest(o):
         while blocks <= o.most_blocks:
             options = ["--width", str(width), "--blocks", str(blocks), "--steps", "2", "--no-inference", "--json"]
             try:
-                r = run([str(o.examples / "throughput"), *options], o.limit)
+                r = run([str(o.programs / "throughput"), *options], o.limit)
             except Failed as failed:
                 print(f"| {width} | {blocks} | {failed} | | |", flush=True)
                 break
@@ -160,7 +161,7 @@ def accuracy(o):
         for seed in range(o.seeds):
             options = ["--data", folder or f"path/to/{name}", "--net", "paper", "--epochs", str(o.epochs)]
             more = ["--fashion"] if name == "fashion" else []
-            command = [str(o.examples / "mnist"), *options, *more, "--seed", str(seed), "--json"]
+            command = [str(o.programs / "examples" / "mnist"), *options, *more, "--seed", str(seed), "--json"]
             print(" ".join(command), flush=True)
             if folder:
                 try:
@@ -177,7 +178,7 @@ PARTS = {"speed": speed, "largest": largest, "accuracy": accuracy}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--examples", type=pathlib.Path, required=True, help="the folder of throughput and mnist")
+    parser.add_argument("--programs", type=pathlib.Path, required=True, help="the folder of throughput and examples/mnist")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--device", default="cuda", help="PyTorch's; the others take the card if they are built for it")
     parser.add_argument("--models", nargs="+", choices=["mlp", "paper"], default=["mlp", "paper"])

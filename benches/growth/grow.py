@@ -1,8 +1,8 @@
-"""How the cost of a step grows with blocks, width, batch and threads: runs `examples/throughput` along one axis at a time.
+"""How the cost of a step grows with blocks, width, batch and threads: runs the experiment `throughput` along one axis at a time.
 
     pip install matplotlib
-    cargo build --release --example throughput
-    python3 benches/growth/grow.py --ours target/release/examples/throughput
+    cargo build --release -p experiments --bin throughput
+    python3 benches/growth/grow.py --ours target/release/throughput
 
 Writes benches/growth/growth.json, docs/growth.svg, and the table of docs/performance.md on stdout.
 """

@@ -1,8 +1,8 @@
-"""Runs `examples/throughput` and its peers in turns on this machine, and prints the table of the README.
+"""Runs the experiment `throughput` and its peers in turns on this machine, and prints the table of the README.
 
-    cargo build --release --example throughput
+    cargo build --release -p experiments --bin throughput
     cargo build --release --manifest-path benches/peers/rust/Cargo.toml
-    python3 benches/peers/compare.py --ours target/release/examples/throughput \\
+    python3 benches/peers/compare.py --ours target/release/throughput \\
         --rust benches/peers/rust/target/release --rounds 3
 
 Without --rust the peers in Rust (Candle and plain dfdx, discrete time only) are left out; --torch adds PyTorch, eager and

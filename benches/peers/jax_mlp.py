@@ -1,4 +1,4 @@
-"""The MLP steps of `examples/throughput` in JAX: the same networks, losses, noise and AdamW, jitted as one step.
+"""The MLP steps of the experiment `throughput` in JAX: the same networks, losses, noise and AdamW, jitted as one step.
 
     pip install jax
     python3 jax_mlp.py --variant dt --batch 128

@@ -1,4 +1,4 @@
-"""The peer of `examples/throughput --model paper`: the paper's image network, T blocks in discrete time, in JAX.
+"""The peer of `throughput --model paper`: the paper's image network, T blocks in discrete time, in JAX.
 
     python3 benches/peers/jax_paper.py --batch 128 --steps 4
 

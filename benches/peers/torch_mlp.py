@@ -1,4 +1,4 @@
-"""The MLP step of discrete time of `examples/throughput` in PyTorch: the same networks, losses, noise and AdamW.
+"""The MLP step of discrete time of the experiment `throughput` in PyTorch: the same networks, losses, noise and AdamW.
 
     pip install torch
     python3 torch_mlp.py --batch 128                       # eager

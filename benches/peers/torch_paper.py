@@ -1,4 +1,4 @@
-"""The peer of `examples/throughput --model paper` in PyTorch: the paper's image network, T blocks in discrete time.
+"""The peer of `throughput --model paper` in PyTorch: the paper's image network, T blocks in discrete time.
 
     pip install torch
     python3 torch_paper.py --batch 128 --steps 4                       # eager

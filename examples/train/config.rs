@@ -1,4 +1,4 @@
-//! The settings of a run, as TOML.
+//! The settings of a run, as JSON.
 
 use std::{
     error::Error,
@@ -7,7 +7,7 @@ use std::{
 
 use dfdx_noprop::{prelude::*, train::Every};
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use serde_json::Value;
 
 /// All that decides what a run ends with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,12 +46,12 @@ pub enum Mathematics {
 pub fn read(path: &Path) -> Result<Config, Box<dyn Error>> {
     let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
-    let given: Table = text.parse().map_err(|e: toml::de::Error| named(&e))?;
-    let mathematics = match given.get("mathematics").and_then(Value::as_table) {
-        Some(table) if table.contains_key("continuous_time") => {
+    let given: Value = serde_json::from_str(&text).map_err(|e| named(&e))?;
+    let mathematics = match &given["mathematics"] {
+        Value::Object(choice) if choice.contains_key("continuous_time") => {
             Mathematics::ContinuousTime(Box::default())
         }
-        Some(table) if table.contains_key("flow_matching") => {
+        Value::Object(choice) if choice.contains_key("flow_matching") => {
             Mathematics::FlowMatching(FlowMatching::default())
         }
         _ => Mathematics::DiscreteTime(DiscreteTime::default()),
@@ -65,19 +65,20 @@ pub fn read(path: &Path) -> Result<Config, Box<dyn Error>> {
         mathematics,
         fit: Fit { epochs: 40, ..Fit::default() },
     };
-    let mut all = Value::try_from(usual)?;
-    lay_over(&mut all, Value::Table(given));
-    Ok(all.try_into().map_err(|e: toml::de::Error| named(&e))?)
+    let mut all = serde_json::to_value(usual)?;
+    lay_over(&mut all, given);
+    Ok(serde_json::from_value(all).map_err(|e| named(&e))?)
 }
 
-pub fn text(config: &Config) -> Result<String, toml::ser::Error> {
-    toml::to_string_pretty(config)
+/// All settings, as they are in a file.
+pub fn text(config: &Config) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string_pretty(config)? + "\n")
 }
 
-/// Tables are merged key by key. One with a single key is a choice, which another choice replaces.
+/// Objects are merged key by key. One with a single key is a choice, which another choice replaces.
 fn lay_over(base: &mut Value, over: Value) {
     match (base, over) {
-        (Value::Table(base), Value::Table(over)) => {
+        (Value::Object(base), Value::Object(over)) => {
             let choice = base.len() == 1 && over.len() == 1 && base.keys().ne(over.keys());
             if choice {
                 *base = over;

@@ -1,8 +1,9 @@
-//! A whole run from a file of settings, into a folder that holds all of it, and on from there after a stop.
+//! A whole run from a file of settings, into a folder that holds all of it, and on from there after
+//! a stop.
 //!
 //! ```text
-//! cargo run --release --example train -- --config examples/train/digits.toml
-//! cargo run --release --example train -- --config examples/train/digits.toml --resume
+//! cargo run --release --example train -- --config examples/train/digits.json
+//! cargo run --release --example train -- --config examples/train/digits.json --resume
 //! ```
 
 mod config;
@@ -24,13 +25,15 @@ use dfdx_noprop::{
 /// Trains from a file of settings; Ctrl-C stops with a checkpoint
 #[derive(Parser)]
 struct Options {
-    /// The settings, as TOML; what is left out has its default. The whole of them is written into the run's folder
+    /// The settings, as JSON: `data` is "digits" or {"idx": "path/to/mnist"}, `mathematics` has
+    /// `discrete_time`, `continuous_time` or `flow_matching`. What is left out has its default; all
+    /// settings are written into the run's folder
     #[arg(long)]
     config: PathBuf,
     /// Go on with the last checkpoint in the run's folder
     #[arg(long)]
     resume: bool,
-    /// A line for each epoch in the place of a progress bar
+    /// A line for each epoch instead of a progress bar
     #[arg(long)]
     plain: bool,
 }
@@ -106,17 +109,16 @@ where
     if options.resume && saving.resume(&mut model)? {
         println!("on from step {}, epoch {}", model.steps(), model.epochs());
     }
-    fs::write(folder.join("config.toml"), config::text(config)?)?;
+    fs::write(folder.join("config.json"), config::text(config)?)?;
     if !found || model.is_unfinished() {
         let split = data.train.split_stratified(config.validation, config.fit.seed)?;
         let bar = if options.plain { Progress::plain() } else { Progress::new() };
-        let observers: Vec<Box<dyn Observer>> = vec![
+        let mut observers: Vec<Box<dyn Observer>> = vec![
             Box::new(bar),
             Box::new(JsonLines::append(folder.join("metrics.jsonl"))?),
             Box::new(Csv::epochs(folder.join("epochs.csv"))?),
             Box::new(Plots::new(folder.join("plots"))?),
         ];
-        let mut observers = observers;
         let mut training = model.training(&config.fit).validation(&split.test);
         for observer in &mut observers {
             training = training.observer(observer);

@@ -6,8 +6,8 @@ use rand::{rngs::StdRng, seq::SliceRandom};
 pub struct Comparison {
     /// Samples against held-out points.
     pub samples: f64,
-    /// Two halves of the held-out points against each other: what sets of this size come to by chance. Mean and
-    /// deviation over 20 ways to halve them.
+    /// Two halves of the held-out points against each other: what sets of this size come to by
+    /// chance. Mean and deviation over 20 ways to halve them.
     pub halves: f64,
     deviation: f64,
     /// Noise, where the flow starts, against held-out points.
@@ -15,7 +15,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// All sets have half as many points as are held out, so that chance has the same part in all three.
+    /// All sets have half as many points as are held out, so that chance has the same part in all
+    /// three.
     pub fn new(
         samples: &[[f32; 2]],
         noise: &[[f32; 2]],
@@ -60,8 +61,8 @@ impl std::fmt::Display for Comparison {
     }
 }
 
-/// 2 E|X − Y| − E|X − X′| − E|Y − Y′| over all pairs of different points (Székely, Rizzo 2013, *Energy statistics*,
-/// eq. 5, without the terms of a point with itself: no bias).
+/// 2 E|X − Y| − E|X − X′| − E|Y − Y′| over all pairs of different points (Székely, Rizzo 2013,
+/// *Energy statistics*, eq. 5, without the terms of a point with itself: no bias).
 fn distance(a: &[[f32; 2]], b: &[[f32; 2]]) -> f64 {
     let sum = |a: &[[f32; 2]], b: &[[f32; 2]]| -> f64 {
         let from = |p: &[f32; 2]| {

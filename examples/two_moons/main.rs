@@ -13,7 +13,7 @@ mod picture;
 use std::path::PathBuf;
 
 use clap::Parser;
-use dfdx_noprop::{data::Split, head::Regression, prelude::*};
+use dfdx_noprop::{data::Split, head::Regression, observe::Progress, prelude::*};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rand_distr::StandardNormal;
 use serde_json::json;
@@ -25,8 +25,6 @@ type Model<const X: usize> = NoProp<FlowMatching<Regression>, Block<X>, 2, X>;
 /// Trains flow matching on two moons, and draws samples beside held-out points
 #[derive(Parser)]
 struct Options {
-    #[command(flatten)]
-    training: common::Training,
     /// How many points there are to learn from; a quarter as many are held out
     #[arg(long, default_value_t = 8000)]
     rows: usize,
@@ -39,9 +37,16 @@ struct Options {
     /// Where the picture goes
     #[arg(long, default_value = "two_moons.svg")]
     svg: PathBuf,
+    /// How often each point is learned from
+    #[arg(long, default_value_t = 150)]
+    epochs: usize,
+    /// The seed of the points, of the weights, and of the noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print the result as one JSON object, as the last line of stdout
+    #[arg(long)]
+    json: bool,
 }
-
-const EPOCHS: usize = 150;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
@@ -58,8 +63,8 @@ fn run<const X: usize>(
     options: &Options,
     given: impl Fn(usize) -> [f32; X],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let training = &options.training;
-    let mut rng = StdRng::seed_from_u64(training.seed);
+    let seed = options.seed;
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut set = |rows: usize| -> Result<Dataset<X, Values<2>>, Error> {
         let points: Vec<_> = (0..rows).map(|i| (given(i % 2), moon(i % 2, &mut rng))).collect();
         let (x, u): (Vec<_>, Vec<_>) = points.into_iter().unzip();
@@ -70,17 +75,19 @@ fn run<const X: usize>(
 
     let solver =
         Solver { method: Method::Heun, steps: Steps::Fixed(options.steps), save: Save::End };
-    let optimizer = training.optimizer_at(3e-3);
-    let variant = FlowMatching { solver, optimizer, seed: training.seed, ..Default::default() };
-    let mut model = Model::<X>::new(&AutoDevice::seed_from_u64(training.seed), variant)?;
+    let optimizer = AdamW { learning_rate: 3e-3, ..AdamW::default() }.into();
+    let variant = FlowMatching { solver, optimizer, seed, ..FlowMatching::default() };
+    let mut model = Model::<X>::new(&AutoDevice::seed_from_u64(seed), variant)?;
     let fit = Fit {
+        epochs: options.epochs,
+        seed,
         learning_rate: LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.0 } },
-        ..training.fit(EPOCHS)
+        ..Fit::default()
     };
-    let reports = model.fit_with(&split.train, &fit, |_, report| common::show(report, ""))?;
+    let reports = model.training(&fit).observer(&mut Progress::plain()).run(&split.train)?.epochs;
 
     let test = split.test.targets().as_slice().as_chunks().0;
-    let samples = model.sample(split.test.samples(), training.seed)?;
+    let samples = model.sample(split.test.samples(), seed)?;
     let noise: Vec<[f32; 2]> = (0..samples.len())
         .map(|_| [rng.sample(StandardNormal), rng.sample(StandardNormal)])
         .collect();
@@ -102,7 +109,7 @@ fn run<const X: usize>(
     let paths = paths.iter().map(|path| back(path)).collect::<Result<Vec<_>, _>>()?;
     picture::draw(&options.svg, [&back(test)?, &back(&samples)?], &paths)?;
     println!("the picture is {}", options.svg.display());
-    if training.json {
+    if options.json {
         let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
         let result = json!({
             "variant": "fm",
@@ -113,7 +120,7 @@ fn run<const X: usize>(
             "epochs": fit.epochs,
             "train_seconds": seconds,
             "parameters": model.parameters(),
-            "seed": training.seed,
+            "seed": seed,
             "network_calls": 2 * options.steps,
             "solver": "heun",
             "energy_distance": found.samples,

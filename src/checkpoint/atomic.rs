@@ -7,8 +7,8 @@ use crate::error::Error;
 /// What the name of a file begins with that is being written; after a crash it may be left behind.
 const UNFINISHED: &str = ".unfinished-";
 
-/// Writes a file under another name in the same folder, syncs it, and renames it. If anything fails the path holds what
-/// it held before, and nothing is left behind.
+/// Writes a file under another name in the same folder, syncs it, and renames it. If anything fails
+/// the path holds what it held before, and nothing is left behind.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -70,8 +70,8 @@ impl Contents {
     /// Writes the file: whatever happens, the path holds what it held before, or all of this.
     ///
     /// # Errors
-    /// [`Error::Io`] for a full disk, a folder that is gone or that cannot be written to; [`Error::Argument`] as
-    /// [`to_bytes`](Self::to_bytes).
+    /// [`Error::Io`] for a full disk, a folder that is gone or that cannot be written to;
+    /// [`Error::Argument`] as [`to_bytes`](Self::to_bytes).
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         write_atomically(path, &self.to_bytes()?)
     }
@@ -88,8 +88,8 @@ impl Contents {
     /// The bytes of the file.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a text entry named `checksum`, for two tensors of one name, or for bytes that are not
-    /// those of the shape.
+    /// [`Error::Argument`] for a text entry named `checksum`, for two tensors of one name, or for
+    /// bytes that are not those of the shape.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let wrong = |expected: &str, found: String| {
             Err(Error::argument("Contents::to_bytes", expected, found))
@@ -118,8 +118,8 @@ impl Contents {
     /// What the bytes of a file say; `path` is for messages.
     ///
     /// # Errors
-    /// [`Error::File`] for bytes that are no safetensors file, that were cut off, or whose checksum is not that of the
-    /// rest.
+    /// [`Error::File`] for bytes that are no safetensors file, that were cut off, or whose checksum
+    /// is not that of the rest.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| {
             let found =
@@ -155,7 +155,8 @@ impl Contents {
         sorted
     }
 
-    /// SHA-256 over every text and every tensor, each part behind its length, so that no two contents run together.
+    /// SHA-256 over every text and every tensor, each part behind its length, so that no two
+    /// contents run together.
     fn checksum(&self) -> String {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -183,4 +184,4 @@ fn metadata(bytes: &[u8]) -> BTreeMap<String, String> {
 }
 
 /// A file and what it holds.
-pub(super) type Found = (PathBuf, Contents);
+pub(crate) type Found = (PathBuf, Contents);

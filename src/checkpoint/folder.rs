@@ -8,7 +8,8 @@ use std::{
 use super::{Contents, atomic::remove_unfinished, file::Found};
 use crate::error::Error;
 
-/// A folder of checkpoints, `step-000000123.safetensors` after step 123 and `best.safetensors`, of which some are kept.
+/// A folder of checkpoints, `step-000000123.safetensors` after step 123 and `best.safetensors`, of
+/// which some are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
@@ -16,10 +17,12 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A folder, made if there is none, in which the last `keep_last` checkpoints are kept, at least 1.
+    /// A folder, made if there is none, in which the last `keep_last` checkpoints are kept, at
+    /// least 1.
     ///
     /// # Errors
-    /// [`Error::Config`] if none were to be kept; [`Error::Io`] for a folder that cannot be made or read.
+    /// [`Error::Config`] if none were to be kept; [`Error::Io`] for a folder that cannot be made or
+    /// read.
     pub fn open(path: impl Into<PathBuf>, keep_last: usize) -> Result<Self, Error> {
         let path = path.into();
         if keep_last == 0 {

@@ -2,110 +2,88 @@
 
 use std::path::{Path, PathBuf};
 
-use dfdx::nn::BuildOnDevice;
-
 use super::{
-    Contents,
+    Contents, Saved,
     file::Found,
     trainer::{Progress, parse, text},
 };
 use crate::{
-    device::{Backend, Real},
+    block::Host,
+    device::Real,
     distributed::{Layout, Topic, pack, unpack},
     error::Error,
-    noprop::NoProp,
-    train::{Fit, Means, Position},
-    variant::Variant,
+    model::{Position, Ranks},
+    report::Means,
 };
 
 const WHAT: &str = "a checkpoint";
 
-impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
-where
-    V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
-    E: Real,
-    D: Backend<E>,
-{
+impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     /// Writes all of the trainer, wherever its blocks are; the path, on all ranks.
-    pub(crate) fn written(
+    pub(crate) fn write(
         &self,
         position: Option<&Position>,
-        fit: Option<&Fit>,
+        fit: Option<&str>,
         write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
     ) -> Result<PathBuf, Error> {
-        self.all_written(self.contents(position, fit)?, write)
+        self.write_all(self.contents(position, fit)?, write)
     }
 
     /// Writes what all ranks have.
-    pub(super) fn all_written(
+    pub(super) fn write_all(
         &self,
         own: Contents,
         write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
     ) -> Result<PathBuf, Error> {
-        let Some(communicator) = &self.communicator else { return write(&own) };
+        let Some(communicator) = &self.ranks.communicator else { return write(&own) };
         let written = match communicator.gather(Topic::Checkpoint, own.to_bytes()?, WHAT)? {
             Some(parts) => {
                 let read = |bytes: &Vec<u8>| Contents::from_bytes(bytes, Path::new(WHAT));
                 let parts = parts.iter().map(read).collect::<Result<_, _>>()?;
-                Some(to_bytes(&write(&merged(parts, self.layout)?)?))
+                Some(to_bytes(&write(&merged(parts, self.ranks.layout)?)?))
             }
             None => None,
         };
         Ok(to_path(&communicator.broadcast(Topic::Checkpoint, written, WHAT)?))
     }
+}
 
-    /// Takes the checkpoint that `find` finds, on all ranks or on none; where it was, if there is one.
-    pub(crate) fn restored(
-        &mut self,
-        find: impl FnOnce() -> Result<Option<Found>, Error>,
-    ) -> Result<Option<PathBuf>, Error> {
-        let restored = self.restore(find);
-        self.told(restored)
-    }
-
-    fn restore(
-        &mut self,
-        find: impl FnOnce() -> Result<Option<Found>, Error>,
-    ) -> Result<Option<PathBuf>, Error> {
-        let Some((path, contents)) = self.own_part(find)? else { return Ok(None) };
-        let checked = self.check(contents, &path)?;
-        if let Some(communicator) = &self.communicator {
-            communicator.all_gather(Topic::Checkpoint, Vec::new(), WHAT)?;
-        }
-        self.put(checked)?;
-        Ok(Some(path))
-    }
-
-    /// This rank's part of what rank 0 finds.
-    fn own_part(
-        &self,
-        find: impl FnOnce() -> Result<Option<Found>, Error>,
-    ) -> Result<Option<Found>, Error> {
-        let Some(communicator) = &self.communicator else { return find() };
-        if self.layout.rank != 0 {
-            let message = communicator.receive(0, Topic::Checkpoint, WHAT)?;
-            if message.is_empty() {
-                return Ok(None);
-            }
-            let [path, bytes] = &unpack(&message, 2, WHAT)?[..] else { return Ok(None) };
-            let path = to_path(path);
-            let contents = Contents::from_bytes(bytes, &path)?;
-            return Ok(Some((path, contents)));
-        }
-        let Some((path, contents)) = find()? else {
-            for rank in 1..self.layout.ranks {
-                communicator.send(rank, Topic::Checkpoint, Vec::new())?;
-            }
+/// This rank's part of what rank 0 finds.
+pub(super) fn own_part(
+    ranks: &Ranks,
+    find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
+) -> Result<Option<Found>, Error> {
+    let Some(communicator) = &ranks.communicator else { return find() };
+    if ranks.layout.rank != 0 {
+        let message = communicator.receive(0, Topic::Checkpoint, WHAT)?;
+        if message.is_empty() {
             return Ok(None);
-        };
-        for rank in 1..self.layout.ranks {
-            let part = part(&contents, self.layout.of(rank)).to_bytes()?;
-            communicator.send(rank, Topic::Checkpoint, pack(&[to_bytes(&path), part]))?;
         }
-        let own = part(&contents, self.layout);
-        Ok(Some((path, own)))
+        let [path, bytes] = &unpack(&message, 2, WHAT)?[..] else { return Ok(None) };
+        let path = to_path(path);
+        let contents = Contents::from_bytes(bytes, &path)?;
+        return Ok(Some((path, contents)));
     }
+    let Some((path, contents)) = find()? else {
+        for rank in 1..ranks.layout.ranks {
+            communicator.send(rank, Topic::Checkpoint, Vec::new())?;
+        }
+        return Ok(None);
+    };
+    for rank in 1..ranks.layout.ranks {
+        let part = part(&contents, ranks.layout.of(rank)).to_bytes()?;
+        communicator.send(rank, Topic::Checkpoint, pack(&[to_bytes(&path), part]))?;
+    }
+    let own = part(&contents, ranks.layout);
+    Ok(Some((path, own)))
+}
+
+/// Waits until all ranks are ready to take their parts.
+pub(super) fn meet(ranks: &Ranks) -> Result<(), Error> {
+    if let Some(communicator) = &ranks.communicator {
+        communicator.all_gather(Topic::Checkpoint, Vec::new(), WHAT)?;
+    }
+    Ok(())
 }
 
 /// A path as a message: it is for messages to people, so what is no text may be lost.
@@ -145,8 +123,8 @@ fn merged(parts: Vec<Contents>, layout: Layout) -> Result<Contents, Error> {
     Ok(all)
 }
 
-/// What a rank needs of a file: its blocks, and all that belongs to no block. What belongs to no rank goes to the first, which
-/// will find that it is too much.
+/// What a rank needs of a file: its blocks, and all that belongs to no block. What belongs to no
+/// rank goes to the first, which will find that it is too much.
 fn part(contents: &Contents, layout: Layout) -> Contents {
     let needs = |name: &str| match block_of(name) {
         Some(t) if (1..=layout.blocks).contains(&t) => layout.own().any(|own| own == t),

@@ -1,9 +1,10 @@
 //! Trainers as files: saved at any step, loaded and gone on with exactly.
 //!
-//! A checkpoint is one [safetensors](https://github.com/huggingface/safetensors) file: named tensors with text beside
-//! them, and a SHA-256 checksum over both. [`NoProp::save`](crate::NoProp::save) and
-//! [`NoProp::load`](crate::NoProp::load) are for whole trainers, [`NoProp::export`](crate::NoProp::export) for weights
-//! alone; [`Folder`] keeps the checkpoints of a run, the last few and the best.
+//! A checkpoint is one [safetensors](https://github.com/huggingface/safetensors) file: named
+//! tensors with text beside them, and a SHA-256 checksum over both.
+//! [`NoProp::save`](crate::NoProp::save) and [`NoProp::load`](crate::NoProp::load) are for whole
+//! trainers, [`NoProp::export`](crate::NoProp::export) for weights alone; [`Folder`] keeps the
+//! checkpoints of a run, the last few and the best.
 
 mod atomic;
 mod file;
@@ -12,5 +13,9 @@ mod gather;
 mod trainer;
 mod unit;
 
+pub(crate) use file::Found;
 pub use file::{Contents, NamedTensor, NumberType};
 pub use folder::Folder;
+#[doc(hidden)]
+pub use trainer::{Identity, Saved, Taken};
+pub(crate) use trainer::{parse, restore, text};

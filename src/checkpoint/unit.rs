@@ -2,120 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use dfdx::{
-    nn::{
-        RecursiveWalker, ScalarOptions, TensorCollection, TensorOptions, TensorVisitor,
-        ViewTensorMut, ViewTensorName, ViewTensorRef,
-    },
-    prelude::*,
-};
-use num_traits::NumCast;
+use dfdx::prelude::*;
 
 use super::{NamedTensor, NumberType};
 use crate::{
-    device::{Backend, Real},
+    device::{Backend, NamedValues, Real, Tensors},
     error::Error,
     optim::OptimizerState,
 };
 
-/// A tensor of a module, with its path in it.
-struct Entry<E> {
-    path: String,
-    shape: Vec<usize>,
-    values: Vec<E>,
-    /// Whether the optimiser moves it.
-    trained: bool,
-}
-
 /// All tensors of a module, in dfdx's order.
-fn entries<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
-    module: &M,
-) -> Result<Vec<Entry<E>>, Error> {
-    let mut collect = Collect(Vec::new());
-    M::iter_tensors(&mut RecursiveWalker { m: (module, String::new()), f: &mut collect })
-        .map_err(Error::device("reading the weights"))?;
-    Ok(collect.0)
-}
-
-struct Collect<E>(Vec<Entry<E>>);
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Collect<E> {
-    type Viewer = (ViewTensorRef, ViewTensorName);
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        (tensor, path): (&Tensor<S, E, D>, String),
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        self.0.push(Entry {
-            path,
-            shape: tensor.shape().concrete().into_iter().collect(),
-            values: tensor.as_vec(),
-            trained: options.do_gradient_update,
-        });
-        Ok(None)
-    }
-
-    fn visit_scalar<N: NumCast>(
-        &mut self,
-        _options: ScalarOptions<N>,
-        (value, path): (&N, String),
-    ) -> Result<Option<N>, D::Err> {
-        let values = vec![E::of(value.to_f64().unwrap_or(f64::NAN))];
-        self.0.push(Entry { path, shape: Vec::new(), values, trained: false });
-        Ok(None)
-    }
-}
-
-/// Puts numbers into a module, in dfdx's order.
-struct Fill<I>(I);
-
-impl<E: Real, D: Backend<E>, I: Iterator<Item = Vec<E>>> TensorVisitor<E, D> for Fill<I> {
-    type Viewer = ViewTensorMut;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        _options: TensorOptions<S, E, D>,
-        tensor: &mut Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if let Some(values) = self.0.next() {
-            tensor.copy_from(&values);
-        }
-        Ok(None)
-    }
-
-    fn visit_scalar<N: NumCast>(
-        &mut self,
-        _options: ScalarOptions<N>,
-        scalar: &mut N,
-    ) -> Result<Option<N>, D::Err> {
-        let value = self.0.next().and_then(|values| values.first().map(|v| v.as_f64()));
-        if let Some(value) = value.and_then(N::from) {
-            *scalar = value;
-        }
-        Ok(None)
-    }
+fn entries<E: Real, D: Backend<E>>(
+    module: &dyn Tensors<E, D>,
+) -> Result<Vec<NamedValues<E, D>>, Error> {
+    module.named().map_err(Error::device("reading the weights"))
 }
 
 /// The weights as tensors, named `PREFIX` and their path.
-pub(super) fn weights<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+pub(super) fn weights<E: Real, D: Backend<E>>(
     prefix: &str,
-    module: &M,
+    module: &dyn Tensors<E, D>,
 ) -> Result<Vec<NamedTensor>, Error> {
-    let entries = entries(module)?;
-    Ok(entries.into_iter().map(|e| tensor(join(prefix, &e.path), e.shape, &e.values)).collect())
+    let named = |e: NamedValues<E, D>| tensor(join(prefix, &e.path), e.shape, &e.values.as_vec());
+    Ok(entries(module)?.into_iter().map(named).collect())
 }
 
 /// The weights, what the optimiser remembers of them, and their averages, where there are any.
-pub(super) fn unit<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+pub(super) fn unit<E: Real, D: Backend<E>>(
     name: &str,
-    module: &M,
+    module: &dyn Tensors<E, D>,
     state: &OptimizerState<E, D>,
 ) -> Result<Vec<NamedTensor>, Error> {
     let entries = entries(module)?;
@@ -126,8 +41,7 @@ pub(super) fn unit<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
             tensors.push(tensor(name, entry.shape.clone(), &memory.as_vec()));
         }
     }
-    let weights = |e: Entry<E>| tensor(join(name, &e.path), e.shape, &e.values);
-    tensors.extend(entries.into_iter().map(weights));
+    tensors.extend(weights(name, module)?);
     Ok(tensors)
 }
 
@@ -160,7 +74,7 @@ fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> NamedTensor
 }
 
 /// Tensors of a file by name, each of which can be taken once.
-pub(super) type Tensors = BTreeMap<String, NamedTensor>;
+pub(super) type FileTensors = BTreeMap<String, NamedTensor>;
 
 /// What a file holds of one unit, checked against the module that it is for.
 pub(super) struct Restored<E: Real, D: Backend<E>> {
@@ -169,33 +83,34 @@ pub(super) struct Restored<E: Real, D: Backend<E>> {
 }
 
 /// What the file holds of the weights alone, or else which tensor is wrong.
-pub(super) fn restore_weights<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+pub(super) fn restore_weights<E: Real, D: Backend<E>>(
     name: &str,
-    module: &M,
-    tensors: &mut Tensors,
+    module: &dyn Tensors<E, D>,
+    tensors: &mut FileTensors,
 ) -> Result<Restored<E, D>, Mismatch> {
     let entries = entries(module).map_err(Mismatch::Other)?;
-    let weights = |e: &Entry<E>| take(tensors, join(name, &e.path), &e.shape);
+    let weights = |e: &NamedValues<E, D>| take(tensors, join(name, &e.path), &e.shape);
     let values = entries.iter().map(weights).collect::<Result<_, _>>()?;
     Ok(Restored { values, state: OptimizerState::default() })
 }
 
 /// The same with what the optimiser remembers, which has taken `steps` steps.
-pub(super) fn restore<M: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+pub(super) fn restore<E: Real, D: Backend<E>>(
     name: &str,
-    (module, device): (&M, &D),
+    module: &dyn Tensors<E, D>,
+    device: &D,
     steps: u64,
-    tensors: &mut Tensors,
+    tensors: &mut FileTensors,
 ) -> Result<Restored<E, D>, Mismatch> {
     let mut restored = restore_weights(name, module, tensors)?;
     let entries = entries(module).map_err(Mismatch::Other)?;
-    let trained: Vec<&Entry<E>> = entries.iter().filter(|e| e.trained).collect();
+    let trained: Vec<&NamedValues<E, D>> = entries.iter().filter(|e| e.trained).collect();
     let mut list = |kind: &str| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
-        let full = |e: &Entry<E>| join(&join(kind, name), &e.path);
+        let full = |e: &NamedValues<E, D>| join(&join(kind, name), &e.path);
         if !trained.iter().any(|e| tensors.contains_key(&full(e))) {
             return Ok(Vec::new());
         }
-        let one = |e: &&Entry<E>| {
+        let one = |e: &&NamedValues<E, D>| {
             let values = take(tensors, full(e), &e.shape)?;
             let shape = (values.len(),);
             let tensor = device.try_tensor_from_vec(values, shape);
@@ -216,7 +131,11 @@ pub(super) enum Mismatch {
     Other(Error),
 }
 
-fn take<E: Real>(tensors: &mut Tensors, name: String, shape: &[usize]) -> Result<Vec<E>, Mismatch> {
+fn take<E: Real>(
+    tensors: &mut FileTensors,
+    name: String,
+    shape: &[usize],
+) -> Result<Vec<E>, Mismatch> {
     let expected = format!("the tensor `{name}` of {:?} numbers, {shape:?}", number_type::<E>());
     let Some(found) = tensors.remove(&name) else {
         return Err(Mismatch::Tensor(expected, "none of this name".to_owned()));
@@ -230,17 +149,14 @@ fn take<E: Real>(tensors: &mut Tensors, name: String, shape: &[usize]) -> Result
 
 impl<E: Real, D: Backend<E>> Restored<E, D> {
     /// Puts the numbers in their place; everything was checked before.
-    pub(super) fn put<M: TensorCollection<E, D>>(
+    pub(super) fn put(
         self,
-        module: &mut M,
-        state: Option<&mut OptimizerState<E, D>>,
+        module: &mut dyn Tensors<E, D>,
+        state: &mut OptimizerState<E, D>,
     ) -> Result<(), Error> {
-        let mut fill = Fill(self.values.into_iter());
-        M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut fill })
-            .map_err(Error::device("loading a checkpoint"))?;
-        if let Some(state) = state {
-            *state = self.state;
-        }
+        let filled = module.fill(&mut self.values.into_iter());
+        filled.map_err(Error::device("loading a checkpoint"))?;
+        *state = self.state;
         Ok(())
     }
 }

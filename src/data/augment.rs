@@ -32,11 +32,13 @@ pub struct Pixels<const C: usize, const H: usize, const W: usize>;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Augment {
-    /// By how many pixels an image is shifted at most, up or down and left or right; a crop with so much padding is the same.
+    /// By how many pixels an image is shifted at most, up or down and left or right; a crop with so
+    /// much padding is the same.
     pub shift: usize,
     /// Whether half of the images, by chance, are mirrored, left and right.
     pub flip: bool,
-    /// What comes in from outside: the background, which is 0 before and about −0.42 after MNIST's standardisation.
+    /// What comes in from outside: the background, which is 0 before and about −0.42 after MNIST's
+    /// standardisation.
     pub background: f64,
 }
 
@@ -46,38 +48,44 @@ impl Augment {
     /// Rows of other than C H W numbers do not build.
     pub fn apply<const C: usize, const H: usize, const W: usize, E: Real, const X: usize>(
         &self,
-        size: Pixels<C, H, W>,
+        _size: Pixels<C, H, W>,
         images: &mut [[E; X]],
         rng: &mut impl Rng,
     ) {
         const { check_numbers("Pixels", [C, H, W], X) };
         let reach = self.shift.min(FARTHEST) as i64;
+        // One image of room for all of them, and not on the stack: X is as large as the user's
+        // images.
+        let mut before = vec![E::zero(); X];
         for image in images {
             let [down, right] = [(); 2].map(|()| rng.gen_range(-reach..=reach) as isize);
             let flip = self.flip && rng.r#gen::<bool>();
             if (down, right, flip) != (0, 0, false) {
-                *image = self.moved(size, image, (down, right), flip);
+                before.copy_from_slice(image);
+                self.moved([H, W], &before, image, (down, right), flip);
             }
         }
     }
 
-    fn moved<const C: usize, const H: usize, const W: usize, E: Real, const X: usize>(
+    fn moved<E: Real>(
         &self,
-        _: Pixels<C, H, W>,
-        image: &[E; X],
+        [height, width]: [usize; 2],
+        from: &[E],
+        to: &mut [E],
         (down, right): (isize, isize),
         flip: bool,
-    ) -> [E; X] {
-        let mut to = [E::of(self.background); X];
+    ) {
         for (i, pixel) in to.iter_mut().enumerate() {
-            let (plane, y, x) = (i / (H * W), i / W % H, i % W);
-            let from_y = y.checked_add_signed(-down).filter(|y| *y < H);
-            let from_x = x.checked_add_signed(-right).filter(|x| *x < W);
-            if let (Some(y), Some(x)) = (from_y, from_x) {
-                let x = if flip { W - 1 - x } else { x };
-                *pixel = image[(plane * H + y) * W + x];
-            }
+            let (plane, y, x) = (i / (height * width), i / width % height, i % width);
+            let from_y = y.checked_add_signed(-down).filter(|y| *y < height);
+            let from_x = x.checked_add_signed(-right).filter(|x| *x < width);
+            *pixel = match (from_y, from_x) {
+                (Some(y), Some(x)) => {
+                    let x = if flip { width - 1 - x } else { x };
+                    from[(plane * height + y) * width + x]
+                }
+                _ => E::of(self.background),
+            };
         }
-        to
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Dataset, Labels, Split, csv, gzip};
+use super::{Csv, Dataset, Header, Labels, Split, gzip::Source};
 use crate::error::Error;
 
 static PACKED: &[u8] = include_bytes!("../../data/digits.csv.gz");
@@ -44,6 +44,6 @@ pub fn digits_with_seed(seed: u64) -> Result<Split<64, Labels<10>>, Error> {
 /// As [`digits`].
 pub fn digits_rows() -> Result<Dataset<64, Labels<10>>, Error> {
     let path = Path::new("data/digits.csv.gz");
-    let unpacked = gzip::unpack(PACKED).map_err(|err| gzip::read_error(path, err))?;
-    csv::read_labels(unpacked, path)
+    let rows = Csv { header: Header::None, ..Csv::default() };
+    rows.read_labels(Source::packed(path, PACKED))
 }

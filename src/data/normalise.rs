@@ -24,11 +24,42 @@ use crate::{device::Real, error::Error};
 /// assert_eq!(predictions, [20., 30.]);
 /// # Ok::<(), dfdx_noprop::Error>(())
 /// ```
+///
+/// As data it is its `mean` and its `deviation`, a list of `N` numbers each: save it beside the
+/// model.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Statistics", into = "Statistics"))]
+#[cfg_attr(feature = "serde", serde(bound = "E: Real"))]
 pub struct Standardiser<const N: usize, E = f32> {
     mean: Vec<f64>,
     deviation: Vec<f64>,
     precision: PhantomData<E>,
+}
+
+/// A standardiser without its type.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statistics {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+#[cfg(feature = "serde")]
+impl<const N: usize, E: Real> TryFrom<Statistics> for Standardiser<N, E> {
+    type Error = Error;
+
+    fn try_from(Statistics { mean, deviation }: Statistics) -> Result<Self, Error> {
+        Self::new(mean, deviation)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<const N: usize, E> From<Standardiser<N, E>> for Statistics {
+    fn from(Standardiser { mean, deviation, .. }: Standardiser<N, E>) -> Self {
+        Self { mean, deviation }
+    }
 }
 
 impl<const N: usize, E: Real> Standardiser<N, E> {
@@ -115,31 +146,39 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
     /// Brings row-major standardised values, `[rows, N]`, back: x = σ x′ + μ.
     ///
     /// # Errors
-    /// [`Error::Argument`] if these are not whole rows.
+    /// [`Error::Argument`] if these are not whole rows, or a result is not finite; the values are
+    /// then as they were.
     pub fn invert(&self, values: &mut [E]) -> Result<(), Error> {
-        check_width::<N, E>("Standardiser::invert", values)?;
-        for (value, (mean, scale)) in values.iter_mut().zip(self.columns()) {
-            *value = E::of(value.as_f64() * scale + mean);
-        }
-        Ok(())
+        let inverse = |value, (mean, scale)| value * scale + mean;
+        self.map("Standardiser::invert", "finite values", values, inverse)
     }
 
     fn standardise(&self, operation: &'static str, values: &mut [E]) -> Result<(), Error> {
+        let scaled = |value, (mean, scale)| (value - mean) / scale;
+        self.map(operation, "finite values after standardisation", values, scaled)
+    }
+
+    /// All are looked at before the first is written: an error leaves the values as they were.
+    fn map(
+        &self,
+        operation: &'static str,
+        expected: &str,
+        values: &mut [E],
+        to: impl Fn(f64, (f64, f64)) -> f64,
+    ) -> Result<(), Error> {
         check_width::<N, E>(operation, values)?;
-        let scaled = |value: E, (mean, scale)| E::of((value.as_f64() - mean) / scale);
-        // All looked at before the first is written: an error leaves the values as they were.
         for (i, (&value, column)) in values.iter().zip(self.columns()).enumerate() {
-            let result = scaled(value, column);
+            let result = E::of(to(value.as_f64(), column));
             if !result.is_finite() {
                 return Err(Error::argument(
                     operation,
-                    "finite values after standardisation",
+                    expected,
                     format!("{value} → {result} in row {}, column {}", i / N, i % N),
                 ));
             }
         }
         for (value, column) in values.iter_mut().zip(self.columns()) {
-            *value = scaled(*value, column);
+            *value = E::of(to(value.as_f64(), column));
         }
         Ok(())
     }

@@ -123,10 +123,11 @@ impl<const X: usize, const C: usize, E: Real> Dataset<X, Labels<C>, E> {
         seed: u64,
     ) -> Result<Split<X, Labels<C>, E>, Error> {
         check_fraction("Dataset::split_stratified", test_fraction)?;
-        let mut quotas = self.targets.counts().map(|rows| match rows {
+        let quota = |rows: usize| match rows {
             0 | 1 => 0,
             _ => share(rows, test_fraction).clamp(1, rows - 1),
-        });
+        };
+        let mut quotas: Vec<usize> = self.targets.counts().into_iter().map(quota).collect();
         let labels = self.targets.as_slice();
         self.divide("Dataset::split_stratified", test_fraction, seed, |row| {
             let label = labels.get(row).map(|&label| label as usize);
@@ -154,7 +155,7 @@ fn take_one(quota: &mut usize) -> bool {
     left
 }
 
-fn shuffled(rows: usize, seed: u64) -> Vec<usize> {
+pub(super) fn shuffled(rows: usize, seed: u64) -> Vec<usize> {
     let mut order: Vec<_> = (0..rows).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     order

@@ -6,17 +6,16 @@ use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Backend, Lanes, Place, Real, Rows, Window, lanes, plain_combined, plain_dense, plain_is_finite,
+    Backend, Column, Filters, Lanes, Matrix, Normalised, Real, Rows, SharedSlot, TensorMut, Window,
+    lanes, plain_combined, plain_dense, plain_is_finite,
 };
-use crate::{
-    kernel,
-    optim::{AdamWStep, SgdStep},
-};
+use crate::kernel::{self, AdamWStep, SgdStep};
 
 impl<E: Real> Backend<E> for Cpu
 where
     Cpu: Device<E>,
 {
+    type Block = dyn crate::block::AnyBlock<E, Self> + Send + Sync;
     const THREADS: bool = true;
 
     fn seeded(&self, seed: u64) -> Self {
@@ -27,26 +26,27 @@ where
         Some(kernel::reuse(rows))
     }
 
-    fn normals<S: Shape>(
+    fn normals(
         &self,
-        (seed, kept): (u64, &mut Option<Lanes<Self>>),
+        seed: u64,
+        kept: &mut Option<Lanes<Self>>,
         streams: &mut [ChaCha8Rng],
-        shape: S,
-    ) -> Result<Tensor<S, E, Self>, CpuError> {
-        lanes::normals(self, (seed, kept), streams, shape)
+        shape: (usize, usize),
+    ) -> Result<Matrix<E, Self>, CpuError> {
+        lanes::normals(self, seed, kept, streams, shape)
     }
 
     fn shared<S: Shape>(
-        place: &Place,
+        slot: &SharedSlot,
         make: impl FnOnce() -> Result<Tensor<S, E, Self>, CpuError>,
     ) -> Result<Tensor<S, E, Self>, CpuError> {
-        // A poisoned place is one whose maker panicked: there is nothing in it.
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tensor) = place.as_ref().and_then(|kept| kept.downcast_ref()) {
+        // A poisoned slot is one whose maker panicked: there is nothing in it.
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tensor) = slot.as_ref().and_then(|kept| kept.downcast_ref()) {
             return Ok(Tensor::clone(tensor));
         }
         let tensor = make()?;
-        *place = Some(Box::new(tensor.clone()));
+        *slot = Some(Box::new(tensor.clone()));
         Ok(tensor)
     }
 
@@ -61,50 +61,47 @@ where
         })
     }
 
-    fn dense<const I: usize, const O: usize, T: Tape<E, Self>>(
-        x: Rows<Const<I>, E, Self, T>,
-        weight: &Tensor<Rank2<O, I>, E, Self>,
-        bias: &Tensor<Rank1<O>, E, Self>,
+    fn dense<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
+        weight: &Matrix<E, Self>,
+        bias: &Column<E, Self>,
         input_gradient: bool,
-    ) -> Result<Rows<Const<O>, E, Self, T>, CpuError> {
+    ) -> Result<Matrix<E, Self, T>, CpuError> {
         if !kernel::contiguous(&x) {
             return plain_dense(x, weight, bias);
         }
         kernel::dense(x, weight, bias, input_gradient)
     }
 
-    fn dense_onto<const I: usize, const O: usize, T: Tape<E, Self>>(
-        x: Rows<Const<I>, E, Self, T>,
-        (weight, bias): (&Tensor<Rank2<O, I>, E, Self>, &Tensor<Rank1<O>, E, Self>),
-        sum: Rows<Const<O>, E, Self, T>,
+    fn dense_onto<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
+        weight: &Matrix<E, Self>,
+        bias: &Column<E, Self>,
+        sum: Matrix<E, Self, T>,
         input_gradient: bool,
-    ) -> Result<Rows<Const<O>, E, Self, T>, CpuError> {
+    ) -> Result<Matrix<E, Self, T>, CpuError> {
         if kernel::contiguous(&x) && kernel::contiguous(&sum) {
             return kernel::dense_onto(x, weight, bias, sum, input_gradient);
         }
         <Self as Backend<E>>::sum(sum, Self::dense(x, weight, bias, input_gradient)?)
     }
 
-    const TURNS: bool = true;
+    const TRANSPOSES: bool = true;
 
-    fn turned<const I: usize, const O: usize>(
-        weight: &Tensor<Rank2<O, I>, E, Self>,
-    ) -> Result<Tensor<Rank2<I, O>, E, Self>, CpuError> {
-        kernel::turned(&weight.clone().try_contiguous()?)
+    fn transposed(weight: &Matrix<E, Self>) -> Result<Matrix<E, Self>, CpuError> {
+        kernel::transposed(&weight.clone().try_contiguous()?)
     }
 
-    fn dense_turned<const I: usize, const O: usize>(
-        x: Rows<Const<I>, E, Self>,
-        turned: &Tensor<Rank2<I, O>, E, Self>,
-        bias: &Tensor<Rank1<O>, E, Self>,
-    ) -> Result<Rows<Const<O>, E, Self>, CpuError> {
-        kernel::dense_turned(&x.try_contiguous()?, turned, bias)
+    fn dense_transposed(
+        x: Matrix<E, Self>,
+        transposed: &Matrix<E, Self>,
+        bias: &Column<E, Self>,
+    ) -> Result<Matrix<E, Self>, CpuError> {
+        kernel::dense_transposed(&x.try_contiguous()?, transposed, bias)
     }
 
-    fn time_embedding<const DIM: usize>(
-        times: Tensor<(usize,), E, Self>,
-    ) -> Result<Rows<Const<DIM>, E, Self>, CpuError> {
-        kernel::time_embedding(&times)
+    fn time_embedding(times: Column<E, Self>, width: usize) -> Result<Matrix<E, Self>, CpuError> {
+        kernel::time_embedding(&times, width)
     }
 
     fn relu<S: Shape, T: Tape<E, Self>>(
@@ -140,7 +137,7 @@ where
         if kernel::contiguous(z) { kernel::is_finite(z) } else { plain_is_finite(z) }
     }
 
-    fn softmax<C: ConstDim, T: Tape<E, Self>>(
+    fn softmax<C: Dim, T: Tape<E, Self>>(
         rows: Rows<C, E, Self, T>,
     ) -> Result<Rows<C, E, Self, T>, CpuError> {
         if T::OWNS_TAPE || !kernel::contiguous(&rows) {
@@ -150,114 +147,117 @@ where
         Ok(kernel::softmax(rows)?.put_tape(tape))
     }
 
-    fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, T: Tape<E, Self>>(
-        x: Tensor<X, E, Self, T>,
-        filter: (&Tensor<F, E, Self>, &Tensor<B, E, Self>),
+    fn convolution<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
+        filter: &Filters<E, Self>,
+        bias: &Column<E, Self>,
         window: Window,
-        shape: Y,
         input_gradient: bool,
-    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
-        kernel::convolution(x, filter, window, shape, input_gradient)
+    ) -> Result<Matrix<E, Self, T>, CpuError> {
+        kernel::convolution(x, filter, bias, window, input_gradient)
     }
 
-    fn max_pool<X: Shape, Y: Shape, T: Tape<E, Self>>(
-        x: Tensor<X, E, Self, T>,
+    fn max_pool<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
         window: Window,
-        shape: Y,
-    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
-        kernel::max_pool(x, window, shape)
+    ) -> Result<Matrix<E, Self, T>, CpuError> {
+        kernel::max_pool(x, window)
     }
 
-    fn average_pool<X: Shape, Y: Shape, T: Tape<E, Self>>(
-        x: Tensor<X, E, Self, T>,
+    fn average_pool<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
         window: Window,
-        shape: Y,
-    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
-        kernel::average_pool(x, window, shape)
+    ) -> Result<Matrix<E, Self, T>, CpuError> {
+        kernel::average_pool(x, window)
     }
 
-    fn batch_norm<S: Shape, C: Shape, T: Tape<E, Self>>(
-        x: Tensor<S, E, Self, T>,
-        affine: (&Tensor<C, E, Self>, &Tensor<C, E, Self>),
+    fn batch_norm<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
+        scale: &Column<E, Self>,
+        shift: &Column<E, Self>,
         epsilon: f64,
-    ) -> Result<(Tensor<S, E, Self, T>, [Tensor<C, E, Self>; 2]), CpuError> {
-        kernel::batch_norm(x, affine, epsilon)
+    ) -> Result<Normalised<E, Self, T>, CpuError> {
+        kernel::batch_norm(x, scale, shift, epsilon)
     }
 
-    fn scale_and_shift<S: Shape, C: Shape>(
-        x: Tensor<S, E, Self>,
-        factor: &Tensor<C, E, Self>,
-        shift: &Tensor<C, E, Self>,
-    ) -> Result<Tensor<S, E, Self>, CpuError> {
+    fn scale_and_shift(
+        x: Matrix<E, Self>,
+        factor: &Column<E, Self>,
+        shift: &Column<E, Self>,
+    ) -> Result<Matrix<E, Self>, CpuError> {
         kernel::scale_and_shift(&x, factor, shift)
     }
 
-    fn channels_last<X: Shape, Y: Shape, T: Tape<E, Self>>(
-        x: Tensor<X, E, Self, T>,
+    fn channels_last<T: Tape<E, Self>>(
+        x: Matrix<E, Self, T>,
         channels: usize,
-        shape: Y,
-    ) -> Result<Tensor<Y, E, Self, T>, CpuError> {
-        kernel::channels_last(x, channels, shape)
+    ) -> Result<Matrix<E, Self, T>, CpuError> {
+        kernel::channels_last(x, channels)
     }
 
-    fn add_row<const N: usize>(
-        a: Rows<Const<N>, E, Self>,
-        b: Rows<Const<N>, E, Self>,
-    ) -> Result<Rows<Const<N>, E, Self>, CpuError> {
+    fn add_row(a: Matrix<E, Self>, b: Matrix<E, Self>) -> Result<Matrix<E, Self>, CpuError> {
         kernel::add_row(a, b)
     }
 
-    fn squared_gradient<S: Shape>(
-        parameter: &Tensor<S, E, Self>,
+    fn squared_gradient(
+        parameter: &Column<E, Self>,
         gradients: &mut Gradients<E, Self>,
     ) -> Result<f64, CpuError> {
-        kernel::squared_gradient(parameter, gradients)
+        Ok(kernel::sum_of_squares(kernel::gradient(gradients, parameter)?))
     }
 
-    fn move_gradient<S: Shape>(
-        parameter: &Tensor<S, E, Self>,
+    fn move_gradient(
+        parameter: &Column<E, Self>,
         to: &mut Gradients<E, Self>,
         from: &mut Gradients<E, Self>,
     ) -> Result<(), CpuError> {
-        kernel::move_gradient(parameter, to, from)
+        let (to, from) = (kernel::gradient(to, parameter)?, kernel::gradient(from, parameter)?);
+        kernel::move_gradient(to, from);
+        Ok(())
     }
 
-    fn adamw<S: Shape>(
-        parameter: &mut Tensor<S, E, Self>,
+    fn adamw(
+        parameter: &mut dyn TensorMut<E, Self>,
         gradients: &mut Gradients<E, Self>,
-        first: &mut Tensor<(usize,), E, Self>,
-        second: &mut Tensor<(usize,), E, Self>,
+        first: &mut Column<E, Self>,
+        second: &mut Column<E, Self>,
         step: &AdamWStep,
     ) -> Result<(), CpuError> {
-        kernel::adamw(parameter, gradients, first, second, step)
+        let gradient = kernel::gradient(gradients, &parameter.flat()?)?;
+        let (m, v) = (numbers(first)?, numbers(second)?);
+        parameter.change(&mut |p| kernel::adamw(p, gradient, m, v, step))
     }
 
-    fn sgd<S: Shape>(
-        parameter: &mut Tensor<S, E, Self>,
+    fn sgd(
+        parameter: &mut dyn TensorMut<E, Self>,
         gradients: &mut Gradients<E, Self>,
-        velocity: &mut Tensor<(usize,), E, Self>,
+        velocity: &mut Column<E, Self>,
         step: &SgdStep,
     ) -> Result<(), CpuError> {
-        kernel::sgd(parameter, gradients, velocity, step)
+        let gradient = kernel::gradient(gradients, &parameter.flat()?)?;
+        let u = numbers(velocity)?;
+        parameter.change(&mut |p| kernel::sgd(p, gradient, u, step))
     }
 
-    fn adamw_by<S: Shape>(
-        parameter: &mut Tensor<S, E, Self>,
+    fn adamw_by(
+        parameter: &mut dyn TensorMut<E, Self>,
         fill: &mut dyn FnMut(&mut [E]),
-        first: &mut Tensor<(usize,), E, Self>,
-        second: &mut Tensor<(usize,), E, Self>,
+        first: &mut Column<E, Self>,
+        second: &mut Column<E, Self>,
         step: &AdamWStep,
     ) -> Result<(), CpuError> {
-        kernel::adamw_by(parameter, fill, first, second, step)
+        let (m, v) = (numbers(first)?, numbers(second)?);
+        parameter.change(&mut |p| kernel::adamw_by(p, fill, m, v, step))
     }
 
-    fn sgd_by<S: Shape>(
-        parameter: &mut Tensor<S, E, Self>,
+    fn sgd_by(
+        parameter: &mut dyn TensorMut<E, Self>,
         fill: &mut dyn FnMut(&mut [E]),
-        velocity: &mut Tensor<(usize,), E, Self>,
+        velocity: &mut Column<E, Self>,
         step: &SgdStep,
     ) -> Result<(), CpuError> {
-        kernel::sgd_by(parameter, fill, velocity, step)
+        let u = numbers(velocity)?;
+        parameter.change(&mut |p| kernel::sgd_by(p, fill, u, step))
     }
 
     fn change<S: Shape>(
@@ -267,11 +267,18 @@ where
         kernel::change(tensor, change)
     }
 
-    fn add_gradient<S: Shape>(
-        parameter: &Tensor<S, E, Self>,
+    fn add_gradient(
+        parameter: &Column<E, Self>,
         gradients: &mut Gradients<E, Self>,
         values: &[E],
     ) -> Result<(), CpuError> {
-        kernel::add_gradient(parameter, gradients, values)
+        let gradient = kernel::gradient(gradients, parameter)?;
+        gradient.iter_mut().zip(values).for_each(|(gradient, value)| *gradient += *value);
+        Ok(())
     }
+}
+
+/// The numbers of a tensor that the optimiser keeps.
+fn numbers<E: Real>(kept: &mut Column<E, Cpu>) -> Result<&mut [E], CpuError> {
+    kernel::elements_mut(kept).ok_or(CpuError::WrongNumElements)
 }

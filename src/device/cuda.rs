@@ -3,15 +3,17 @@
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Backend, Execute, Lanes, Real, Workers, lanes};
+use super::{Backend, Execute, Lanes, Matrix, Real, Workers, lanes};
 
 impl<E: Real> Backend<E> for Cuda
 where
     Cuda: Device<E>,
 {
+    type Block = dyn crate::block::AnyBlock<E, Self>;
     const STACKS: bool = true;
 
-    /// The device as it is: a new one would be a new CUDA context, so dropout draws from the device's one stream.
+    /// The device as it is: a new one would be a new CUDA context, so dropout draws from the
+    /// device's one stream.
     fn seeded(&self, _seed: u64) -> Self {
         self.clone()
     }
@@ -21,13 +23,14 @@ where
         Ok(tensor.clone())
     }
 
-    fn normals<S: Shape>(
+    fn normals(
         &self,
-        (seed, kept): (u64, &mut Option<Lanes<Self>>),
+        seed: u64,
+        kept: &mut Option<Lanes<Self>>,
         streams: &mut [ChaCha8Rng],
-        shape: S,
-    ) -> Result<Tensor<S, E, Self>, Self::Err> {
-        lanes::normals(self, (seed, kept), streams, shape)
+        shape: (usize, usize),
+    ) -> Result<Matrix<E, Self>, Self::Err> {
+        lanes::normals(self, seed, kept, streams, shape)
     }
 }
 

@@ -49,7 +49,8 @@ fn share_out<T: Send, R: Send>(
     let queue = Mutex::new(items.enumerate());
     let results = Mutex::new(Vec::with_capacity(count));
     workers.run(count, &|| {
-        // The lock is held only while the next item is taken; a poisoned one means that a worker panicked.
+        // The lock is held only while the next item is taken; a poisoned one means that a worker
+        // panicked.
         while let Some((i, item)) = queue.lock().ok().and_then(|mut queue| queue.next()) {
             let result = work(i, item);
             if let Ok(mut results) = results.lock() {

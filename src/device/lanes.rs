@@ -1,4 +1,5 @@
-//! Normal numbers that a device makes by dfdx's own operations, which have no generator that can be set back.
+//! Normal numbers that a device makes by dfdx's own operations, which have no generator that can be
+//! set back.
 
 use dfdx::prelude::*;
 use rand::{Rng, RngCore};
@@ -8,16 +9,18 @@ use crate::random::{Purpose, stream};
 /// Two primes below 2²⁶: a product of two numbers below them is exact in double precision.
 const PRIMES: [u32; 2] = [67_108_859, 67_108_837];
 
-/// Adding and subtracting it rounds a double below 2⁵¹ to an integer: dfdx has no operation for that.
+/// Adding and subtracting it rounds a double below 2⁵¹ to an integer: dfdx has no operation for
+/// that.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
-/// What a device needs to make normal numbers, kept there for a run: random numbers for each pair of normals that is drawn at
-/// once, a lane.
+/// What a device needs to make normal numbers, kept there for a run: random numbers for each pair
+/// of normals that is drawn at once, a lane.
 ///
-/// A stream gives random factors for each draw, and x = lane · factor mod p, for two primes p, is the lane's number in it: of two
-/// draws, and of two lanes, they are independent. The uniform number is u = x₁ / p₁ + x₂ / p₂ mod 1 (Wichmann, Hill 1982,
-/// *Algorithm AS 183*), and two of them make two normals (Box, Muller 1958, *A note on the generation of random normal deviates*).
-/// So a number depends on the seed, the stream and the lane alone.
+/// A stream gives random factors for each draw, and x = lane · factor mod p, for two primes p, is
+/// the lane's number in it: of two draws, and of two lanes, they are independent. The uniform
+/// number is u = x₁ / p₁ + x₂ / p₂ mod 1 (Wichmann, Hill 1982, *Algorithm AS 183*), and two of them
+/// make two normals (Box, Muller 1958, *A note on the generation of random normal deviates*). So a
+/// number depends on the seed, the stream and the lane alone.
 #[derive(Debug)]
 pub struct Lanes<D: Storage<f64>> {
     seed: u64,
@@ -81,7 +84,7 @@ impl<D: Device<f64>> Lanes<D> {
         product.try_sub(whole)
     }
 
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity, reason = "numbers of each stream, prime and lane")]
     fn of_primes(
         &self,
         values: &Tensor<(usize,), f64, D>,
@@ -138,14 +141,15 @@ fn rounded<S: Shape, D: Device<f64>>(
     numbers.try_add(ROUND)?.try_sub(ROUND)
 }
 
-/// As many normal numbers for each of the streams as the shape has room for, one stream's after the other's; what is needed
-/// for them is left in `kept`.
-pub(super) fn normals<S: Shape, E: Dtype, D: Device<E> + Device<f64>>(
+/// As many normal numbers for each of the streams as the shape has room for, one stream's after the
+/// other's; what is needed for them is left in `kept`.
+pub(super) fn normals<E: Dtype, D: Device<E> + Device<f64>>(
     device: &D,
-    (seed, kept): (u64, &mut Option<Lanes<D>>),
+    seed: u64,
+    kept: &mut Option<Lanes<D>>,
     streams: &mut [impl RngCore],
-    shape: S,
-) -> Result<Tensor<S, E, D>, <D as HasErr>::Err> {
+    shape: (usize, usize),
+) -> Result<Tensor<(usize, usize), E, D>, <D as HasErr>::Err> {
     let each = shape.num_elements() / streams.len().max(1);
     let (count, lanes) = (streams.len(), each.div_ceil(2));
     let pairs = Lanes::kept(kept, device, seed, lanes)?.normals(streams, lanes)?;

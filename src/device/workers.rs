@@ -11,8 +11,9 @@ use crate::{error::Error, kernel};
 
 /// Threads that live as long as a run, in a pool for each unit that is worked on at a time.
 ///
-/// Where there are units (blocks) enough, a pool is one thread, and what happens inside a unit happens on it. Where there
-/// are more threads than units, a unit has several, which share its large operations.
+/// Where there are units (blocks) enough, a pool is one thread, and what happens inside a unit
+/// happens on it. Where there are more threads than units, a unit has several, which share its
+/// large operations.
 #[derive(Debug, Default)]
 pub struct Workers {
     pools: Vec<ThreadPool>,
@@ -35,7 +36,8 @@ impl Workers {
         Ok(Self { pools: pools.map_err(Error::device("starting threads"))?, around: false })
     }
 
-    /// The threads of inference: one for each core, shared by all models; none if there are none to be had.
+    /// The threads of inference: one for each core, shared by all models; none if there are none to
+    /// be had.
     pub(super) fn shared() -> &'static Self {
         static SHARED: LazyLock<Workers> = LazyLock::new(|| {
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -44,7 +46,8 @@ impl Workers {
         &SHARED
     }
 
-    /// The threads of the pool around us, each for a unit; where there are more of them than units, a unit has several.
+    /// The threads of the pool around us, each for a unit; where there are more of them than units,
+    /// a unit has several.
     pub(crate) fn around() -> Self {
         Self { pools: Vec::new(), around: true }
     }
@@ -107,8 +110,8 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-/// Takes on what the pool's first thread shares, until it is done. To wait for it asleep costs more than most of it does:
-/// a thread takes tens of microseconds to wake.
+/// Takes on what the pool's first thread shares, until it is done. To wait for it asleep costs more
+/// than most of it does: a thread takes tens of microseconds to wake.
 fn help(done: &AtomicBool) {
     while !done.load(Ordering::Acquire) {
         if rayon::yield_now() != Some(rayon::Yield::Executed) {

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{device::Real, error::Error};
 
-/// Facts by name, such as `rows` and `60000`: the same on every rank, or else an error on every rank.
+/// Facts by name, such as `rows` and `60000`: the same on every rank, or else an error on every
+/// rank.
 #[derive(Debug, Default)]
 pub(crate) struct Facts(Vec<[String; 2]>);
 

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Layout, Settings, Topic, Transport,
+    alarm::Alarm,
     pack::{pack, unpack},
     threads::Threads,
 };
@@ -14,7 +15,8 @@ use crate::{device::Real, error::Error};
 
 /// The ranks of a distributed run, as one of them sees them; clones are the same rank.
 ///
-/// Calls of a trainer that is distributed are collective: all ranks make the same ones, in the same order.
+/// Calls of a trainer that is distributed are collective: all ranks make the same ones, in the same
+/// order.
 #[derive(Clone)]
 pub struct Communicator(Arc<Shared>);
 
@@ -50,16 +52,6 @@ pub struct Traffic {
     pub checkpoints: u64,
 }
 
-/// How long messages take between two ranks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Link {
-    /// The time of an empty message, from being sent to being received: half of a round trip.
-    pub seconds_a_message: f64,
-    /// The bytes of a large message by the time that it takes on top.
-    pub bytes_a_second: f64,
-}
-
 impl std::fmt::Debug for Communicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "rank {} of {}", self.rank(), self.ranks())
@@ -79,7 +71,8 @@ impl Communicator {
         Ok(Self(Arc::new(Shared { rank, ranks, settings, line })))
     }
 
-    /// `ranks` ranks that are threads of this process: to try out what a cluster will do, and for tests.
+    /// `ranks` ranks that are threads of this process: to try out what a cluster will do, and for
+    /// tests.
     ///
     /// # Errors
     /// [`Error::Config`] for a setting out of range, or no ranks.
@@ -108,52 +101,6 @@ impl Communicator {
     /// What this rank has sent up to now, alarms apart.
     pub fn traffic(&self) -> Traffic {
         self.line().traffic
-    }
-
-    /// How long messages take between rank 0 and the rank that is slowest to reach, the same on all ranks; `None` for a rank
-    /// alone. Collective. For a plan of how many ranks pay.
-    ///
-    /// # Errors
-    /// [`Error::Rank`] if another rank is gone.
-    pub fn measure(&self) -> Result<Option<Link>, Error> {
-        const SMALL: (usize, u32) = (0, 200);
-        const LARGE: (usize, u32) = (1 << 22, 10);
-        let what = "a measurement of messages";
-        let mut slowest: Option<Link> = None;
-        for other in 1..self.ranks() {
-            // All wait for the first and the last message, so that no two ranks measure at a time.
-            self.all_gather(Topic::Meeting, Vec::new(), what)?;
-            let mut seconds = [0.0; 2];
-            for ((size, times), seconds) in [SMALL, LARGE].into_iter().zip(&mut seconds) {
-                let begin = Instant::now();
-                for _ in 0..times {
-                    if self.rank() == 0 {
-                        self.send(other, Topic::Meeting, vec![0; size])?;
-                        self.receive(other, Topic::Meeting, what)?;
-                    } else if self.rank() == other {
-                        let message = self.receive(0, Topic::Meeting, what)?;
-                        self.send(0, Topic::Meeting, message)?;
-                    }
-                }
-                *seconds = begin.elapsed().as_secs_f64() / f64::from(2 * times);
-            }
-            let link = Link {
-                seconds_a_message: seconds[0],
-                bytes_a_second: LARGE.0 as f64 / (seconds[1] - seconds[0]).max(1e-9),
-            };
-            let slower = |old: &Link| link.bytes_a_second < old.bytes_a_second;
-            if slowest.as_ref().is_none_or(slower) {
-                slowest = Some(link);
-            }
-        }
-        let own = slowest.map_or([0.0; 2], |link| [link.seconds_a_message, link.bytes_a_second]);
-        let all = self.all_gather(Topic::Meeting, f64::to_bytes(&own), what)?;
-        // Rank 0 has been part of every link.
-        let first = all.first().map(|bytes| f64::from_bytes(bytes));
-        Ok(first.filter(|_| self.ranks() > 1).and_then(|numbers| match numbers[..] {
-            [seconds_a_message, bytes_a_second] => Some(Link { seconds_a_message, bytes_a_second }),
-            _ => None,
-        }))
     }
 
     /// Who holds which of `blocks` blocks.
@@ -219,7 +166,8 @@ impl Communicator {
         Ok(Some(all))
     }
 
-    /// Rank 0's message, on all ranks: it goes down a binomial tree, so that no rank sends more than log₂ n times.
+    /// Rank 0's message, on all ranks: it goes down a binomial tree, so that no rank sends more
+    /// than log₂ n times.
     pub(crate) fn broadcast(
         &self,
         topic: Topic,
@@ -241,8 +189,9 @@ impl Communicator {
         Ok(message)
     }
 
-    /// Puts the sum over the ranks of `group`, which this one is in, in the place of the values: the same at each of them, to
-    /// the bit. Each sends 2 (m − 1) / m times the values, in 2 (m − 1) messages (a ring: Patarasuk, Yuan 2009).
+    /// Replaces the values by their sum over the ranks of `group`, which this one is in:
+    /// the same at each of them, to the bit. Each sends 2 (m − 1) / m times the values, in 2 (m −
+    /// 1) messages (a ring: Patarasuk, Yuan 2009).
     pub(crate) fn sum<E: Real>(
         &self,
         group: &[usize],
@@ -382,30 +331,6 @@ fn pause(since: Instant) {
     }
 }
 
-/// A message that nobody waits for.
-enum Alarm {
-    /// The sender has failed, and says why.
-    Failed(String),
-    /// The sender has waited for this in vain, or has heard of one who has, and is there.
-    Waits(String),
-}
-
-impl Alarm {
-    fn to_bytes(&self) -> Vec<u8> {
-        let (kind, text) = match self {
-            Self::Failed(text) => (0, text),
-            Self::Waits(text) => (1, text),
-        };
-        [&[kind], text.as_bytes()].concat()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Self {
-        let (kind, text) = bytes.split_first().unwrap_or((&0, &[]));
-        let text = String::from_utf8_lossy(text).into_owned();
-        if *kind == 1 { Self::Waits(text) } else { Self::Failed(text) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -461,22 +386,6 @@ mod tests {
                 let (heard, all) = thread.join().unwrap();
                 assert_eq!(heard, [7, 8, 9], "{n} ranks");
                 assert_eq!(all, (0..n as u8).map(|rank| vec![rank; 3]).collect::<Vec<_>>());
-            }
-        }
-    }
-
-    #[test]
-    fn a_link_is_measured_from_both_ends_and_by_one_rank_alone() {
-        for n in 1..=3 {
-            let all = Communicator::threads(n, Settings::default()).unwrap();
-            let measure = |one: Communicator| std::thread::spawn(move || one.measure().unwrap());
-            let threads: Vec<_> = all.into_iter().map(measure).collect();
-            for thread in threads {
-                let link = thread.join().unwrap();
-                assert_eq!(link.is_some(), n > 1, "{link:?}");
-                if let Some(Link { seconds_a_message, bytes_a_second }) = link {
-                    assert!(seconds_a_message > 0.0 && bytes_a_second > 0.0);
-                }
             }
         }
     }

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 /// T blocks on n ranks.
 ///
-/// Where there are at least as many blocks as ranks, rank r holds the blocks t, counted from 0, with t mod n = r. Where
-/// there are more ranks than blocks, rank r holds block r mod T, and the ranks of a block are its replicas.
+/// Where there are at least as many blocks as ranks, rank r holds the blocks t, counted from 0,
+/// with t mod n = r. Where there are more ranks than blocks, rank r holds block r mod T, and the
+/// ranks of a block are its replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) rank: usize,
@@ -34,8 +35,8 @@ impl Layout {
         t.saturating_sub(1) % self.pipeline()
     }
 
-    /// How many ranks hold all blocks once, each its own: the length of a pipeline, and how far a block is from the next one on
-    /// the same rank.
+    /// How many ranks hold all blocks once, each its own: the length of a pipeline, and how far a
+    /// block is from the next one on the same rank.
     pub(crate) fn pipeline(self) -> usize {
         self.ranks.min(self.blocks).max(1)
     }
@@ -59,7 +60,8 @@ impl Layout {
         if self.ranks <= self.blocks { 0 } else { self.rank / self.blocks.max(1) }
     }
 
-    /// The part of `rows` rows that this replica learns from. Empty for some where there are more replicas than rows.
+    /// The part of `rows` rows that this replica learns from. Empty for some where there are more
+    /// replicas than rows.
     pub(crate) fn part(self, rows: usize) -> Range<usize> {
         let (k, n) = (self.replica(), self.replicas().len().max(1));
         k * rows / n..(k + 1) * rows / n

@@ -28,7 +28,8 @@ struct Transfer {
     bytes: *mut [u8],
 }
 
-// SAFETY: MPI is initialised so that any thread may call it, one at a time, and whoever holds a transport holds it alone.
+// SAFETY: MPI is initialised so that any thread may call it, one at a time, and whoever holds a
+// transport holds it alone.
 unsafe impl Send for Mpi {}
 
 impl Transfer {
@@ -38,7 +39,8 @@ impl Transfer {
         start: impl FnOnce(&'static mut [u8]) -> Request<'static, [u8], StaticScope>,
     ) -> Self {
         let bytes = Box::into_raw(bytes.into_boxed_slice());
-        // SAFETY: the box is not touched until `test` finds that MPI is done with it, and lives for ever if it never is.
+        // SAFETY: the box is not touched until `test` finds that MPI is done with it, and lives for
+        // ever if it never is.
         let request = start(unsafe { &mut *bytes });
         Self { request, bytes }
     }
@@ -47,7 +49,8 @@ impl Transfer {
     fn test(self) -> Result<Vec<u8>, Self> {
         let Self { request, bytes } = self;
         match request.test() {
-            // SAFETY: the pointer is that of the box which `begin` has let go of, and the request that used it has ended.
+            // SAFETY: the pointer is that of the box which `begin` has let go of, and the request
+            // that used it has ended.
             Ok(_) => Ok(unsafe { Box::from_raw(bytes) }.into_vec()),
             Err(request) => Err(Self { request, bytes }),
         }
@@ -55,14 +58,15 @@ impl Transfer {
 }
 
 impl Communicator {
-    /// The processes that `mpirun` has started this program in; the only one of its kind, if it was started by hand.
+    /// The processes that `mpirun` has started this program in; the only one of its kind, if it was
+    /// started by hand.
     ///
-    /// MPI ends when the communicator and all trainers on it are dropped, so keep it until the end of `main`. Where another
-    /// rank is gone the process leaves without waiting for MPI's own end.
+    /// MPI ends when the communicator and all trainers on it are dropped, so keep it until the end
+    /// of `main`. Where another rank is gone the process leaves without waiting for MPI's own end.
     ///
     /// # Errors
-    /// [`Error::Config`] for a setting out of range; [`Error::Device`] if MPI was initialised before, or cannot be called by
-    /// several threads in turn.
+    /// [`Error::Config`] for a setting out of range; [`Error::Device`] if MPI was initialised
+    /// before, or cannot be called by several threads in turn.
     pub fn mpi(settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
         let failed = Error::device("starting MPI");
@@ -96,7 +100,8 @@ impl Mpi {
         self.sends = sends.collect();
     }
 
-    /// Begins to fetch the next message that was announced. A sender that dies then never hands it over, so nothing may block.
+    /// Begins to fetch the next message that was announced. A sender that dies then never hands it
+    /// over, so nothing may block.
     fn announced(
         &self,
         from: Option<usize>,

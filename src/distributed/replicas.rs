@@ -1,16 +1,10 @@
 //! Replicas of a block, each on its part of a batch.
 
-use dfdx::{
-    nn::{
-        RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
-        ViewTensorRef, ZeroGrads,
-    },
-    prelude::*,
-};
+use dfdx::prelude::*;
 
 use super::{Communicator, layout::Layout};
 use crate::{
-    device::{Backend, Real},
+    device::{Backend, Real, Slot, Tensors},
     error::Error,
 };
 
@@ -23,9 +17,9 @@ pub(crate) struct Replicas {
     place: u64,
 }
 
-/// What replicas average beside gradients.
+/// What replicas average beside the gradients of weights.
 #[derive(Debug)]
-pub(crate) struct Beside<'a, E> {
+pub(crate) struct Totals<'a, E> {
     /// This rank's share of the batch's rows, from 0 to 1.
     pub(crate) share: f64,
     /// Means over the rows.
@@ -36,7 +30,7 @@ pub(crate) struct Beside<'a, E> {
     pub(crate) gradients: Vec<&'a mut Vec<E>>,
 }
 
-impl<E> Beside<'_, E> {
+impl<E> Totals<'_, E> {
     /// Nothing, for this share of the rows.
     pub(crate) fn rows(share: f64) -> Self {
         Self { share, means: Vec::new(), sums: Vec::new(), gradients: Vec::new() }
@@ -56,100 +50,78 @@ impl Replicas {
         self.place
     }
 
-    /// Replaces the gradients of all weights by their mean over the batch, and so what is not trained but moves (running
-    /// statistics); the same at each replica, to the bit.
-    pub(crate) fn average<M, E, D>(
+    /// Replaces the gradients of all weights by their mean over the batch, and so what is not
+    /// trained but moves (running statistics); the same at each replica, to the bit.
+    pub(crate) fn average<E: Real, D: Backend<E>>(
         &self,
-        module: &mut M,
+        module: &mut dyn Tensors<E, D>,
         gradients: &mut Gradients<E, D>,
-        beside: Beside<'_, E>,
-    ) -> Result<(), Error>
-    where
-        M: TensorCollection<E, D>,
-        E: Real,
-        D: Backend<E>,
-    {
+        totals: Totals<'_, E>,
+    ) -> Result<(), Error> {
         let failed = || Error::device("averaging gradients");
-        let share = E::of(beside.share);
-        let mut collect = Collect { gradients, share, values: Vec::new() };
-        M::iter_tensors(&mut RecursiveWalker { m: &*module, f: &mut collect }).map_err(failed())?;
-        let mut values = collect.values;
-        for gradient in &beside.gradients {
+        let share = E::of(totals.share);
+        let mut values = Vec::new();
+        module
+            .visit_mut(&mut |slot| {
+                let own = match slot {
+                    Slot::Trained(tensor) => {
+                        let flat = tensor.flat()?;
+                        gradients.get_or_alloc_mut(&flat)?;
+                        gradients.get(&flat).as_vec()
+                    }
+                    Slot::Running(tensor) => tensor.flat()?.as_vec(),
+                    Slot::Scalar(_) => Vec::new(),
+                };
+                values.extend(own.into_iter().map(|value| share * value));
+                Ok(())
+            })
+            .map_err(failed())?;
+        for gradient in &totals.gradients {
             values.extend(gradient.iter().map(|g| share * *g));
         }
-        values.extend(beside.means.iter().map(|mean| E::of(beside.share * **mean)));
-        values.extend(beside.sums.iter().map(|sum| E::of(**sum as f64)));
+        values.extend(totals.means.iter().map(|mean| E::of(totals.share * **mean)));
+        values.extend(totals.sums.iter().map(|sum| E::of(**sum as f64)));
         self.communicator.sum(&self.ranks, &mut values, "the sum of gradients")?;
-        module.try_zero_grads(gradients).map_err(failed())?;
-        let mut put = Put { gradients, values: &values };
-        M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut put }).map_err(failed())?;
-        let mut rest = put.values.iter();
-        for gradient in beside.gradients {
+        let mut rest = &values[..];
+        module.visit_mut(&mut |slot| put(slot, gradients, &mut rest)).map_err(failed())?;
+        let mut rest = rest.iter();
+        for gradient in totals.gradients {
             gradient.iter_mut().zip(&mut rest).for_each(|(g, sum)| *g = *sum);
         }
-        for (mean, sum) in beside.means.into_iter().zip(&mut rest) {
+        for (mean, sum) in totals.means.into_iter().zip(&mut rest) {
             *mean = sum.as_f64();
         }
-        for (total, sum) in beside.sums.into_iter().zip(&mut rest) {
+        for (total, sum) in totals.sums.into_iter().zip(&mut rest) {
             *total = sum.as_f64().round() as usize;
         }
         Ok(())
     }
 }
 
-/// Gradients, or values where there is no gradient, times the share of this rank.
-struct Collect<'a, E: Real, D: Backend<E>> {
-    gradients: &'a mut Gradients<E, D>,
-    share: E,
-    values: Vec<E>,
-}
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Collect<'_, E, D> {
-    type Viewer = ViewTensorRef;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        tensor: &Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        let values = if options.do_gradient_update {
-            self.gradients.get_or_alloc_mut(tensor)?;
-            self.gradients.get(tensor).as_vec()
-        } else {
-            tensor.as_vec()
-        };
-        self.values.extend(values.into_iter().map(|value| self.share * value));
-        Ok(None)
-    }
-}
-
-/// The same places, to be filled.
-struct Put<'a, 'v, E: Real, D: Backend<E>> {
-    gradients: &'a mut Gradients<E, D>,
-    values: &'v [E],
-}
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Put<'_, '_, E, D> {
-    type Viewer = ViewTensorMut;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        tensor: &mut Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        let (own, rest) = self.values.split_at(tensor.shape().num_elements());
-        self.values = rest;
-        if options.do_gradient_update {
-            D::add_gradient(tensor, self.gradients, own)?;
-        } else {
-            tensor.copy_from(own);
+/// Puts the next of the values where they came from.
+fn put<E: Real, D: Backend<E>>(
+    slot: Slot<'_, E, D>,
+    gradients: &mut Gradients<E, D>,
+    values: &mut &[E],
+) -> Result<(), D::Err> {
+    let mut take = |count: usize| {
+        let (own, rest) = values.split_at(count.min(values.len()));
+        *values = rest;
+        own
+    };
+    match slot {
+        Slot::Trained(tensor) => {
+            let flat = tensor.flat()?;
+            let own = take(flat.shape().0);
+            let gradient = gradients.get_or_alloc_mut(&flat)?;
+            flat.device().try_fill_with_zeros(gradient)?;
+            D::add_gradient(&flat, gradients, own)
         }
-        Ok(None)
+        Slot::Running(tensor) => {
+            let count = tensor.flat()?.shape().0;
+            tensor.write(take(count));
+            Ok(())
+        }
+        Slot::Scalar(_) => Ok(()),
     }
 }

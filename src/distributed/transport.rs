@@ -24,8 +24,8 @@ impl Topic {
         [Self::Training, Self::Meeting, Self::Evaluation, Self::Checkpoint, Self::Alarm];
 }
 
-/// Messages between ranks. Those from one rank to another about the same [`Topic`] arrive in the order in which they were
-/// sent.
+/// Messages between ranks. Those from one rank to another about the same [`Topic`] arrive in the
+/// order in which they were sent.
 ///
 /// The library has two: `Communicator::mpi` (with the feature `mpi`) and
 /// [`Communicator::threads`](super::Communicator::threads). With one of your own,

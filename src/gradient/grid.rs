@@ -1,12 +1,15 @@
-//! Weights on a grid, so that adding a direction and taking it away again leaves them as they were, bit for bit.
+//! Weights on a grid, so that adding a direction and taking it away again leaves them as they were,
+//! bit for bit.
 
 use crate::device::Real;
 
-/// The multiples of a power of two that hold a tensor of weights and what is added to them, exactly.
+/// The multiples of a power of two that hold a tensor of weights and what is added to them,
+/// exactly.
 ///
-/// A sum of two multiples of g is exact as long as it is below g times 2 to the number of the mantissa's bits. So g is the
-/// spacing of numbers as large as the tensor's largest with a direction on top: no weight moves by more than half of the
-/// rounding that the largest one has at every step anyway.
+/// A sum of two multiples of g is exact as long as it is below g times 2 to the number of the
+/// mantissa's bits. So g is the spacing of numbers as large as the tensor's largest with a
+/// direction on top: no weight moves by more than half of the rounding that the largest one has at
+/// every step anyway.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid<E>(E);
 

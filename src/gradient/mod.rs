@@ -2,28 +2,27 @@
 
 mod activity_noise;
 mod grid;
-mod noise;
 mod weight_noise;
 
+pub use crate::random::Noise;
 pub use activity_noise::ActivityNoise;
-pub use noise::Noise;
-pub(crate) use noise::{Direction, RUN};
 pub use weight_noise::{Shaping, WeightNoise};
 
-use dfdx::{nn::TensorCollection, prelude::*};
+use dfdx::prelude::*;
 
 use crate::{
-    device::{Backend, Real, Rows},
-    error::Error,
-    nn::NoisedPass,
-    noprop::Block,
+    block::{AnyBlock, Host},
+    device::{Backend, Column, Matrix, Real},
+    error::{Error, Place},
     optim::Stepping,
+    plan::{Inputs, NoisyPass},
 };
 
 /// How a block gets its gradient.
 ///
-/// The optimiser, the learning rate, clipping and averages are the same for all. A learned embedding or schedule needs
-/// [`Local`](Self::Local), since their gradient comes through the blocks.
+/// The optimiser, the learning rate, clipping and averages are the same for all. A learned
+/// embedding or schedule needs [`Local`](Self::Local), since their gradient comes through the
+/// blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -52,15 +51,7 @@ impl From<ActivityNoise> for Estimator {
 
 impl Estimator {
     /// The estimator, where it takes no derivative.
-    pub(crate) fn derivative_free<B, const Z: usize, O, E, D>(
-        &self,
-    ) -> Option<&dyn Estimates<B, Z, O, E, D>>
-    where
-        B: TensorCollection<E, D>,
-        O: ConstDim,
-        E: Real,
-        D: Backend<E>,
-    {
+    pub(crate) fn derivative_free<E: Real, D: Host<E>>(&self) -> Option<&dyn Estimates<E, D>> {
         match self {
             Self::Local => None,
             Self::WeightNoise(estimator) => Some(estimator),
@@ -76,7 +67,8 @@ impl Estimator {
         }
     }
 
-    /// Settings in their range, and nothing trained beside the blocks (`beside` names it) unless reverse mode gets there.
+    /// Settings in their range, and nothing trained beside the blocks (`beside` names it) unless
+    /// reverse mode gets there.
     pub(crate) fn check(&self, beside: Option<&str>) -> Result<(), Error> {
         let range = match self {
             Self::Local => return Ok(()),
@@ -99,26 +91,45 @@ impl Estimator {
     }
 }
 
-/// A block's output for some z, without a tape; what it takes besides is held by the function.
-pub(crate) type Forward<'a, const Z: usize, O, E, D> =
-    &'a mut dyn FnMut(Rows<Const<Z>, E, D>) -> Result<Rows<O, E, D>, <D as HasErr>::Err>;
+/// A block's output for some z, without a tape; the function holds what it takes besides.
+pub(crate) type Forward<'a, E, D> =
+    &'a mut dyn FnMut(Matrix<E, D>) -> Result<Matrix<E, D>, <D as HasErr>::Err>;
 
-/// A block's loss on one batch, as who estimates its gradient sees it: with the same noise at each call.
-pub(crate) struct Problem<'a, B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>> {
-    /// The loss of what the function gives for the batch's z.
-    pub(crate) loss: &'a dyn Fn(Forward<'_, Z, O, E, D>) -> Result<Measured<E>, Error>,
-    /// The block in inference.
-    #[allow(clippy::type_complexity)]
-    pub(crate) infer: &'a dyn Fn(&B, Rows<Const<Z>, E, D>) -> Result<Rows<O, E, D>, D::Err>,
-    /// The block with noise on what its layers give.
-    #[allow(clippy::type_complexity)]
-    pub(crate) noised: &'a dyn Fn(
-        &mut B,
-        Rows<Const<Z>, E, D>,
-        &mut NoisedPass<E, D>,
-    ) -> Result<Rows<O, E, D>, D::Err>,
-    /// Block and step, both counted from 1.
-    pub(crate) place: (usize, u64),
+/// A block's loss on one batch, as who estimates its gradient sees it: with the same noise at each
+/// call.
+pub(crate) struct Problem<'a, E: Real, D: Backend<E>> {
+    /// The loss of what the function makes of the batch's z.
+    pub(crate) loss: &'a dyn Fn(Forward<'_, E, D>) -> Result<Measured<E>, Error>,
+    /// x, and the times where the block takes them.
+    pub(crate) x: Matrix<E, D>,
+    pub(crate) t: Option<Column<E, D>>,
+    pub(crate) place: Place,
+}
+
+impl<E: Real, D: Host<E>> Problem<'_, E, D> {
+    /// What goes into the block with this z.
+    fn inputs(&self, z: Matrix<E, D>) -> Inputs<E, D> {
+        Inputs { z, x: self.x.clone(), t: self.t.clone() }
+    }
+
+    /// The loss of the block as it is, if it is finite.
+    pub(crate) fn clean(&self, block: &D::Block) -> Result<Measured<E>, Error> {
+        let clean = (self.loss)(&mut |z| self.inputs(z).through_inference(&block.plan()?))?;
+        clean.finite(self.place)?;
+        Ok(clean)
+    }
+
+    /// The loss with noise on the layers' outputs, if it is finite.
+    fn noisy(
+        &self,
+        block: &mut D::Block,
+        pass: &mut NoisyPass<E, D>,
+    ) -> Result<Measured<E>, Error> {
+        let noisy =
+            (self.loss)(&mut |z| self.inputs(z).through_noise(&mut block.plan_mut()?, pass))?;
+        noisy.finite(self.place)?;
+        Ok(noisy)
+    }
 }
 
 /// A loss, as numbers.
@@ -141,21 +152,21 @@ impl<E> Measured<E> {
     }
 
     /// The same, if it is finite.
-    fn finite(&self, place: (usize, u64)) -> Result<f64, Error> {
+    fn finite(&self, place: Place) -> Result<f64, Error> {
         let mean = self.mean();
-        Error::diverged(place, "loss", mean)?;
+        place.check("loss", mean)?;
         Ok(mean)
     }
 }
 
 /// A way to step a block without a derivative.
-pub(crate) trait Estimates<B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>> {
-    /// Steps the block once; the loss before the step, and the norm of the estimate. Where either is not finite the block
-    /// is as it was.
+pub(crate) trait Estimates<E: Real, D: Host<E>> {
+    /// Steps the block once; the loss before the step, and the norm of the estimate. Where either
+    /// is not finite the block is as it was.
     fn step(
         &self,
-        problem: &Problem<'_, B, Z, O, E, D>,
-        block: &mut Block<B, E, D>,
+        problem: &Problem<'_, E, D>,
+        block: &mut D::Block,
         stepping: &Stepping,
         seed: u64,
     ) -> Result<(Measured<E>, f64), Error>;

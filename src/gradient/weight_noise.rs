@@ -1,45 +1,42 @@
 //! Noise on the weights.
 
-use dfdx::{
-    nn::{
-        RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
-        ViewTensorRef,
-    },
-    prelude::*,
-};
+use dfdx::prelude::HasShape;
 use rand::RngCore;
 
-use super::{Direction, Estimates, Measured, Noise, Problem, RUN, grid::Grid};
+use super::{Estimates, Measured, Noise, Problem, grid::Grid};
 use crate::{
-    device::{Backend, Real},
-    error::Error,
-    noprop::Block,
-    optim::{Made, Stepping},
-    random::{Purpose, stream},
+    block::{AnyBlock, Host},
+    device::{Backend, Real, TensorMut},
+    error::{Error, Place},
+    kernel::RUN,
+    optim::{Stepping, StreamedGradient},
+    random::{Direction, Purpose, stream},
 };
 
 /// The gradient of the loss L by its change when all weights θ move at once:
 ///
 /// g = 1/D Σ_d (L(θ + σ ε_d) − L(θ − σ ε_d)) / 2σ · ε_d
 ///
-/// over D directions ε_d (Spall 1992; Salimans et al. 2017, *Evolution strategies as a scalable alternative to
-/// reinforcement learning*). Unbiased for the loss averaged over θ + σ ε, which tends to L as σ → 0; the variance falls as
-/// 1/D and grows with the number of weights. It takes 2 D + 1 forward passes, and any loss: also one that is constant
-/// nearly everywhere.
+/// over D directions ε_d (Spall 1992; Salimans et al. 2017, *Evolution strategies as a scalable
+/// alternative to reinforcement learning*). Unbiased for the loss averaged over θ + σ ε, which
+/// tends to L as σ → 0; the variance falls as 1/D and grows with the number of weights. It takes 2
+/// D + 1 forward passes, and any loss: also one that is constant nearly everywhere.
 ///
-/// Directions are made again from their seeds, and added to the weights in place; the weights are restored exactly. So the
-/// memory is that of inference and of the optimiser. For that they lie on a grid: the multiples of the spacing that numbers
-/// have which are as large as the largest weight of the tensor with σ ε on top.
+/// Directions are made again from their seeds, and added to the weights in place; the weights are
+/// restored exactly. So the memory is that of inference and of the optimiser. For that they lie on
+/// a grid: the multiples of the spacing that numbers have which are as large as the largest weight
+/// of the tensor with σ ε on top.
 ///
 /// Layers are as in inference: dropout does nothing, and batch norm uses its running statistics.
 ///
-/// In discrete time the blocks share the threads. In continuous time and flow matching the directions do, each thread with a copy
-/// of the weights; the result is the same, bit for bit.
+/// In discrete time the blocks share the threads. In continuous time and flow matching the
+/// directions do, each thread with a copy of the weights; the result is the same, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct WeightNoise {
-    /// σ, by how much each weight moves: above 0. A large one smooths the loss, a small one is lost in rounding.
+    /// σ, by how much each weight moves: above 0. A large one smooths the loss, a small one is lost
+    /// in rounding.
     pub noise_scale: f64,
     /// D, the number of directions, each tried both ways: at least 1.
     pub directions: usize,
@@ -70,8 +67,9 @@ pub enum Shaping {
     /// The losses themselves.
     #[default]
     Losses,
-    /// Their ranks among the 2 D losses of a step, from −½ (the smallest) to ½, in the place of L / 2σ: no outlier counts more
-    /// than another, and the scale of the loss is gone (Salimans et al. 2017, section 2.1). Equal losses share a rank.
+    /// Their ranks among the 2 D losses of a step, from −½ (the smallest) to ½, instead of L /
+    /// 2σ: no outlier counts more than another, and the scale of the loss is gone (Salimans et al.
+    /// 2017, section 2.1). Equal losses share a rank.
     Ranks,
 }
 
@@ -103,37 +101,41 @@ impl Shaping {
 
 impl WeightNoise {
     /// The seeds of the directions of a step.
-    pub(crate) fn seeds(&self, (index, step): (usize, u64), seed: u64) -> Vec<u64> {
-        let mut seeds = stream(seed, Purpose::Directions, index as u64, step);
+    pub(crate) fn seeds(&self, place: Place, seed: u64) -> Vec<u64> {
+        let mut seeds = stream(seed, Purpose::Directions, place.block as u64, place.step);
         (0..self.directions).map(|_| seeds.next_u64()).collect()
     }
 
-    /// The loss with the weights as they are.
-    pub(crate) fn loss<B, const Z: usize, O: ConstDim, E: Real, D: Backend<E>>(
-        problem: &Problem<'_, B, Z, O, E, D>,
-        module: &B,
-    ) -> Result<Measured<E>, Error> {
-        let clean = (problem.loss)(&mut |z| (problem.infer)(module, z))?;
-        clean.finite(problem.place)?;
-        Ok(clean)
+    /// The losses with and against each of some directions. The weights are on their grid
+    /// afterwards, and no further off.
+    pub(crate) fn losses<E: Real, D: Host<E>>(
+        &self,
+        problem: &Problem<'_, E, D>,
+        block: &mut D::Block,
+        seeds: impl IntoIterator<Item = u64>,
+    ) -> Result<Vec<[f64; 2]>, Error> {
+        let grids = self.put_on_grids::<E, D>(block, problem.place)?;
+        let both = |seed: u64| {
+            // Errors wait until the weights are back.
+            self.shift::<E, D>(block, seed, &grids, 1.0)?;
+            let up = problem.clean(block);
+            self.shift::<E, D>(block, seed, &grids, -2.0)?;
+            let down = problem.clean(block);
+            self.shift::<E, D>(block, seed, &grids, 1.0)?;
+            Ok([up?.mean(), down?.mean()])
+        };
+        seeds.into_iter().map(both).collect()
     }
 
-    /// The losses with and against each of some directions. The weights are on their grid afterwards, and no further off.
-    pub(crate) fn losses<B, const Z: usize, O, E, D>(
+    /// Puts each tensor of weights on its grid.
+    fn put_on_grids<E: Real, D: Host<E>>(
         &self,
-        problem: &Problem<'_, B, Z, O, E, D>,
-        module: &mut B,
-        seeds: impl IntoIterator<Item = u64>,
-    ) -> Result<Vec<[f64; 2]>, Error>
-    where
-        B: TensorCollection<E, D>,
-        O: ConstDim,
-        E: Real,
-        D: Backend<E>,
-    {
+        block: &mut D::Block,
+        place: Place,
+    ) -> Result<Vec<Grid<E>>, Error> {
         let farthest = self.noise_scale * Direction::farthest(self.noise);
         let mut grids = Vec::new();
-        change_each(module, |weights| {
+        change_each(block, |weights: &mut [E]| {
             let largest = weights.iter().fold(0.0, |most: f64, w| most.max(w.as_f64().abs()));
             let finite = weights.iter().all(|w| w.is_finite());
             let grid = Grid::new(largest + farthest).filter(|_| finite);
@@ -144,32 +146,22 @@ impl WeightNoise {
         })?;
         let grids: Option<Vec<Grid<E>>> = grids.into_iter().collect();
         if grids.is_none() {
-            Error::diverged(problem.place, "weight", f64::NAN)?;
+            place.check("weight", f64::NAN)?;
         }
-        let grids = grids.unwrap_or_default();
-        let both = |seed: u64| {
-            // Errors wait until the weights are back.
-            self.shift(module, seed, &grids, 1.0)?;
-            let up = Self::loss(problem, module);
-            self.shift(module, seed, &grids, -2.0)?;
-            let down = Self::loss(problem, module);
-            self.shift(module, seed, &grids, 1.0)?;
-            Ok([up?.mean(), down?.mean()])
-        };
-        seeds.into_iter().map(both).collect()
+        Ok(grids.unwrap_or_default())
     }
 
     /// Adds a multiple of the direction with this seed to weights on their grids.
-    fn shift<B: TensorCollection<E, D>, E: Real, D: Backend<E>>(
+    fn shift<E: Real, D: Host<E>>(
         &self,
-        module: &mut B,
+        block: &mut D::Block,
         seed: u64,
         grids: &[Grid<E>],
         times: f64,
     ) -> Result<(), Error> {
         let (mut direction, times) = (Direction::new(self.noise, seed), E::of(times));
         let (mut grids, mut by) = (grids.iter(), [E::zero(); RUN]);
-        change_each(module, |weights| {
+        change_each(block, |weights: &mut [E]| {
             let Some(grid) = grids.next() else { return };
             // Less than the spacing would be nothing at all.
             let scale = self.noise_scale.max(grid.spacing().as_f64());
@@ -182,87 +174,68 @@ impl WeightNoise {
     }
 
     /// Steps by the losses of all directions; the norm of the estimate.
-    pub(crate) fn apply<B, E: Real, D: Backend<E>>(
+    pub(crate) fn apply<E: Real, D: Host<E>>(
         &self,
         losses: &[[f64; 2]],
         seeds: &[u64],
-        block: &mut Block<B, E, D>,
+        block: &mut D::Block,
         stepping: &Stepping,
-    ) -> Result<f64, Error>
-    where
-        B: TensorCollection<E, D>,
-    {
+    ) -> Result<f64, Error> {
         let failed = || Error::device("weight noise");
         let coefficients = self.shaping.coefficients(losses, self.noise_scale);
         if coefficients.iter().all(|c| *c == 0.0) {
             // No direction tells anything.
             return Ok(0.0);
         }
+        let (state, tensors) = block.parts();
         let mut norm = 0.0;
         if stepping.clip.is_some() {
-            let gradient = Gradient::new(self.noise, seeds, &coefficients);
-            let mut sum = SumOfSquares { gradient };
-            B::iter_tensors(&mut RecursiveWalker { m: &block.module, f: &mut sum })
-                .map_err(failed())?;
-            norm = sum.gradient.squares.sqrt();
+            let mut gradient = Gradient::<E>::new(self.noise, seeds, &coefficients);
+            let mut run = [E::zero(); RUN];
+            let sum = &mut |parameter: &mut dyn TensorMut<E, D>| {
+                let mut left = parameter.flat()?.shape().0;
+                while left > 0 {
+                    let now = left.min(RUN);
+                    gradient.fill(&mut run[..now]);
+                    left -= now;
+                }
+                Ok(())
+            };
+            tensors.visit_trained(sum).map_err(failed())?;
+            norm = gradient.squares.sqrt();
         }
         let mut gradient = Gradient::<E>::new(self.noise, seeds, &coefficients);
-        let made = Made { norm, fill: &mut |run| gradient.fill(run) };
-        block.optimizer.update_by(stepping, &mut block.module, made).map_err(failed())?;
+        let streamed = StreamedGradient { norm, fill: &mut |run| gradient.fill(run) };
+        state.optimizer.update_by(stepping, tensors, streamed).map_err(failed())?;
         Ok(gradient.squares.sqrt())
     }
 }
 
-impl<B, const Z: usize, O, E, D> Estimates<B, Z, O, E, D> for WeightNoise
-where
-    B: TensorCollection<E, D>,
-    O: ConstDim,
-    E: Real,
-    D: Backend<E>,
-{
+impl<E: Real, D: Host<E>> Estimates<E, D> for WeightNoise {
     fn step(
         &self,
-        problem: &Problem<'_, B, Z, O, E, D>,
-        block: &mut Block<B, E, D>,
+        problem: &Problem<'_, E, D>,
+        block: &mut D::Block,
         stepping: &Stepping,
         seed: u64,
     ) -> Result<(Measured<E>, f64), Error> {
-        let clean = Self::loss(problem, &block.module)?;
+        let clean = problem.clean(block)?;
         let seeds = self.seeds(problem.place, seed);
-        let losses = self.losses(problem, &mut block.module, seeds.iter().copied())?;
-        let norm = self.apply(&losses, &seeds, block, stepping)?;
+        let losses = self.losses(problem, block, seeds.iter().copied())?;
+        let norm = self.apply::<E, D>(&losses, &seeds, block, stepping)?;
         Ok((clean, norm))
     }
 }
 
-/// Calls `change` with the numbers of each tensor of weights, in the order in which dfdx visits them.
-fn change_each<B: TensorCollection<E, D>, E: Real, D: Backend<E>>(
-    module: &mut B,
-    change: impl FnMut(&mut [E]),
+/// Calls `change` with the numbers of each tensor of weights, in the order in which dfdx visits
+/// them.
+fn change_each<E: Real, D: Backend<E>, B: AnyBlock<E, D> + ?Sized>(
+    block: &mut B,
+    mut change: impl FnMut(&mut [E]),
 ) -> Result<(), Error> {
-    B::iter_tensors(&mut RecursiveWalker { m: module, f: &mut Change(change) })
-        .map_err(Error::device("weight noise"))?;
-    Ok(())
-}
-
-struct Change<F>(F);
-
-impl<F: FnMut(&mut [E]), E: Real, D: Backend<E>> TensorVisitor<E, D> for Change<F> {
-    type Viewer = ViewTensorMut;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        parameter: &mut Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if options.do_gradient_update {
-            D::change(parameter, &mut self.0)?;
-        }
-        Ok(None)
-    }
+    let (_, tensors) = block.parts();
+    let changed = tensors.visit_trained(&mut |parameter| parameter.change(&mut change));
+    changed.map_err(Error::device("weight noise"))
 }
 
 /// Σ c_d ε_d, some numbers at a time.
@@ -287,35 +260,6 @@ impl<E: Real> Gradient<E> {
             run.iter_mut().zip(&*one).for_each(|(sum, one)| *sum += *one);
         }
         self.squares += run.iter().map(|g| (*g * *g).as_f64()).sum::<f64>();
-    }
-}
-
-/// The squared norm of the estimate.
-struct SumOfSquares<E> {
-    gradient: Gradient<E>,
-}
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for SumOfSquares<E> {
-    type Viewer = ViewTensorRef;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        parameter: &Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if options.do_gradient_update {
-            let mut left = parameter.shape().num_elements();
-            let mut run = [E::zero(); RUN];
-            while left > 0 {
-                let now = left.min(RUN);
-                self.gradient.fill(&mut run[..now]);
-                left -= now;
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -1,80 +1,52 @@
 //! What all heads with classes share.
 
-use dfdx::prelude::*;
 use num_traits::Float;
 
 use super::Classification;
-use crate::{
-    data::{Labels, Targets},
-    device::{Backend, Real, Rows},
-};
+use crate::device::Real;
 
-pub(super) fn embed<const C: usize, const Z: usize, E: Real>(
-    table: &[E],
-    labels: &Labels<C>,
-) -> Vec<E> {
-    let rows: Vec<usize> = labels.as_slice().iter().map(|&y| y as usize).collect();
-    crate::data::select_rows::<Z, E>(table, &rows)
+/// The row of the embedding of each label, `[rows, width]`.
+pub(super) fn embed<E: Real>(embedding: &[E], width: usize, labels: &[u32]) -> Vec<E> {
+    let rows: Vec<usize> = labels.iter().map(|&y| y as usize).collect();
+    crate::data::select_wide(embedding, width, &rows)
 }
 
-pub(super) fn one_hot<const C: usize, E: Real>(labels: &Labels<C>) -> Vec<E> {
-    let mut out = vec![E::zero(); labels.len() * C];
-    for (row, &y) in out.chunks_exact_mut(C.max(1)).zip(labels.as_slice()) {
+/// 1 at the class of each row and 0 elsewhere, `[rows, classes]`.
+pub(super) fn one_hot<E: Real>(classes: usize, labels: &[u32]) -> Vec<E> {
+    let mut out = vec![E::zero(); labels.len() * classes];
+    for (row, &y) in out.chunks_exact_mut(classes.max(1)).zip(labels) {
         row[y as usize] = E::one();
     }
     out
 }
 
-/// softmax(o) W.
-pub(super) fn estimate<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
-    output: Rows<C, E, D, T>,
-    table: &Tensor<(C, Const<Z>), E, D>,
-) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-    D::softmax(output)?.try_matmul(table.retaped::<T>())
-}
-
-/// κ (z · u_c − ‖u_c‖² / 2).
-pub(super) fn read<C: ConstDim, const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
-    latent: Rows<Const<Z>, E, D, T>,
-    table: &Tensor<(C, Const<Z>), E, D>,
-    sharpness: f64,
-) -> Result<Rows<C, E, D, T>, D::Err> {
-    let shape = (latent.shape().0, C::default());
-    let norms = table.retaped::<T>().try_square()?.try_sum::<(C,), Axis<1>>()?;
-    let norms = norms.try_mul(E::of(0.5))?.try_broadcast_like::<_, Axis<0>>(&shape)?;
-    let products = latent.try_matmul(table.retaped::<T>().try_permute()?)?;
-    products.try_sub(norms)?.try_mul(E::of(sharpness))
-}
-
 /// The class with the largest number in each row; the first of equals.
-pub(super) fn predictions<const C: usize, E: Real>(rows: &[E]) -> Vec<u32> {
+pub(super) fn predictions<E: Real>(classes: usize, rows: &[E]) -> Vec<u32> {
     let largest = |row: &[E]| {
         let first = (0, E::neg_infinity());
         row.iter().enumerate().fold(first, |best, (c, &v)| if v > best.1 { (c, v) } else { best }).0
     };
-    rows.chunks_exact(C.max(1)).map(|row| largest(row) as u32).collect()
+    rows.chunks_exact(classes.max(1)).map(|row| largest(row) as u32).collect()
 }
 
-pub(super) fn correct<const C: usize, E: Real>(output: &[E], labels: &Labels<C>) -> usize {
-    let predicted = predictions::<C, E>(output);
-    predicted.iter().zip(labels.as_slice()).filter(|(a, b)| a == b).count()
-}
-
-pub(super) fn evaluate<const C: usize, E: Real>(
+/// Probabilities, `[rows, classes]`, against the truth.
+pub(super) fn evaluate<E: Real>(
+    classes: usize,
     probabilities: &[E],
-    labels: &Labels<C>,
+    labels: &[u32],
     calls: f64,
 ) -> Classification {
     let rows = labels.len();
     let of = |sum: f64| if rows == 0 { f64::NAN } else { sum / rows as f64 };
-    // A probability that underflows counts as the smallest number there is, so that one row is not everything.
+    // A probability that underflows counts as the smallest number there is, so that one row is not
+    // everything.
     let log = |p: E| Float::max(p, E::min_positive_value()).as_f64().ln();
-    let mut confusion = vec![vec![0; C]; C];
+    let mut confusion = vec![vec![0; classes]; classes];
     let (mut likelihood, mut correct) = (0.0, 0);
     let mut bins = [Bin::default(); 15];
-    let predicted = predictions::<C, E>(probabilities);
+    let predicted = predictions(classes, probabilities);
     for ((row, &y), &guess) in
-        probabilities.chunks_exact(C.max(1)).zip(labels.as_slice()).zip(&predicted)
+        probabilities.chunks_exact(classes.max(1)).zip(labels).zip(&predicted)
     {
         likelihood += log(row[y as usize]);
         confusion[y as usize][guess as usize] += 1;
@@ -112,26 +84,8 @@ macro_rules! class_methods {
         type Evaluation = Classification;
         const CLASSES: bool = true;
 
-        fn embed(table: &[E], targets: &Labels<$c>) -> Vec<E> {
-            classes::embed::<$c, Z, E>(table, targets)
-        }
-
-        fn one_hot(targets: &Labels<$c>) -> Vec<E> {
-            classes::one_hot(targets)
-        }
-
-        fn read<D: Backend<E>, T: Tape<E, D>>(
-            latent: Rows<Const<Z>, E, D, T>,
-            table: &Tensor<(Const<$c>, Const<Z>), E, D>,
-            sharpness: f64,
-        ) -> Result<Rows<Const<$c>, E, D, T>, D::Err> {
-            classes::read(latent, table, sharpness)
-        }
-
-        fn answer<D: Backend<E>>(
-            output: Rows<Const<$c>, E, D>,
-        ) -> Result<Rows<Const<$c>, E, D>, D::Err> {
-            D::softmax(output)
+        fn target_rows(targets: &Labels<$c>) -> TargetRows<'_, E> {
+            TargetRows::Labels(targets.as_slice().into())
         }
 
         fn rows(answers: &[E]) -> Vec<[E; $c]> {
@@ -139,19 +93,14 @@ macro_rules! class_methods {
         }
 
         fn predictions(answers: &[E]) -> Vec<u32> {
-            classes::predictions::<$c, E>(answers)
+            classes::predictions($c, answers)
         }
 
-        fn row_weights(targets: &Labels<$c>, by_class: &[f64]) -> Vec<E> {
-            targets.as_slice().iter().map(|&y| E::of(by_class[y as usize])).collect()
-        }
-
-        fn correct(output: &[E], targets: &Labels<$c>) -> usize {
-            classes::correct(output, targets)
-        }
-
-        fn evaluate(answers: &[E], targets: &Labels<$c>, calls: f64) -> Classification {
-            classes::evaluate(answers, targets, calls)
+        fn evaluation(evaluation: Evaluation) -> Option<Classification> {
+            match evaluation {
+                Evaluation::Classes(report) => Some(report),
+                Evaluation::Numbers(_) => None,
+            }
         }
     };
 }

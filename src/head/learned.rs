@@ -1,22 +1,24 @@
 //! Classes whose embedding is trained.
 
-use dfdx::prelude::*;
+use dfdx::prelude::Const;
 
 use super::{
-    Classification, HasClasses, Head, Reads,
+    Classification, Evaluation, HasClasses, Head, Reading, Reads,
     classes::{self, class_methods},
 };
 use crate::{
-    data::Labels,
-    device::{Backend, Real, Rows},
+    data::{Labels, TargetRows},
+    device::Real,
     error::Error,
     random::{Purpose, normals, stream},
 };
 
-/// `C` classes with a trained embedding W: `[C, Z]`, which starts from a standard normal distribution times `scale`.
+/// `C` classes with a trained embedding W: `[C, Z]`, which starts from a standard normal
+/// distribution times `scale`.
 ///
-/// Its gradient flows through the target u = W_y, the latent z, the estimate û = softmax(o) W, and the terms
-/// CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)) of the loss; the blocks' parts are summed.
+/// Its gradient flows through the target u = W_y, the latent z, the estimate û = softmax(o) W, and
+/// the terms CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)) of the loss; the blocks' parts are
+/// summed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -51,10 +53,7 @@ impl<const C: usize, const Z: usize, E: Real> Head<Z, E> for Learned<C> {
         Ok(normals.into_iter().map(|v| E::of(self.scale * v)).collect())
     }
 
-    fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Rows<Const<C>, E, D, T>,
-        table: &Tensor<(Const<C>, Const<Z>), E, D>,
-    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-        classes::estimate(output, table)
+    fn reading() -> Reading {
+        Reading::embedded(C, Z, true)
     }
 }

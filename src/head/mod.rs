@@ -4,6 +4,7 @@ mod classes;
 mod learned;
 mod one_hot;
 mod prototypes;
+mod reading;
 mod regression;
 mod report;
 mod velocity;
@@ -11,6 +12,7 @@ mod velocity;
 pub use learned::Learned;
 pub use one_hot::OneHot;
 pub use prototypes::Prototypes;
+pub use reading::Reading;
 pub use regression::Regression;
 pub use report::{Classification, Errors, Evaluation};
 pub use velocity::Velocity;
@@ -19,18 +21,18 @@ use dfdx::prelude::*;
 
 use crate::{
     Config,
-    data::Targets,
-    device::{Backend, Real, Rows, TracedRows},
+    data::{TargetRows, Targets},
+    device::{Backend, Real},
     error::Error,
     nn::{Signal, Width},
 };
 
 /// A latent's target: how it is embedded in a latent `Z` wide, and how a block's output is read.
 ///
-/// The block's output o is `Out` wide. For classes it holds logits, and û = softmax(o) W with the embedding W:
-/// `[C, Z]`; for real-valued targets û = o.
+/// The block's output o is `Out` wide. For classes it holds logits, and û = softmax(o) W with the
+/// embedding W: `[C, Z]`; for real-valued targets û = o.
 pub trait Head<const Z: usize, E: Real>:
-    Reads<Z> + Config + Clone + std::fmt::Debug + Send + Sync + 'static
+    sealed::Sealed + Reads<Z> + Config + Clone + std::fmt::Debug + Send + Sync + 'static
 {
     /// The targets of a data set for this head.
     type Targets: Targets;
@@ -51,39 +53,13 @@ pub trait Head<const Z: usize, E: Real>:
     /// [`Error::Config`] if the head's settings are out of range.
     fn table(&self, seed: u64) -> Result<Vec<E>, Error>;
 
-    /// u for each row, row-major, `[rows, Z]`, by the embedding `table`.
-    fn embed(table: &[E], targets: &Self::Targets) -> Vec<E>;
+    /// How outputs are read, and targets embedded.
+    #[doc(hidden)]
+    fn reading() -> Reading;
 
-    /// One row of `Out` numbers for each target, 1 at its class and 0 elsewhere; empty for numbers.
-    fn one_hot(targets: &Self::Targets) -> Vec<E>;
-
-    /// û, `[batch, Z]`, from a block's output o, `[batch, Out]`.
-    ///
-    /// # Errors
-    /// The device's own.
-    fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Rows<Self::Out, E, D, T>,
-        table: &Tensor<(Self::Out, Const<Z>), E, D>,
-    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err>;
-
-    /// The answer of a latent, `[batch, Out]`, before [`answer`](Self::answer): for classes the logits
-    /// κ (z · u_c − ‖u_c‖² / 2), which are −κ ‖z − u_c‖² / 2 but for what all classes share; for numbers z itself.
-    ///
-    /// # Errors
-    /// The device's own.
-    fn read<D: Backend<E>, T: Tape<E, D>>(
-        latent: Rows<Const<Z>, E, D, T>,
-        table: &Tensor<(Self::Out, Const<Z>), E, D>,
-        sharpness: f64,
-    ) -> Result<Rows<Self::Out, E, D, T>, D::Err>;
-
-    /// The model's answer, `[batch, Out]`, from a block's output: probabilities, or the numbers as they are.
-    ///
-    /// # Errors
-    /// The device's own.
-    fn answer<D: Backend<E>>(
-        output: Rows<Self::Out, E, D>,
-    ) -> Result<Rows<Self::Out, E, D>, D::Err>;
+    /// The targets without their type.
+    #[doc(hidden)]
+    fn target_rows(targets: &Self::Targets) -> TargetRows<'_, E>;
 
     /// Answers as rows.
     fn rows(answers: &[E]) -> Vec<Self::Row>;
@@ -91,14 +67,17 @@ pub trait Head<const Z: usize, E: Real>:
     /// Answers as predictions.
     fn predictions(answers: &[E]) -> Vec<Self::Prediction>;
 
-    /// The weight of each target, from one for each class; empty for numbers.
-    fn row_weights(targets: &Self::Targets, by_class: &[f64]) -> Vec<E>;
+    /// What the engine has found, as this head reports it.
+    #[doc(hidden)]
+    fn evaluation(evaluation: Evaluation) -> Option<Self::Evaluation>;
+}
 
-    /// How many rows of a block's output have their largest number at the right class; 0 for numbers.
-    fn correct(output: &[E], targets: &Self::Targets) -> usize;
-
-    /// Answers against the truth; `calls` is how often the network was called for a row.
-    fn evaluate(answers: &[E], targets: &Self::Targets, calls: f64) -> Self::Evaluation;
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::OneHot {}
+    impl<const C: usize> Sealed for super::Learned<C> {}
+    impl<const C: usize, const Z: usize> Sealed for super::Prototypes<C, Z> {}
+    impl Sealed for super::Regression {}
 }
 
 /// A head without settings as data: an empty table, since not every format can say "nothing".
@@ -152,69 +131,26 @@ pub trait HasClasses {}
 pub trait SuitsHead<H: Reads<Z>, const Z: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
     Signal<E, D>
 {
-    /// The output as the head sees it, in inference.
-    fn plain(output: Self::Plain) -> Rows<H::Out, E, D>;
-
-    /// The output as the head sees it, in training.
-    fn traced(output: Self::Traced) -> TracedRows<H::Out, E, D>;
 }
 
 // By hand and not by a macro, so that the compiler's messages point here.
 #[diagnostic::do_not_recommend]
-impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<OneHot, Z, E, D> for Width<Z> {
-    fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
-        output
-    }
-
-    fn traced(output: Self::Traced) -> TracedRows<Const<Z>, E, D> {
-        output
-    }
-}
+impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<OneHot, Z, E, D> for Width<Z> {}
 
 #[diagnostic::do_not_recommend]
-impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Regression, Z, E, D> for Width<Z> {
-    fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
-        output
-    }
-
-    fn traced(output: Self::Traced) -> TracedRows<Const<Z>, E, D> {
-        output
-    }
-}
+impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Regression, Z, E, D> for Width<Z> {}
 
 #[diagnostic::do_not_recommend]
 impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Learned<C>, Z, E, D>
     for Width<C>
 {
-    fn plain(output: Self::Plain) -> Rows<Const<C>, E, D> {
-        output
-    }
-
-    fn traced(output: Self::Traced) -> TracedRows<Const<C>, E, D> {
-        output
-    }
 }
 
 #[diagnostic::do_not_recommend]
 impl<const C: usize, const Z: usize, E: Real, D: Backend<E>> SuitsHead<Prototypes<C, Z>, Z, E, D>
     for Width<C>
 {
-    fn plain(output: Self::Plain) -> Rows<Const<C>, E, D> {
-        output
-    }
-
-    fn traced(output: Self::Traced) -> TracedRows<Const<C>, E, D> {
-        output
-    }
 }
 
 #[diagnostic::do_not_recommend]
-impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Velocity, Z, E, D> for Width<Z> {
-    fn plain(output: Self::Plain) -> Rows<Const<Z>, E, D> {
-        output
-    }
-
-    fn traced(output: Self::Traced) -> TracedRows<Const<Z>, E, D> {
-        output
-    }
-}
+impl<const Z: usize, E: Real, D: Backend<E>> SuitsHead<Velocity, Z, E, D> for Width<Z> {}

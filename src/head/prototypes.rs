@@ -1,14 +1,14 @@
 //! Classes embedded as given rows.
 
-use dfdx::prelude::*;
+use dfdx::prelude::Const;
 
 use super::{
-    Classification, HasClasses, Head, Reads,
+    Classification, Evaluation, HasClasses, Head, Reading, Reads,
     classes::{self, class_methods},
 };
 use crate::{
-    data::{Dataset, Labels},
-    device::{Backend, Real, Rows},
+    data::{Dataset, Labels, TargetRows},
+    device::Real,
     error::Error,
 };
 
@@ -30,62 +30,105 @@ impl<const C: usize, const Z: usize> TryFrom<Vec<Vec<f64>>> for Prototypes<C, Z>
     type Error = Error;
 
     fn try_from(rows: Vec<Vec<f64>>) -> Result<Self, Error> {
-        let found = format!("{} rows of {:?} numbers", rows.len(), rows.first().map(Vec::len));
-        let wrong = || {
+        let other = rows.iter().map(Vec::len).find(|len| *len != Z);
+        if rows.len() != C || other.is_some() {
+            let found = match other {
+                Some(len) => format!("{} rows, one of {len} numbers", rows.len()),
+                None => format!("{} rows", rows.len()),
+            };
             let expected = format!("{C} rows of {Z} numbers");
-            Error::argument("Prototypes::try_from", expected, &found)
-        };
-        let row = |row: Vec<f64>| <[f64; Z]>::try_from(row).map_err(|_| wrong());
-        let rows: Vec<[f64; Z]> = rows.into_iter().map(row).collect::<Result<_, _>>()?;
-        Self::new(&<[[f64; Z]; C]>::try_from(rows).map_err(|_| wrong())?)
+            return Err(Error::argument("Prototypes::try_from", expected, found));
+        }
+        Self::from_vec("Prototypes::try_from", rows.concat())
     }
 }
 
 impl<const C: usize, const Z: usize> Prototypes<C, Z> {
-    /// One row for each class.
+    /// One row for each class. For rows too many or too wide for the stack see
+    /// [`from_rows`](Self::from_rows).
     ///
     /// # Errors
     /// [`Error::Argument`] if one of the numbers is not finite, or two classes have the same row.
     pub fn new(rows: &[[f64; Z]; C]) -> Result<Self, Error> {
-        crate::data::check_rows::<Z, f64>("Prototypes::new", rows.as_flattened())?;
-        for c in 0..C {
-            if let Some(d) = (0..c).find(|&d| rows[d] == rows[c]) {
-                let found = format!("the same row for the classes {d} and {c}");
-                return Err(Error::argument("Prototypes::new", "a row for each class", found));
-            }
-        }
-        Ok(Self { rows: rows.as_flattened().to_vec() })
+        Self::from_vec("Prototypes::new", rows.as_flattened().to_vec())
     }
 
-    /// For each class the row of the data whose median distance to the others of its class is smallest, with the
-    /// latent as wide as the input (Li, Teh, Pascanu 2025, section 4: prototypes).
-    ///
-    /// The distances are those between all pairs of a class, up to `limit` rows of each class, the first ones.
+    /// One row for each class, in order.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a class has no row.
-    pub fn medoids<E: Real>(data: &Dataset<Z, Labels<C>, E>, limit: usize) -> Result<Self, Error> {
-        let mut rows = [[0.0; Z]; C];
-        for (c, prototype) in rows.iter_mut().enumerate() {
-            let labels = data.targets().as_slice();
-            let members: Vec<&[E]> = (0..data.rows())
-                .filter(|&row| labels[row] as usize == c)
-                .take(limit.max(1))
-                .map(|row| data.input(row))
-                .collect();
-            let Some(best) = medoid(&members) else {
-                let found = format!("none of class {c}");
-                return Err(Error::argument("Prototypes::medoids", "a row of each class", found));
-            };
-            prototype.iter_mut().zip(best).for_each(|(p, v)| *p = v.as_f64());
+    /// [`Error::Argument`] if there are not `C` rows, one of the numbers is not finite, or two
+    /// classes have the same row.
+    pub fn from_rows(rows: &[[f64; Z]]) -> Result<Self, Error> {
+        let operation = "Prototypes::from_rows";
+        if rows.len() != C {
+            return Err(Error::argument(operation, format!("{C} rows"), rows.len()));
         }
-        Self::new(&rows)
+        Self::from_vec(operation, rows.as_flattened().to_vec())
+    }
+
+    /// `C` rows of `Z` numbers.
+    fn from_vec(operation: &'static str, rows: Vec<f64>) -> Result<Self, Error> {
+        crate::data::check_rows::<Z, f64>(operation, &rows)?;
+        if let Some((d, c)) = twins(rows.as_chunks::<Z>().0) {
+            let found = format!("the same row for the classes {d} and {c}");
+            return Err(Error::argument(operation, "a row for each class", found));
+        }
+        Ok(Self { rows })
+    }
+
+    /// For each class the row of the data whose median distance to the others of its class is
+    /// smallest, with the latent as wide as the input (Li, Teh, Pascanu 2025, section 4:
+    /// prototypes).
+    ///
+    /// The distances are those between all pairs of a class, up to `limit` rows of each class, the
+    /// first ones.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if a class has no row, or two classes have the same.
+    pub fn medoids<E: Real>(data: &Dataset<Z, Labels<C>, E>, limit: usize) -> Result<Self, Error> {
+        let operation = "Prototypes::medoids";
+        let mut members = vec![Vec::new(); C];
+        for (row, &label) in data.targets().as_slice().iter().enumerate() {
+            if let Some(class) = members.get_mut(label as usize)
+                && class.len() < limit.max(1)
+            {
+                class.push(data.input(row));
+            }
+        }
+        let mut rows = Vec::with_capacity(C * Z);
+        for (c, members) in members.iter().enumerate() {
+            let Some(best) = medoid(members) else {
+                let found = format!("none of class {c}");
+                return Err(Error::argument(operation, "a row of each class", found));
+            };
+            rows.extend(best.iter().map(|v| v.as_f64()));
+        }
+        Self::from_vec(operation, rows)
     }
 
     /// The embedding, row-major, `[C, Z]`.
     pub fn rows(&self) -> &[f64] {
         &self.rows
     }
+}
+
+/// The first row that was there before, and its number then.
+fn twins<const Z: usize>(rows: &[[f64; Z]]) -> Option<(usize, usize)> {
+    // Equal rows side by side, in order; the numbers are finite, so there is always an order.
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|&a, &b| {
+        rows[a].partial_cmp(&rows[b]).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(&b))
+    });
+    let mut first = 0;
+    let mut found: Option<(usize, usize)> = None;
+    for (i, &c) in order.iter().enumerate() {
+        if i == 0 || rows[order[i - 1]] != rows[c] {
+            first = c;
+        } else if found.is_none_or(|(_, earliest)| c < earliest) {
+            found = Some((first, c));
+        }
+    }
+    found
 }
 
 /// The member with the smallest median distance to all members.
@@ -119,10 +162,7 @@ impl<const C: usize, const W: usize, const Z: usize, E: Real> Head<Z, E> for Pro
         Ok(self.rows.iter().map(|&v| E::of(v)).collect())
     }
 
-    fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Rows<Const<C>, E, D, T>,
-        table: &Tensor<(Const<C>, Const<Z>), E, D>,
-    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-        classes::estimate(output, table)
+    fn reading() -> Reading {
+        Reading::embedded(C, Z, false)
     }
 }

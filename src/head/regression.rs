@@ -1,11 +1,11 @@
 //! Targets that are numbers.
 
-use dfdx::prelude::*;
+use dfdx::prelude::Const;
 
-use super::{Errors, Head, Reads};
+use super::{Errors, Evaluation, Head, Reading, Reads};
 use crate::{
-    data::{Targets, Values},
-    device::{Backend, Real, Rows},
+    data::{TargetRows, Values},
+    device::Real,
     error::Error,
 };
 
@@ -34,31 +34,12 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
         Ok(vec![E::zero(); Z * Z])
     }
 
-    fn embed(_table: &[E], targets: &Values<Z, E>) -> Vec<E> {
-        targets.as_slice().to_vec()
+    fn reading() -> Reading {
+        Reading::numbers(Z)
     }
 
-    fn one_hot(_targets: &Values<Z, E>) -> Vec<E> {
-        Vec::new()
-    }
-
-    fn estimate<D: Backend<E>, T: Tape<E, D>>(
-        output: Rows<Const<Z>, E, D, T>,
-        _table: &Tensor<(Const<Z>, Const<Z>), E, D>,
-    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-        Ok(output)
-    }
-
-    fn read<D: Backend<E>, T: Tape<E, D>>(
-        latent: Rows<Const<Z>, E, D, T>,
-        _table: &Tensor<(Const<Z>, Const<Z>), E, D>,
-        _sharpness: f64,
-    ) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
-        Ok(latent)
-    }
-
-    fn answer<D: Backend<E>>(output: Rows<Const<Z>, E, D>) -> Result<Rows<Const<Z>, E, D>, D::Err> {
-        Ok(output)
+    fn target_rows(targets: &Values<Z, E>) -> TargetRows<'_, E> {
+        TargetRows::Values(targets.as_slice().into(), Z)
     }
 
     fn rows(answers: &[E]) -> Vec<[E; Z]> {
@@ -69,30 +50,29 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
         <Self as Head<Z, E>>::rows(answers)
     }
 
-    fn row_weights(_targets: &Values<Z, E>, _by_class: &[f64]) -> Vec<E> {
-        Vec::new()
-    }
-
-    fn correct(_output: &[E], _targets: &Values<Z, E>) -> usize {
-        0
-    }
-
-    fn evaluate(answers: &[E], targets: &Values<Z, E>, calls: f64) -> Errors {
-        let (rows, truth) = (targets.len(), targets.as_slice());
-        let mut mean = [0.0; Z];
-        for row in truth.chunks_exact(Z.max(1)) {
-            mean.iter_mut().zip(row).for_each(|(m, v)| *m += v.as_f64() / rows as f64);
+    fn evaluation(evaluation: Evaluation) -> Option<Errors> {
+        match evaluation {
+            Evaluation::Numbers(report) => Some(report),
+            Evaluation::Classes(_) => None,
         }
-        let square = |a: f64| a * a;
-        let error: f64 =
-            answers.iter().zip(truth).map(|(a, u)| square(a.as_f64() - u.as_f64())).sum();
-        let spread: f64 =
-            truth.iter().zip(mean.iter().cycle()).map(|(u, m)| square(u.as_f64() - m)).sum();
-        Errors {
-            rows,
-            mean_squared_error: error / truth.len() as f64,
-            r_squared: if spread > 0.0 { 1.0 - error / spread } else { f64::NAN },
-            network_calls: calls,
-        }
+    }
+}
+
+/// Answers, `[rows, width]`, against the truth.
+pub(super) fn evaluate<E: Real>(width: usize, answers: &[E], truth: &[E], calls: f64) -> Errors {
+    let rows = truth.len() / width.max(1);
+    let mut mean = vec![0.0; width];
+    for row in truth.chunks_exact(width.max(1)) {
+        mean.iter_mut().zip(row).for_each(|(m, v)| *m += v.as_f64() / rows as f64);
+    }
+    let square = |a: f64| a * a;
+    let error: f64 = answers.iter().zip(truth).map(|(a, u)| square(a.as_f64() - u.as_f64())).sum();
+    let spread: f64 =
+        truth.iter().zip(mean.iter().cycle()).map(|(u, m)| square(u.as_f64() - m)).sum();
+    Errors {
+        rows,
+        mean_squared_error: error / truth.len() as f64,
+        r_squared: if spread > 0.0 { 1.0 - error / spread } else { f64::NAN },
+        network_calls: calls,
     }
 }

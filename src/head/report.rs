@@ -12,9 +12,9 @@ pub struct Classification {
     pub accuracy: f64,
     /// −mean ln p(y), in nats: 0 is perfect, ln C is chance.
     pub negative_log_likelihood: f64,
-    /// Σ_b n_b/n |accuracy_b − confidence_b| over 15 equal bins of the largest probability: how far, on average, the
-    /// model's confidence is from the share that it gets right; from 0 to 1 (Guo et al. 2017, *On calibration of modern
-    /// neural networks*, eq. 3).
+    /// Σ_b n_b/n |accuracy_b − confidence_b| over 15 equal bins of the largest probability: how
+    /// far, on average, the model's confidence is from the share that it gets right; from 0 to 1
+    /// (Guo et al. 2017, *On calibration of modern neural networks*, eq. 3).
     pub calibration_error: f64,
     /// How often a row of the first class was taken for the second: `confusion[truth][predicted]`.
     pub confusion: Vec<Vec<usize>>,
@@ -30,8 +30,8 @@ pub struct Errors {
     pub rows: usize,
     /// mean ‖û − u‖² / Z: the mean over rows and columns, in the squared unit of the targets.
     pub mean_squared_error: f64,
-    /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as the
-    /// mean, NaN says that the targets are all the same.
+    /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as
+    /// the mean, NaN says that the targets are all the same.
     pub r_squared: f64,
     /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
     pub network_calls: f64,
@@ -70,8 +70,8 @@ impl Evaluation {
         }
     }
 
-    /// The loss on rows that were not learned from: the negative log-likelihood for classes, the mean squared error for
-    /// numbers. Less is better.
+    /// The loss on rows that were not learned from: the negative log-likelihood for classes, the
+    /// mean squared error for numbers. Less is better.
     pub fn loss(&self) -> f64 {
         match self {
             Self::Classes(report) => report.negative_log_likelihood,

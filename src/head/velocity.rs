@@ -6,12 +6,14 @@ use super::Reads;
 
 /// In flow matching: the network gives the velocity v itself, `Z` wide, whatever the targets are.
 ///
-/// The class is read from the latent by κ (z · u_c − ‖u_c‖² / 2): see [`Head::read`](super::Head::read).
+/// The class is read from the latent by κ (z · u_c − ‖u_c‖² / 2): see "Flow matching" in
+/// `docs/mathematics.md`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Velocity {
-    /// κ, how sharply a class is read from a latent: above 0. For one-hot embeddings softmax(κ z) up to a constant.
+    /// κ, how sharply a class is read from a latent: above 0. For one-hot embeddings softmax(κ z)
+    /// up to a constant.
     pub sharpness: f64,
 }
 

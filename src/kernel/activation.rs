@@ -7,7 +7,7 @@ use super::{
     vector::{in_pieces, vectorised},
     view::{elements, elements_mut},
 };
-use crate::device::{Real, Rows};
+use crate::{number::Real, rows::Matrix};
 
 /// For a contiguous tensor: max(x, 0); back: ∂x where x > 0.
 pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
@@ -15,7 +15,8 @@ pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
 ) -> Result<Tensor<S, E, Cpu, T>, CpuError> {
     let (mut x, mut tape) = x.split_tape();
     if own(&mut x) {
-        // Nobody else knows these numbers, so the tensor keeps its name: its gradient is masked where it lies.
+        // Nobody else knows these numbers, so the tensor keeps its name: its gradient is masked
+        // where it lies.
         clamp(&mut x)?;
         if T::OWNS_TAPE {
             let y = x.clone();
@@ -73,13 +74,14 @@ pub(crate) fn add<S: Shape, E: Real, T: Tape<E, Cpu>>(
 }
 
 /// For contiguous tensors: the one row of b added to each of a.
-pub(crate) fn add_row<const N: usize, E: Real>(
-    mut a: Rows<Const<N>, E, Cpu>,
-    b: Rows<Const<N>, E, Cpu>,
-) -> Result<Rows<Const<N>, E, Cpu>, CpuError> {
+pub(crate) fn add_row<E: Real>(
+    mut a: Matrix<E, Cpu>,
+    b: Matrix<E, Cpu>,
+) -> Result<Matrix<E, Cpu>, CpuError> {
+    let width = a.shape().1;
     match (elements_mut(&mut a), elements(&b)) {
-        (Some(to), Some(row)) if row.len() == N => vectorised(|| {
-            for to in to.as_chunks_mut::<N>().0 {
+        (Some(to), Some(row)) if row.len() == width => vectorised(|| {
+            for to in to.chunks_exact_mut(width.max(1)) {
                 to.iter_mut().zip(row).for_each(|(to, from)| *to += *from);
             }
         }),
@@ -88,8 +90,8 @@ pub(crate) fn add_row<const N: usize, E: Real>(
     Ok(a)
 }
 
-/// The same numbers, for something to be added to them: under their own name where nobody else holds them, and else under another,
-/// whose gradient goes to theirs.
+/// The same numbers, for something to be added to them: under their own name where nobody else
+/// holds them, and else under another, whose gradient goes to theirs.
 pub(super) fn to_write<S: Shape, E: Real, T: Tape<E, Cpu>>(
     mut x: Tensor<S, E, Cpu>,
     tape: &mut T,
@@ -119,11 +121,12 @@ fn pass_on<S: Shape, E: Real, T: Tape<E, Cpu>>(
     });
 }
 
-/// Whether the numbers are this tensor's alone. If not, it has a copy of its own afterwards, but shares its name, and with
-/// it its gradient: whoever needs another value has to give it another name.
+/// Whether the numbers are this tensor's alone. If not, it has a copy of its own afterwards, but
+/// shares its name, and with it its gradient: whoever needs another value has to give it another
+/// name.
 ///
-/// Tensors of one name share their numbers for as long as both exist, and what used them before has its turn after us
-/// on the way back.
+/// Tensors of one name share their numbers for as long as both exist, and what used them before has
+/// its turn after us on the way back.
 fn own<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> bool {
     let before = elements(x).map(<[E]>::as_ptr);
     let after = elements_mut(x).map(|elements| elements.as_ptr());

@@ -8,15 +8,15 @@ use std::{
 use dfdx::prelude::*;
 
 use super::view::elements_mut;
-use crate::device::Real;
+use crate::number::Real;
 
 thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
     static IN_USE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A device of the thread's own, in whose cache tensors lie until the next of their size. One for all threads would not do:
-/// dfdx's cache panics where two of them look for the same size at once.
+/// A device of the thread's own, in whose cache tensors lie until the next of their size. One for
+/// all threads would not do: dfdx's cache panics where two of them look for the same size at once.
 struct Kept {
     device: Cpu,
     rows: usize,
@@ -33,7 +33,8 @@ impl Kept {
 
     /// Makes room for batches of this many rows.
     fn prepare(&mut self, rows: usize) {
-        /// A layer of a user's own may bring memory that no tensor of its size ever takes out again.
+        /// A layer of a user's own may bring memory that no tensor of its size ever takes out
+        /// again.
         const MOST: usize = 1 << 10;
         self.times += 1;
         if self.rows != rows || self.times >= MOST {
@@ -78,7 +79,8 @@ fn kept() -> Option<Cpu> {
     KEPT.with_borrow(|kept| kept.as_ref().map(|kept| kept.device.clone()))
 }
 
-/// A tensor whose numbers `fill` writes over zeros: in memory that is kept, and elsewhere on `device`.
+/// A tensor whose numbers `fill` writes over zeros: in memory that is kept, and elsewhere on
+/// `device`.
 pub(crate) fn filled<S: Shape, E: Real>(
     device: &Cpu,
     shape: S,
@@ -94,7 +96,8 @@ pub(crate) fn filled<S: Shape, E: Real>(
     device.try_tensor_from_vec(numbers, shape)
 }
 
-/// What stays of a gradient that nothing reads any more: nothing where its memory can serve the next one.
+/// What stays of a gradient that nothing reads any more: nothing where its memory can serve the
+/// next one.
 pub(super) fn spent<E: Real>(gradient: Vec<E>) -> Vec<E> {
     let Some(kept) = kept() else { return gradient };
     let shape = (gradient.len(),);

@@ -8,7 +8,7 @@ use super::{
     vector::vectorised,
     view::{elements, elements_mut},
 };
-use crate::device::{Real, Rows};
+use crate::{number::Real, rows::Rows};
 
 /// For contiguous tensors: weight · z + Σ weight · term, from left to right.
 pub(crate) fn combined<S: Shape, E: Real>(
@@ -36,10 +36,10 @@ pub(crate) fn is_finite<S: Shape, E: Real>(z: &Tensor<S, E, Cpu>) -> Result<bool
 }
 
 /// For contiguous rows without a tape: e^(o − max o) over their sum.
-pub(crate) fn softmax<C: ConstDim, E: Real>(
+pub(crate) fn softmax<C: Dim, E: Real>(
     mut rows: Rows<C, E, Cpu>,
 ) -> Result<Rows<C, E, Cpu>, CpuError> {
-    let width = C::default().size().max(1);
+    let width = rows.shape().1.size().max(1);
     let numbers = elements_mut(&mut rows).ok_or(CpuError::WrongNumElements)?;
     for row in numbers.chunks_exact_mut(width) {
         let most = row.iter().fold(E::neg_infinity(), |most, o| most.max(*o));

@@ -10,21 +10,24 @@ mod optimise;
 mod product;
 mod vector;
 mod view;
+mod window;
 
 pub(crate) use activation::{add, add_row, relu};
 pub use buffer::Reuse;
 pub(crate) use buffer::{filled, reuse};
 pub(crate) use combine::{combined, is_finite, softmax};
-pub(crate) use dense::{dense, dense_onto, dense_turned, turned};
+pub(crate) use dense::{dense, dense_onto, dense_transposed, transposed};
 pub(crate) use embedding::time_embedding;
 pub(crate) use image::{
     average_pool, batch_norm, channels_last, convolution, max_pool, scale_and_shift,
 };
+pub use optimise::{AdamWStep, SgdStep};
 pub(crate) use optimise::{
-    adamw, adamw_by, add_gradient, move_gradient, sgd, sgd_by, squared_gradient,
+    RUN, adamw, adamw_by, gradient, move_gradient, sgd, sgd_by, sum_of_squares,
 };
-pub(crate) use vector::{in_pieces, on_threads};
-pub(crate) use view::{change, contiguous};
+pub(crate) use vector::{gather_rows, on_threads};
+pub(crate) use view::{change, contiguous, elements_mut};
+pub use window::Window;
 
 #[cfg(test)]
 mod tests;

@@ -4,57 +4,75 @@ use dfdx::prelude::*;
 use num_traits::Float;
 use rayon::prelude::*;
 
-use super::{
-    vector::{piece, threads, vectorised},
-    view::elements_mut,
-};
-use crate::{
-    device::Real,
-    gradient::RUN,
-    optim::{AdamWStep, SgdStep},
-};
+use super::vector::{piece, threads, vectorised};
+use crate::{number::Real, rows::Column};
 
-/// 0 in the place of a number too small for the processor's fast path. The means of a unit that gets no gradient any more
-/// fall to there and stay, since the least number times 0.9 rounds to itself; each of them costs a hundred cycles a step.
+/// What one step of AdamW needs, with all that depends on the step number worked out.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWStep {
+    /// β₁.
+    pub beta1: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// ε.
+    pub epsilon: f64,
+    /// η / (1 − β₁ᵏ).
+    pub rate: f64,
+    /// 1 / (1 − β₂ᵏ).
+    pub correction2: f64,
+    /// 1 − η λ.
+    pub keep: f64,
+    /// What the gradient is multiplied by first: 1 unless it is clipped.
+    pub scale: f64,
+}
+
+/// What one step of stochastic gradient descent needs.
+#[derive(Clone, Copy, Debug)]
+pub struct SgdStep {
+    /// η.
+    pub rate: f64,
+    /// μ.
+    pub momentum: f64,
+    /// 1 − η λ.
+    pub keep: f64,
+    /// What the gradient is multiplied by first: 1 unless it is clipped.
+    pub scale: f64,
+}
+
+/// How many numbers of a streamed gradient are made at a time: a multiple of the 64 signs that one
+/// draw gives, so that runs of this length and a whole tensor get the same.
+pub(crate) const RUN: usize = 4096;
+
+/// 0 instead of a number too small for the processor's fast path. The means of a unit that gets no
+/// gradient any more fall to there and stay, since the least number times 0.9 rounds to itself;
+/// each of them costs a hundred cycles a step.
 #[inline(always)]
 fn flushed<E: Real>(mean: E) -> E {
     if mean.abs() < E::min_positive_value() { E::zero() } else { mean }
 }
 
-/// Σ g², in several sums side by side, which one after the other would wait for each other.
-pub(crate) fn squared_gradient<S: Shape, E: Real>(
-    parameter: &Tensor<S, E, Cpu>,
-    gradients: &mut Gradients<E, Cpu>,
-) -> Result<f64, CpuError> {
-    /// A sum for each of these, whatever the number of threads.
-    const PIECE: usize = 1 << 16;
-    let gradient: &[E] = gradients.get_or_alloc_mut(parameter)?;
-    let sum = |piece| vectorised(|| squares(piece));
-    if gradient.len() <= PIECE || threads() == 1 {
-        return Ok(gradient.chunks(PIECE).map(sum).sum());
-    }
-    let sums: Vec<f64> = gradient.par_chunks(PIECE).map(sum).collect();
-    Ok(sums.into_iter().sum())
+/// The gradient of a parameter, made if there is none yet.
+pub(crate) fn gradient<'a, E: Real>(
+    gradients: &'a mut Gradients<E, Cpu>,
+    parameter: &Column<E, Cpu>,
+) -> Result<&'a mut [E], CpuError> {
+    Ok(gradients.get_or_alloc_mut(parameter)?)
 }
 
-/// Adds `values` to the gradient.
-pub(crate) fn add_gradient<S: Shape, E: Real>(
-    parameter: &Tensor<S, E, Cpu>,
-    gradients: &mut Gradients<E, Cpu>,
-    values: &[E],
-) -> Result<(), CpuError> {
-    let gradient: &mut [E] = gradients.get_or_alloc_mut(parameter)?;
-    gradient.iter_mut().zip(values).for_each(|(gradient, value)| *gradient += *value);
-    Ok(())
+/// Σ g², in several sums side by side, which one after the other would wait for each other.
+pub(crate) fn sum_of_squares<E: Real>(gradient: &[E]) -> f64 {
+    /// A sum for each of these, whatever the number of threads.
+    const PIECE: usize = 1 << 16;
+    let sum = |piece| vectorised(|| squares(piece));
+    if gradient.len() <= PIECE || threads() == 1 {
+        return gradient.chunks(PIECE).map(sum).sum();
+    }
+    let sums: Vec<f64> = gradient.par_chunks(PIECE).map(sum).collect();
+    sums.into_iter().sum()
 }
 
 /// to ← to + from, of one parameter; from ← 0.
-pub(crate) fn move_gradient<S: Shape, E: Real>(
-    parameter: &Tensor<S, E, Cpu>,
-    to: &mut Gradients<E, Cpu>,
-    from: &mut Gradients<E, Cpu>,
-) -> Result<(), CpuError> {
-    let (to, from) = (to.get_or_alloc_mut(parameter)?, from.get_or_alloc_mut(parameter)?);
+pub(crate) fn move_gradient<E: Real>(to: &mut [E], from: &mut [E]) {
     let add = |to: &mut [E], from: &mut [E]| {
         vectorised(|| {
             for (to, from) in to.iter_mut().zip(from) {
@@ -70,7 +88,6 @@ pub(crate) fn move_gradient<S: Shape, E: Real>(
         let pieces = to.par_chunks_mut(each).zip(from.par_chunks_mut(each));
         pieces.for_each(|(to, from)| add(to, from));
     }
-    Ok(())
 }
 
 #[inline(always)]
@@ -133,93 +150,60 @@ impl<E: Real> AdamWRun<E> {
     }
 }
 
-/// AdamW; the gradient is zero afterwards. A tensor whose gradient is exactly zero took no part and stays as it is.
-pub(crate) fn adamw<S: Shape, E: Real>(
-    parameter: &mut Tensor<S, E, Cpu>,
-    gradients: &mut Gradients<E, Cpu>,
-    first: &mut Tensor<(usize,), E, Cpu>,
-    second: &mut Tensor<(usize,), E, Cpu>,
-    step: &AdamWStep,
-) -> Result<(), CpuError> {
-    let gradient = gradients.get_or_alloc_mut(parameter)?;
-    if gradient.iter().all(|g| *g == E::zero()) {
-        return Ok(());
+/// AdamW on p with the moments m and v; the gradient is zero afterwards. A tensor whose gradient is
+/// exactly zero took no part and stays as it is.
+pub(crate) fn adamw<E: Real>(p: &mut [E], g: &mut [E], m: &mut [E], v: &mut [E], step: &AdamWStep) {
+    if g.iter().all(|g| *g == E::zero()) {
+        return;
     }
-    let (Some(p), Some(m), Some(v)) =
-        (elements_mut(parameter), elements_mut(first), elements_mut(second))
-    else {
-        return Err(CpuError::WrongNumElements);
-    };
     let (run, each) = (AdamWRun::new(step), piece(p.len()));
     if each >= p.len() {
-        run.update(p, m, v, gradient);
-    } else {
-        let moments = m.par_chunks_mut(each).zip(v.par_chunks_mut(each));
-        p.par_chunks_mut(each)
-            .zip(moments)
-            .zip(gradient.par_chunks_mut(each))
-            .for_each(|((p, (m, v)), g)| run.update(p, m, v, g));
+        return run.update(p, m, v, g);
     }
-    Ok(())
+    let moments = m.par_chunks_mut(each).zip(v.par_chunks_mut(each));
+    p.par_chunks_mut(each)
+        .zip(moments)
+        .zip(g.par_chunks_mut(each))
+        .for_each(|((p, (m, v)), g)| run.update(p, m, v, g));
 }
 
-/// AdamW with a gradient that is made as it goes.
-pub(crate) fn adamw_by<S: Shape, E: Real>(
-    parameter: &mut Tensor<S, E, Cpu>,
+/// AdamW with a gradient that `fill` makes as it goes.
+pub(crate) fn adamw_by<E: Real>(
+    p: &mut [E],
     fill: &mut dyn FnMut(&mut [E]),
-    first: &mut Tensor<(usize,), E, Cpu>,
-    second: &mut Tensor<(usize,), E, Cpu>,
+    m: &mut [E],
+    v: &mut [E],
     step: &AdamWStep,
-) -> Result<(), CpuError> {
-    let (Some(p), Some(m), Some(v)) =
-        (elements_mut(parameter), elements_mut(first), elements_mut(second))
-    else {
-        return Err(CpuError::WrongNumElements);
-    };
+) {
     let (run, mut gradient) = (AdamWRun::new(step), [E::zero(); RUN]);
     for ((p, m), v) in p.chunks_mut(RUN).zip(m.chunks_mut(RUN)).zip(v.chunks_mut(RUN)) {
         let gradient = &mut gradient[..p.len()];
         fill(gradient);
         run.update(p, m, v, gradient);
     }
-    Ok(())
 }
 
-/// Stochastic gradient descent; the gradient is zero afterwards. A tensor whose gradient is exactly zero took no part and stays as it is.
-pub(crate) fn sgd<S: Shape, E: Real>(
-    parameter: &mut Tensor<S, E, Cpu>,
-    gradients: &mut Gradients<E, Cpu>,
-    velocity: &mut Tensor<(usize,), E, Cpu>,
-    step: &SgdStep,
-) -> Result<(), CpuError> {
-    let gradient = gradients.get_or_alloc_mut(parameter)?;
-    if gradient.iter().all(|g| *g == E::zero()) {
-        return Ok(());
+/// Stochastic gradient descent on p with the velocity u; the gradient is zero afterwards. A tensor
+/// whose gradient is exactly zero took no part and stays as it is.
+pub(crate) fn sgd<E: Real>(p: &mut [E], g: &mut [E], u: &mut [E], step: &SgdStep) {
+    if g.iter().any(|g| *g != E::zero()) {
+        descend(p, u, g, step);
     }
-    let (Some(p), Some(u)) = (elements_mut(parameter), elements_mut(velocity)) else {
-        return Err(CpuError::WrongNumElements);
-    };
-    descend(p, u, gradient, step);
-    Ok(())
 }
 
-/// Stochastic gradient descent with a gradient that is made as it goes.
-pub(crate) fn sgd_by<S: Shape, E: Real>(
-    parameter: &mut Tensor<S, E, Cpu>,
+/// Stochastic gradient descent with a gradient that `fill` makes as it goes.
+pub(crate) fn sgd_by<E: Real>(
+    p: &mut [E],
     fill: &mut dyn FnMut(&mut [E]),
-    velocity: &mut Tensor<(usize,), E, Cpu>,
+    u: &mut [E],
     step: &SgdStep,
-) -> Result<(), CpuError> {
-    let (Some(p), Some(u)) = (elements_mut(parameter), elements_mut(velocity)) else {
-        return Err(CpuError::WrongNumElements);
-    };
+) {
     let mut gradient = [E::zero(); RUN];
     for (p, u) in p.chunks_mut(RUN).zip(u.chunks_mut(RUN)) {
         let gradient = &mut gradient[..p.len()];
         fill(gradient);
         descend(p, u, gradient, step);
     }
-    Ok(())
 }
 
 fn descend<E: Real>(p: &mut [E], u: &mut [E], gradient: &mut [E], step: &SgdStep) {

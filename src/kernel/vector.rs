@@ -1,5 +1,5 @@
-//! Loops over contiguous numbers: compiled for what the processor has and chosen when the program runs, on as many
-//! threads of the pool around us as are worth it.
+//! Loops over contiguous numbers: compiled for what the processor has and chosen when the program
+//! runs, on as many threads of the pool around us as are worth it.
 
 use std::cell::Cell;
 
@@ -10,7 +10,8 @@ thread_local! {
     static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// How many threads share an operation: all of the pool around us, if nothing else was said by [`on_threads`].
+/// How many threads share an operation: all of the pool around us, if nothing else was said by
+/// [`on_threads`].
 pub(super) fn threads() -> usize {
     match MOST.get() {
         1 => 1,
@@ -35,8 +36,8 @@ pub(crate) fn on_threads<R>(most: usize, work: impl FnOnce() -> R) -> R {
 
 /// Runs a short loop, vectorised for this processor.
 ///
-/// Only what the compiler inlines is, and it leaves long closures alone: a long loop is a function with
-/// `pulp::with_simd`.
+/// Only what the compiler inlines is, and it leaves long closures alone: a long loop is a function
+/// with `pulp::with_simd`.
 #[inline(always)]
 pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     /// A closure as what [`Arch::dispatch`] takes.
@@ -64,8 +65,9 @@ pub(super) fn piece(length: usize) -> usize {
     length.div_ceil(pieces).max(1)
 }
 
-/// Runs `work` on pieces of some rows and of as many others, side by side; `width` is how many numbers a row has.
-pub(crate) fn in_pieces<A: Send, B: Sync>(
+/// Runs `work` on pieces of some rows and of as many others, side by side; `width` is how many
+/// numbers a row has.
+pub(super) fn in_pieces<A: Send, B: Sync>(
     to: &mut [A],
     from: &[B],
     width: usize,
@@ -76,4 +78,27 @@ pub(crate) fn in_pieces<A: Send, B: Sync>(
         return work(to, from);
     }
     to.par_chunks_mut(each).zip(from.par_chunks(each)).for_each(|(to, from)| work(to, from));
+}
+
+/// Copies rows of `width` numbers, in the order given, from all of them; rows past the end are left
+/// as they are.
+pub(crate) fn gather_rows<E: Copy + Send + Sync>(
+    to: &mut [E],
+    all: &[E],
+    rows: &[usize],
+    width: usize,
+) {
+    let copy = |to: &mut [E], rows: &[usize]| {
+        for (to, &row) in to.chunks_exact_mut(width.max(1)).zip(rows) {
+            if let Some(from) = all.get(row * width..(row + 1) * width) {
+                to.copy_from_slice(from);
+            }
+        }
+    };
+    let each = piece(to.len()).div_ceil(width.max(1));
+    if each >= rows.len() {
+        return copy(to, rows);
+    }
+    let pieces = to.par_chunks_mut(each * width).zip(rows.par_chunks(each));
+    pieces.for_each(|(to, rows)| copy(to, rows));
 }

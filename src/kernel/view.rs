@@ -22,14 +22,15 @@ pub(super) fn elements<S: Shape, E: Unit, T>(tensor: &Tensor<S, E, Cpu, T>) -> O
         next[axis] = 1;
         std::ptr::from_ref(&tensor[next]) == start.wrapping_add(strides[axis])
     });
-    // SAFETY: dfdx keeps the elements of a tensor in one `Vec<E>`. The element at index i lies at offset Σ iₖ sₖ;
-    // the strides were just found to be those of a dense row-major array, so the `len` elements from the origin are
-    // exactly the tensor's, all initialised. The slice borrows the tensor, which keeps the `Vec` alive and unchanged.
+    // SAFETY: dfdx keeps the elements of a tensor in one `Vec<E>`. The element at index i lies at
+    // offset Σ iₖ sₖ; the strides were just found to be those of a dense row-major array, so the
+    // `len` elements from the origin are exactly the tensor's, all initialised. The slice borrows
+    // the tensor, which keeps the `Vec` alive and unchanged.
     contiguous.then(|| unsafe { std::slice::from_raw_parts(start, len) })
 }
 
 /// The same, to be written; a buffer shared with another tensor is copied first, as dfdx does.
-pub(super) fn elements_mut<S: Shape, E: Unit, T>(
+pub(crate) fn elements_mut<S: Shape, E: Unit, T>(
     tensor: &mut Tensor<S, E, Cpu, T>,
 ) -> Option<&mut [E]> {
     let len = elements(tensor)?.len();
@@ -37,7 +38,8 @@ pub(super) fn elements_mut<S: Shape, E: Unit, T>(
         return Some(&mut []);
     }
     let start = std::ptr::from_mut(&mut tensor[S::Concrete::default()]);
-    // SAFETY: as above; `IndexMut` has made the buffer this tensor's own, and the slice borrows the tensor mutably.
+    // SAFETY: as above; `IndexMut` has made the buffer this tensor's own, and the slice borrows the
+    // tensor mutably.
     Some(unsafe { std::slice::from_raw_parts_mut(start, len) })
 }
 

@@ -5,13 +5,16 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Input, Joins, NoisedPass, Pair, Signal, StackPass, Takes, Width};
-use crate::device::{Backend, Real};
+use super::{Input, Joins, Pair, Signal, Takes, Width};
+use crate::{
+    device::{Backend, Real},
+    plan::{Borrowed, Lowered, Operation, fields},
+};
 
 /// h = F_z(z) + F_x(x): the first layer of a block.
 ///
-/// With two dense layers this is a dense layer on the concatenation of z and x, without the concatenation. F_z takes
-/// `Width<Z>`, F_x takes `Width<X, Input>`, and both give the same width.
+/// With two dense layers this is a dense layer on the concatenation of z and x, without the
+/// concatenation. F_z takes `Width<Z>`, F_x takes `Width<X, Input>`, and both give the same width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition<FZ, FX> {
     /// F_z, on the latent.
@@ -83,54 +86,10 @@ where
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<S>>;
-    const DRAWS: bool = FZ::DRAWS || FX::DRAWS;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(Condition { z: FZ::rowwise(&built.z)?, x: FX::rowwise(&built.x)? })
-    }
-
-    fn infer(
-        built: &Self::Built,
-        (z, x): <Pair<Z, X> as Signal<E, D>>::Plain,
-    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-        let (z, x) = (FZ::infer(&built.z, z)?, FX::infer(&built.x, x)?);
-        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)
-    }
-
-    fn train(
-        built: &mut Self::Built,
-        (z, x): <Pair<Z, X> as Signal<E, D>>::Traced,
-    ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
-        let z = FZ::train(&mut built.z, z)?;
-        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_output::<FX, _>(z, (&mut built.x, x))
-    }
-
-    fn noised(
-        built: &mut Self::Built,
-        (z, x): <Pair<Z, X> as Signal<E, D>>::Plain,
-        pass: &mut NoisedPass<E, D>,
-    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-        if FZ::LINEAR && FX::LINEAR {
-            // One noise on the sum serves both.
-            return pass.layer::<Pair<Z, X>, Self::Out, _>(built, (z, x), Self::train, Self::infer);
-        }
-        let z = FZ::noised(&mut built.z, z, pass)?;
-        let x = FX::noised(&mut built.x, x, pass)?;
-        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)
-    }
-
-    fn stacked(
-        built: &mut Self::Built,
-        (z, x): <Pair<Z, X> as Signal<E, D>>::Traced,
-        pass: &mut StackPass<'_, E, D>,
-    ) -> Result<Option<<Self::Out as Signal<E, D>>::Traced>, D::Err> {
-        let Some(z) = FZ::stacked(&mut built.z, z, pass)? else { return Ok(None) };
-        let Some(x) = FX::stacked(&mut built.x, x, pass)? else { return Ok(None) };
-        let [rows, _] = FX::Out::numbers(&FX::Out::untrace(&x));
-        if pass.is_shared(rows) {
-            // Nothing on the way of x has weights: it is there once for all blocks.
-            return Ok(None);
-        }
-        <FX::Out as Joins<FZ::Out, Self, E, D>>::add_traced(z, x).map(Some)
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        let (z, x) = fields!(built; z, x);
+        let (z, x) = (Box::new(FZ::lower(z)?), Box::new(FX::lower(x)?));
+        Ok(Operation::Condition { z, x, t: None })
     }
 }

@@ -7,13 +7,16 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Signal, Takes, Width};
-use crate::device::{Backend, Real, Rows};
+use super::{Signal, Takes, Width, typed::Typed};
+use crate::{
+    device::{Backend, Real, Rows},
+    plan::{Borrowed, Lowered, Operation},
+};
 
 /// Any dfdx module as a layer, with the signals that it takes and gives: `Out` is a `Width<N>`.
 ///
-/// `M` is the module's declaration. What it builds needs dfdx's `Module` on `In::Plain` and `ModuleMut` on
-/// `In::Traced` (implement `NonMutableModule` to get the second from the first).
+/// `M` is the module's declaration. What it builds needs dfdx's `Module` on `In::Plain` and
+/// `ModuleMut` on `In::Traced` (implement `NonMutableModule` to get the second from the first).
 ///
 /// ```
 /// use dfdx::nn::ZeroSizedModule;
@@ -127,11 +130,14 @@ where
     type Out = Out;
     type Then<S: Signal<E, D>> = M::Then<S>;
 
-    fn infer(built: &M::Built, input: In::Plain) -> Result<Out::Plain, D::Err> {
-        M::infer(built, input)
-    }
-
-    fn train(built: &mut M::Built, input: In::Traced) -> Result<Out::Traced, D::Err> {
-        M::train(built, input)
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        Ok(Operation::Module(Box::new(Typed::<M::Built, In, Out, E, D> {
+            built,
+            name: std::any::type_name::<M>(),
+            draws: true,
+            infer: M::infer,
+            train: M::train,
+            signals: PhantomData,
+        })))
     }
 }

@@ -6,13 +6,19 @@ use dfdx::{
 };
 use rand_distr::Uniform;
 
-use super::{Encoded, Input, Kind, NoisedPass, Signal, StackPass, Takes, Width};
-use crate::device::{Backend, Real, Rows, TracedRows};
+use super::{
+    Kind, Signal, Takes, Width,
+    signal::{matrix, rows},
+};
+use crate::{
+    device::{Backend, Real, Rows},
+    plan::{self, Borrowed, Lowered, Operation, handle},
+};
 
 /// y = x Wᵀ + b: a dense layer from `I` to `O`, with weights W: `[O, I]` and bias b: `[O]`.
 ///
-/// The same mathematics as dfdx's `Linear`, as one operation on the tape; on the input x it computes no gradient
-/// with respect to its input. Weights and bias start uniform in ±1/√I.
+/// The same mathematics as dfdx's `Linear`, as one operation on the tape; on the input x it
+/// computes no gradient with respect to its input. Weights and bias start uniform in ±1/√I.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dense<const I: usize, const O: usize>;
 
@@ -63,19 +69,10 @@ fn fan_in<const I: usize, E: Real>() -> Uniform<E> {
     Uniform::new_inclusive(-bound, bound)
 }
 
-impl<const I: usize, const O: usize, E: Real, D: Device<E>> BuiltDense<I, O, E, D> {
-    /// W V and W v, for another layer's V and v: both layers in one, but for this one's bias.
-    fn after<const J: usize, const N: usize>(
-        &self,
-        before: &BuiltDense<J, N, E, D>,
-    ) -> Result<BuiltDense<J, O, E, D>, D::Err> {
-        let inner = before.weight.clone().try_reshape_like(&(Const::<I>, Const::<J>))?;
-        let bias = before.bias.clone().try_reshape_like(&(Const::<I>, Const::<1>))?;
-        let bias: Tensor<Rank2<O, 1>, E, D> = self.weight.clone().try_matmul(bias)?;
-        Ok(BuiltDense {
-            weight: self.weight.clone().try_matmul(inner)?,
-            bias: bias.try_reshape_like(&(Const::<O>,))?,
-        })
+impl<const I: usize, const O: usize, E: Real, D: Backend<E>> BuiltDense<I, O, E, D> {
+    /// The parameters, for a plan.
+    fn handles(&self) -> Result<plan::Dense<E, D>, D::Err> {
+        Ok(plan::Dense::new(handle(&self.weight, (O, I))?, handle(&self.bias, (O,))?))
     }
 }
 
@@ -91,7 +88,9 @@ impl<const I: usize, const O: usize, E: Real, D: Backend<E>, T: Tape<E, D>>
     type Error = D::Err;
 
     fn try_forward(&self, input: Rows<Const<I>, E, D, T>) -> Result<Self::Output, D::Err> {
-        D::dense(input, &self.weight, &self.bias, true)
+        let plan::Dense { weight, bias, .. } = self.handles()?;
+        let batch = input.shape().0;
+        rows(D::dense(matrix(input, batch)?, &weight, &bias, true)?)
     }
 }
 
@@ -101,97 +100,7 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     type Out = Width<O>;
     type Then<S: Signal<E, D>> = S;
 
-    fn infer(
-        built: &Self::Built,
-        input: Rows<Const<I>, E, D>,
-    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
-        built.try_forward(input)
-    }
-
-    fn train(
-        built: &mut Self::Built,
-        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
-    ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
-        let (input, tape) = input.split_tape();
-        D::dense(input.put_tape(K::tape(tape)), &built.weight, &built.bias, K::GRADIENT)
-    }
-
-    fn train_onto(
-        built: &mut Self::Built,
-        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
-        sum: TracedRows<Const<O>, E, D>,
-    ) -> Result<TracedRows<Const<O>, E, D>, D::Err> {
-        let (input, tape) = input.split_tape();
-        let weights = (&built.weight, &built.bias);
-        D::dense_onto(input.put_tape(K::tape(tape)), weights, sum, K::GRADIENT)
-    }
-
-    fn stacked(
-        _: &mut Self::Built,
-        input: Rows<Const<I>, E, D, K::Tape<E, D>>,
-        pass: &mut StackPass<'_, E, D>,
-    ) -> Result<Option<TracedRows<Const<O>, E, D>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        pass.dense(input.put_tape(K::tape(tape)))
-    }
-
-    fn infer_encoded(
-        built: &Self::Built,
-        input: Rows<Const<I>, E, D>,
-        encoded: &Encoded,
-    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
-        /// A product of fewer columns reads the weights as they are.
-        const WIDE: usize = 32;
-        if !(D::TURNS && encoded.lays_out() && O >= WIDE) {
-            return built.try_forward(input);
-        }
-        let turned = encoded.made_of(&built.weight, || D::turned(&built.weight))?;
-        D::dense_turned(input, &turned, &built.bias)
-    }
-
-    const DENSE: usize = O;
-    const ENDS_DENSE: bool = true;
-
-    fn infer_composed<L: Takes<Width<N>, E, D>, const N: usize>(
-        built: &Self::Built,
-        next: &L::Built,
-        input: (Rows<Const<I>, E, D>, <L::Out as Signal<E, D>>::Plain),
-        encoded: &Encoded,
-    ) -> Result<Option<<L::Out as Signal<E, D>>::Plain>, D::Err> {
-        L::infer_after(next, built, input, encoded)
-    }
-
-    fn infer_after<const J: usize, const N: usize>(
-        built: &Self::Built,
-        before: &BuiltDense<J, N, E, D>,
-        (x, sum): (Rows<Const<J>, E, D>, Rows<Const<O>, E, D>),
-        encoded: &Encoded,
-    ) -> Result<Option<Rows<Const<O>, E, D>>, D::Err> {
-        if N != I {
-            return Ok(None);
-        }
-        let BuiltDense { weight, bias } = encoded.made_of(before, || built.after(before))?;
-        D::sum(sum, D::dense(x, &weight, &bias, false)?).map(Some)
-    }
-
-    const LINEAR: bool = true;
-    const DRAWS: bool = false;
-
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(built.clone())
-    }
-
-    fn noised(
-        built: &mut Self::Built,
-        input: Rows<Const<I>, E, D>,
-        pass: &mut NoisedPass<E, D>,
-    ) -> Result<Rows<Const<O>, E, D>, D::Err> {
-        // As on an input: what comes before learns from noise of its own, and not through this layer.
-        pass.layer::<Width<I, Input>, Width<O>, _>(
-            built,
-            input,
-            <Self as Takes<Width<I, Input>, E, D>>::train,
-            <Self as Takes<Width<I, Input>, E, D>>::infer,
-        )
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        built.get().handles().map(Operation::Dense)
     }
 }

@@ -6,9 +6,9 @@ use super::{Condition, Dense, TimeEmbedding, TimedCondition};
 
 /// û(z, x) for discrete time: the smallest conditional ResNet, with one hidden width.
 ///
-/// z (`Z` wide) and x (`X` wide) meet in a layer of width `H`; a residual block of two layers follows; the last layer
-/// gives `OUT` numbers: logits over the classes, or the target itself. The parameters are
-/// (Z + X + 2) H + 2 (H² + H) + (H + 1) OUT in number.
+/// z (`Z` wide) and x (`X` wide) meet in a layer of width `H`; a residual block of two layers
+/// follows; the last layer gives `OUT` numbers: logits over the classes, or the target itself. The
+/// parameters are (Z + X + 2) H + 2 (H² + H) + (H + 1) OUT in number.
 ///
 /// For several hidden widths see [`conditional_resnet_dt!`](crate::conditional_resnet_dt).
 pub type ConditionalResNetDt<
@@ -23,8 +23,8 @@ pub type ConditionalResNetDt<
     Dense<H, OUT>,
 );
 
-/// û(z, x, t) for continuous time: [`ConditionalResNetDt`] with the time t as a third input of its first layer,
-/// by a sinusoidal embedding `TIME` wide.
+/// û(z, x, t) for continuous time: [`ConditionalResNetDt`] with the time t as a third input of its
+/// first layer, by a sinusoidal embedding `TIME` wide.
 pub type ConditionalResNetCt<
     const Z: usize,
     const X: usize,
@@ -49,8 +49,9 @@ pub type ConditionalResNetFm<
 
 /// A [`ConditionalResNetDt`](crate::nn::ConditionalResNetDt) with several hidden widths, as a type.
 ///
-/// `conditional_resnet_dt!(Z, X, [H1, H2, …])` ends Z wide, `conditional_resnet_dt!(Z, X, [H1, H2, …] => OUT)` ends
-/// OUT wide. Each hidden width has a residual block; a dense layer with ReLU leads to the next.
+/// `conditional_resnet_dt!(Z, X, [H1, H2, …])` ends Z wide,
+/// `conditional_resnet_dt!(Z, X, [H1, H2, …] => OUT)` ends OUT wide. Each hidden width has a
+/// residual block; a dense layer with ReLU leads to the next.
 ///
 /// ```
 /// use dfdx_noprop::prelude::*;

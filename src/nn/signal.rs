@@ -4,7 +4,10 @@ use std::marker::PhantomData;
 
 use dfdx::prelude::*;
 
-use crate::device::{Backend, Real, Rows, TracedRows, TracedScalar};
+use crate::{
+    device::{Backend, Matrix, Real, Rows, TracedRows},
+    plan::{Inputs, Value},
+};
 
 /// The tensors that stand for a signal, in training and in inference.
 pub trait Signal<E: Real, D: Backend<E>>: 'static {
@@ -13,55 +16,63 @@ pub trait Signal<E: Real, D: Backend<E>>: 'static {
     /// Without one, in inference.
     type Plain: Clone + 'static;
 
-    /// The signal with an empty tape.
+    /// The tensors of a value, in inference.
     #[doc(hidden)]
-    fn trace(plain: Self::Plain) -> Self::Traced;
+    fn plain(value: Value<E, D>) -> Result<Self::Plain, D::Err>;
+
+    /// The tensors of a value, in training.
+    #[doc(hidden)]
+    fn traced(value: TracedValue<E, D>) -> Result<Self::Traced, D::Err>;
 
     /// The signal without its tape.
     #[doc(hidden)]
-    fn untrace(traced: &Self::Traced) -> Self::Plain;
+    fn untraced(traced: Self::Traced) -> Self::Plain;
 
-    /// How many rows there are, and how many numbers that can be moved in each.
+    /// A layer's output as rows, in inference.
     #[doc(hidden)]
-    fn numbers(plain: &Self::Plain) -> [usize; 2];
+    fn erase(plain: Self::Plain) -> Result<Matrix<E, D>, D::Err>;
 
-    /// The sum of two, in what can be moved: what is given is that of the first.
+    /// A layer's output as rows, in training.
     #[doc(hidden)]
-    fn sum(a: Self::Traced, b: Self::Traced) -> Result<Self::Traced, D::Err>;
-
-    /// The signal plus `by`.
-    #[doc(hidden)]
-    fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err>;
-
-    /// The sum of the signal's numbers, each times its `factor`, on the tape.
-    #[doc(hidden)]
-    fn product(traced: Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err>;
+    fn erase_traced(traced: Self::Traced) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err>;
 }
 
-/// A tensor plus `by`.
-pub(super) fn moved<S: Shape, E: Real, D: Backend<E>>(
-    tensor: Tensor<S, E, D>,
-    by: Vec<E>,
-) -> Result<Tensor<S, E, D>, D::Err> {
-    let by = tensor.device().try_tensor_from_vec(by, *tensor.shape())?;
-    D::sum(tensor, by)
+type TracedValue<E, D> = Value<E, D, OwnedTape<E, D>>;
+
+/// What goes into a block. The types have made sure that it is that.
+fn inputs<E: Real, D: Backend<E>, T: Tape<E, D>>(
+    value: Value<E, D, T>,
+) -> Result<Inputs<E, D, T>, D::Err> {
+    match value {
+        Value::Inputs(inputs) => Ok(inputs),
+        other => {
+            let z = other.into_rows()?.0;
+            Ok(Inputs { x: z.retaped(), z, t: None })
+        }
+    }
 }
 
-/// Σ x f over all numbers x of a tensor.
-pub(super) fn product<S: Shape, E: Real, D: Backend<E>>(
-    tensor: Tensor<S, E, D, OwnedTape<E, D>>,
-    factor: Vec<E>,
-) -> Result<TracedScalar<E, D>, D::Err> {
-    let factor = tensor.device().try_tensor_from_vec(factor, *tensor.shape())?;
-    let flat = (factor.shape().num_elements(),);
-    let factor = factor.try_reshape_like(&flat)?;
-    tensor.try_reshape_like(&flat)?.try_mul(factor)?.try_sum::<(), Axis<0>>()
+/// Rows of a width that the type knows.
+pub(super) fn rows<const N: usize, E: Real, D: Backend<E>, T: Tape<E, D>>(
+    matrix: Matrix<E, D, T>,
+) -> Result<Rows<Const<N>, E, D, T>, D::Err> {
+    let shape = (matrix.shape().0, Const);
+    matrix.try_reshape_like(&shape)
+}
+
+/// Rows of a width that is known when the program runs.
+pub(super) fn matrix<S: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
+    tensor: Tensor<S, E, D, T>,
+    batch: usize,
+) -> Result<Matrix<E, D, T>, D::Err> {
+    let shape = (batch, tensor.shape().num_elements() / batch.max(1));
+    tensor.try_reshape_like(&shape)
 }
 
 /// `N` numbers for each row of the batch, `[batch, N]`.
 ///
-/// `Width<N>` are activations, which carry the tape. `Width<N, Input>` is the input x: it carries none, and no
-/// gradient with respect to it is ever computed.
+/// `Width<N>` are activations, which carry the tape. `Width<N, Input>` is the input x: it carries
+/// none, and no gradient with respect to it is ever computed.
 pub struct Width<const N: usize, K = Activation>(PhantomData<K>);
 
 /// The latent z of width `Z` and the input x of width `X`: what a block of [`DiscreteTime`] takes.
@@ -69,8 +80,8 @@ pub struct Width<const N: usize, K = Activation>(PhantomData<K>);
 /// [`DiscreteTime`]: crate::DiscreteTime
 pub struct Pair<const Z: usize, const X: usize>(());
 
-/// The latent z of width `Z`, the input x of width `X`, and the time t of each row: what a network of
-/// [`ContinuousTime`] or [`FlowMatching`] takes.
+/// The latent z of width `Z`, the input x of width `X`, and the time t of each row: what a network
+/// of [`ContinuousTime`] or [`FlowMatching`] takes.
 ///
 /// [`ContinuousTime`]: crate::ContinuousTime
 /// [`FlowMatching`]: crate::FlowMatching
@@ -81,13 +92,15 @@ pub struct Time(());
 
 /// Whether a signal carries a tape.
 pub trait Kind: 'static {
-    /// Whether anything asks for the gradient with respect to this signal.
-    const GRADIENT: bool;
     /// What it carries in training.
     type Tape<E: Real, D: Backend<E>>: dfdx::prelude::Tape<E, D>;
 
     /// The tape for the layer's own parameters: the one that arrives, or a new one.
     fn tape<E: Real, D: Backend<E>>(tape: Self::Tape<E, D>) -> OwnedTape<E, D>;
+
+    /// What a signal carries of a tape.
+    #[doc(hidden)]
+    fn from_tape<E: Real, D: Backend<E>>(tape: OwnedTape<E, D>) -> Self::Tape<E, D>;
 }
 
 /// Activations: the output of a layer, or the latent z.
@@ -97,20 +110,26 @@ pub struct Activation(());
 pub struct Input(());
 
 impl Kind for Activation {
-    const GRADIENT: bool = true;
     type Tape<E: Real, D: Backend<E>> = OwnedTape<E, D>;
 
     fn tape<E: Real, D: Backend<E>>(tape: OwnedTape<E, D>) -> OwnedTape<E, D> {
         tape
     }
+
+    fn from_tape<E: Real, D: Backend<E>>(tape: OwnedTape<E, D>) -> OwnedTape<E, D> {
+        tape
+    }
 }
 
 impl Kind for Input {
-    const GRADIENT: bool = false;
     type Tape<E: Real, D: Backend<E>> = NoneTape;
 
     fn tape<E: Real, D: Backend<E>>(_: NoneTape) -> OwnedTape<E, D> {
         OwnedTape::default()
+    }
+
+    fn from_tape<E: Real, D: Backend<E>>(_: OwnedTape<E, D>) -> NoneTape {
+        NoneTape
     }
 }
 
@@ -118,29 +137,27 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Signal<E, D> for Width<N, 
     type Traced = Rows<Const<N>, E, D, K::Tape<E, D>>;
     type Plain = Rows<Const<N>, E, D>;
 
-    fn trace(plain: Self::Plain) -> Self::Traced {
-        plain.put_tape(Default::default())
+    fn plain(value: Value<E, D>) -> Result<Self::Plain, D::Err> {
+        rows(value.into_rows()?.0)
     }
 
-    fn untrace(traced: &Self::Traced) -> Self::Plain {
+    fn traced(value: TracedValue<E, D>) -> Result<Self::Traced, D::Err> {
+        let (plain, tape) = value.into_rows()?.0.split_tape();
+        Ok(rows(plain)?.put_tape(K::from_tape(tape)))
+    }
+
+    fn untraced(traced: Self::Traced) -> Self::Plain {
         traced.retaped()
     }
 
-    fn numbers(plain: &Self::Plain) -> [usize; 2] {
-        [plain.shape().0, N]
+    fn erase(plain: Self::Plain) -> Result<Matrix<E, D>, D::Err> {
+        let batch = plain.shape().0;
+        matrix(plain, batch)
     }
 
-    fn sum(a: Self::Traced, b: Self::Traced) -> Result<Self::Traced, D::Err> {
-        D::sum(a, b)
-    }
-
-    fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
-        moved(plain, by)
-    }
-
-    fn product(traced: Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
-        let (tensor, tape) = traced.split_tape();
-        product(tensor.put_tape(K::tape(tape)), factor)
+    fn erase_traced(traced: Self::Traced) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err> {
+        let (plain, tape) = traced.split_tape();
+        Ok(Self::erase(plain)?.put_tape(K::tape(tape)))
     }
 }
 
@@ -148,28 +165,28 @@ impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Ti
     type Traced = (TracedRows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
     type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Tensor<(usize,), E, D>);
 
-    fn trace((z, x, t): Self::Plain) -> Self::Traced {
-        (z.put_tape(OwnedTape::default()), x, t)
+    fn plain(value: Value<E, D>) -> Result<Self::Plain, D::Err> {
+        let Inputs { z, x, t } = inputs(value)?;
+        let t = t.map_or_else(|| z.device().try_zeros_like(&(z.shape().0,)), Ok)?;
+        Ok((rows(z)?, rows(x)?, t))
     }
 
-    fn untrace((z, x, t): &Self::Traced) -> Self::Plain {
-        (z.retaped(), x.clone(), t.clone())
+    fn traced(value: TracedValue<E, D>) -> Result<Self::Traced, D::Err> {
+        let Inputs { z, x, t } = inputs(value)?;
+        let t = t.map_or_else(|| z.device().try_zeros_like(&(z.shape().0,)), Ok)?;
+        Ok((rows(z)?, rows(x)?, t))
     }
 
-    fn numbers((z, ..): &Self::Plain) -> [usize; 2] {
-        [z.shape().0, Z]
+    fn untraced((z, x, t): Self::Traced) -> Self::Plain {
+        (z.retaped(), x, t)
     }
 
-    fn sum((a, x, t): Self::Traced, (b, ..): Self::Traced) -> Result<Self::Traced, D::Err> {
-        Ok((D::sum(a, b)?, x, t))
+    fn erase((z, ..): Self::Plain) -> Result<Matrix<E, D>, D::Err> {
+        Width::<Z>::erase(z)
     }
 
-    fn moved((z, x, t): Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
-        Ok((moved(z, by)?, x, t))
-    }
-
-    fn product((z, ..): Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
-        product(z, factor)
+    fn erase_traced((z, ..): Self::Traced) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err> {
+        Width::<Z>::erase_traced(z)
     }
 }
 
@@ -177,29 +194,29 @@ impl<E: Real, D: Backend<E>> Signal<E, D> for Time {
     type Traced = Tensor<(usize,), E, D>;
     type Plain = Tensor<(usize,), E, D>;
 
-    fn trace(plain: Self::Plain) -> Self::Traced {
-        plain
+    fn plain(value: Value<E, D>) -> Result<Self::Plain, D::Err> {
+        let rows = value.into_rows()?.0;
+        let shape = (rows.shape().0,);
+        rows.try_reshape_like(&shape)
     }
 
-    fn untrace(traced: &Self::Traced) -> Self::Plain {
-        traced.clone()
+    fn traced(value: TracedValue<E, D>) -> Result<Self::Traced, D::Err> {
+        let rows = value.into_rows()?.0.retaped::<NoneTape>();
+        let shape = (rows.shape().0,);
+        rows.try_reshape_like(&shape)
     }
 
-    /// Times are given, and do not move.
-    fn numbers(plain: &Self::Plain) -> [usize; 2] {
-        [plain.shape().0, 0]
+    fn untraced(traced: Self::Traced) -> Self::Plain {
+        traced
     }
 
-    fn sum(a: Self::Traced, _: Self::Traced) -> Result<Self::Traced, D::Err> {
-        Ok(a)
+    fn erase(plain: Self::Plain) -> Result<Matrix<E, D>, D::Err> {
+        let batch = plain.shape().0;
+        matrix(plain, batch)
     }
 
-    fn moved(plain: Self::Plain, _: Vec<E>) -> Result<Self::Plain, D::Err> {
-        Ok(plain)
-    }
-
-    fn product(traced: Self::Traced, _: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
-        Ok(traced.device().try_zeros_like(&())?.put_tape(OwnedTape::default()))
+    fn erase_traced(traced: Self::Traced) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err> {
+        Ok(Self::erase(traced)?.put_tape(OwnedTape::default()))
     }
 }
 
@@ -207,27 +224,25 @@ impl<const Z: usize, const X: usize, E: Real, D: Backend<E>> Signal<E, D> for Pa
     type Traced = (TracedRows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
     type Plain = (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>);
 
-    fn trace((z, x): Self::Plain) -> Self::Traced {
-        (z.put_tape(OwnedTape::default()), x)
+    fn plain(value: Value<E, D>) -> Result<Self::Plain, D::Err> {
+        let Inputs { z, x, .. } = inputs(value)?;
+        Ok((rows(z)?, rows(x)?))
     }
 
-    fn untrace((z, x): &Self::Traced) -> Self::Plain {
-        (z.retaped(), x.clone())
+    fn traced(value: TracedValue<E, D>) -> Result<Self::Traced, D::Err> {
+        let Inputs { z, x, .. } = inputs(value)?;
+        Ok((rows(z)?, rows(x)?))
     }
 
-    fn numbers((z, ..): &Self::Plain) -> [usize; 2] {
-        [z.shape().0, Z]
+    fn untraced((z, x): Self::Traced) -> Self::Plain {
+        (z.retaped(), x)
     }
 
-    fn sum((a, x): Self::Traced, (b, _): Self::Traced) -> Result<Self::Traced, D::Err> {
-        Ok((D::sum(a, b)?, x))
+    fn erase((z, _): Self::Plain) -> Result<Matrix<E, D>, D::Err> {
+        Width::<Z>::erase(z)
     }
 
-    fn moved((z, x): Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
-        Ok((moved(z, by)?, x))
-    }
-
-    fn product((z, ..): Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
-        product(z, factor)
+    fn erase_traced((z, _): Self::Traced) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err> {
+        Width::<Z>::erase_traced(z)
     }
 }

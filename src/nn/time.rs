@@ -3,12 +3,16 @@
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{Input, Signal, Takes, Time, Width};
-use crate::device::{Backend, Real, Rows};
+use crate::{
+    device::{Backend, Real, Rows},
+    plan::{Borrowed, Lowered, Operation},
+};
 
 /// The sinusoidal embedding of t, `DIM` wide: [sin(t f_k), cos(t f_k)] with
 /// f_k = 10000^(−k / (DIM/2 − 1)), k = 0 … DIM/2 − 1.
 ///
-/// (Vaswani et al. 2017, *Attention is all you need*, section 3.5, with sines and cosines side by side.)
+/// (Vaswani et al. 2017, *Attention is all you need*, section 3.5, with sines and cosines side by
+/// side.)
 ///
 /// `DIM` is even, from 2 to 1,024: an odd one does not compile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +28,7 @@ impl<const DIM: usize> TimeEmbedding<DIM> {
     pub fn embed<E: Real, D: Backend<E>>(
         times: Tensor<(usize,), E, D>,
     ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
-        D::time_embedding(times)
+        super::signal::rows(D::time_embedding(times, DIM)?)
     }
 }
 
@@ -34,25 +38,9 @@ where
 {
     type Out = Width<DIM, Input>;
     type Then<S: Signal<E, D>> = S;
-    const DRAWS: bool = false;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(*built)
-    }
-    const WEIGHTS: bool = false;
-
-    fn infer(
-        _: &Self::Built,
-        times: Tensor<(usize,), E, D>,
-    ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
-        Self::embed(times)
-    }
-
-    fn train(
-        _: &mut Self::Built,
-        times: Tensor<(usize,), E, D>,
-    ) -> Result<Rows<Const<DIM>, E, D>, D::Err> {
-        Self::embed(times)
+    fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        Ok(Operation::TimeEmbedding(DIM))
     }
 }
 
@@ -77,5 +65,5 @@ macro_rules! even {
 even!(0 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960);
 even!(@one 64: 64 128 192 256 320 384 448 512 576 640 704 768 832 896 960);
 
-// The one that a message proposes, in the place of a list of them all.
+// The one that a message proposes, instead of a list of them all.
 impl Even for Width<64> {}

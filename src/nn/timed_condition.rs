@@ -5,8 +5,11 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Encoded, Input, Joins, NoisedPass, Signal, Takes, Time, Timed, Width};
-use crate::device::{Backend, Real};
+use super::{Input, Joins, Signal, Takes, Time, Timed, Width};
+use crate::{
+    device::{Backend, Real},
+    plan::{Borrowed, Lowered, Operation, fields},
+};
 
 /// h = F_z(z) + F_x(x) + F_t(t): the first layer of a network on (z, x, t).
 ///
@@ -63,66 +66,10 @@ where
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<FT::Then<S>>>;
-    const DRAWS: bool = FZ::DRAWS || FX::DRAWS || FT::DRAWS;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        let (z, x) = (FZ::rowwise(&built.z)?, FX::rowwise(&built.x)?);
-        Some(TimedCondition { z, x, t: FT::rowwise(&built.t)? })
-    }
-
-    fn infer(
-        built: &Self::Built,
-        input: <Timed<Z, X> as Signal<E, D>>::Plain,
-    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-        Self::infer_encoded(built, input, &Encoded::default())
-    }
-
-    fn encode(
-        built: &Self::Built,
-        (_, x, _): &<Timed<Z, X> as Signal<E, D>>::Plain,
-    ) -> Result<Option<Encoded>, D::Err> {
-        Ok(Some(Encoded::new(FX::infer(&built.x, x.clone())?)))
-    }
-
-    fn infer_encoded(
-        built: &Self::Built,
-        (z, x, t): <Timed<Z, X> as Signal<E, D>>::Plain,
-        encoded: &Encoded,
-    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-        let x = encoded.get().map_or_else(|| FX::infer(&built.x, x), Ok)?;
-        let z = FZ::infer_encoded(&built.z, z, encoded)?;
-        let t = encoded.of_time(|| FT::infer_encoded(&built.t, t, encoded))?;
-        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
-        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_shared(h, t)
-    }
-
-    fn train(
-        built: &mut Self::Built,
-        (z, x, t): <Timed<Z, X> as Signal<E, D>>::Traced,
-    ) -> Result<<Self::Out as Signal<E, D>>::Traced, D::Err> {
-        let z = FZ::train(&mut built.z, z)?;
-        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_output::<FX, _>(z, (&mut built.x, x))?;
-        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_output::<FT, _>(h, (&mut built.t, t))
-    }
-
-    fn noised(
-        built: &mut Self::Built,
-        (z, x, t): <Timed<Z, X> as Signal<E, D>>::Plain,
-        pass: &mut NoisedPass<E, D>,
-    ) -> Result<<Self::Out as Signal<E, D>>::Plain, D::Err> {
-        if FZ::LINEAR && FX::LINEAR && FT::LINEAR {
-            // One noise on the sum serves all three.
-            return pass.layer::<Timed<Z, X>, Self::Out, _>(
-                built,
-                (z, x, t),
-                Self::train,
-                Self::infer,
-            );
-        }
-        let z = FZ::noised(&mut built.z, z, pass)?;
-        let x = FX::noised(&mut built.x, x, pass)?;
-        let t = FT::noised(&mut built.t, t, pass)?;
-        let h = <FX::Out as Joins<FZ::Out, Self, E, D>>::add_plain(z, x)?;
-        <FT::Out as Joins<FZ::Out, Self, E, D>>::add_plain(h, t)
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        let (z, x, t) = fields!(built; z, x, t);
+        let (z, x) = (Box::new(FZ::lower(z)?), Box::new(FX::lower(x)?));
+        Ok(Operation::Condition { z, x, t: Some(Box::new(FT::lower(t)?)) })
     }
 }

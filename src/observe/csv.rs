@@ -8,7 +8,8 @@ use super::open;
 use crate::{
     error::Error,
     head::Evaluation,
-    train::{EpochReport, Observer, Outcome, StepReport},
+    report::{EpochReport, Outcome, StepReport},
+    session::Observer,
 };
 
 /// Writes a row for each epoch, or for each step, under one header.
@@ -42,8 +43,9 @@ enum Cell {
 const OF_BLOCKS: [&str; 4] = ["denoising", "cross_entropy", "gradient_norm", "accuracy"];
 
 impl Csv {
-    /// A row for each epoch: epoch, steps, rows, seconds, loss, the validation metrics, and for each block its squared
-    /// error, cross-entropy, norm of the gradient and accuracy. An epoch without validation has empty cells there.
+    /// A row for each epoch: epoch, steps, rows, seconds, loss, the validation metrics, and for
+    /// each block its squared error, cross-entropy, norm of the gradient and accuracy. An epoch
+    /// without validation has empty cells there.
     ///
     /// A file that is there already is gone on with; its header has to be the same.
     ///
@@ -53,7 +55,8 @@ impl Csv {
         Self::new(path.into(), Rows::Epochs)
     }
 
-    /// A row for each step: step, epoch, learning rate, rows, loss, and for each block the same as for an epoch.
+    /// A row for each step: step, epoch, learning rate, rows, loss, and for each block the same as
+    /// for an epoch.
     ///
     /// # Errors
     /// As [`epochs`](Self::epochs).

@@ -7,14 +7,16 @@ use std::sync::{
 
 use crate::error::Error;
 
-/// A flag that Ctrl-C sets, for [`Training::interrupt`](crate::train::Training::interrupt): the run then ends at the next
-/// span of steps, writes its checkpoint and returns. A second Ctrl-C ends the process at once, with status 130.
+/// A flag that Ctrl-C sets, for [`Training::interrupt`](crate::train::Training::interrupt): the run
+/// then ends at the next span of steps, writes its checkpoint and returns. A second Ctrl-C ends the
+/// process at once, with status 130.
 ///
-/// It takes the place of what the process did before at Ctrl-C; also where that was to ignore it, as of a job that a script
-/// runs in the background.
+/// It takes the place of what the process did before at Ctrl-C; also where that was to ignore it,
+/// as of a job that a script runs in the background.
 ///
 /// # Errors
-/// [`Error::Io`] if the system does not let it, or another part of the program uses the crate `ctrlc`.
+/// [`Error::Io`] if the system does not let it, or another part of the program uses the crate
+/// `ctrlc`.
 pub fn ctrl_c() -> Result<&'static AtomicBool, Error> {
     static PRESSED: AtomicBool = AtomicBool::new(false);
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();

@@ -12,11 +12,13 @@ use serde::Serialize;
 use super::open;
 use crate::{
     error::Error,
-    train::{EpochReport, Observer, Outcome, RunReport, StepReport},
+    report::{EpochReport, Outcome, RunReport, StepReport},
+    session::Observer,
 };
 
-/// Writes every report as a JSON object on a line of its own, with its kind as `event`: `begin`, `step`, `epoch` or
-/// `end`, and the fields of [`RunReport`], [`StepReport`], [`EpochReport`] and [`Outcome`].
+/// Writes every report as a JSON object on a line of its own, with its kind as `event`: `begin`,
+/// `step`, `epoch` or `end`, and the fields of [`RunReport`], [`StepReport`], [`EpochReport`] and
+/// [`Outcome`].
 ///
 /// JSON has no number for NaN and infinity: they are `null`.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Who looks on: a progress bar, files of metrics, plots, and a way to stop by Ctrl-C.
+//! Observers: a progress bar, files of metrics, plots, and a way to stop by Ctrl-C.
 //!
 //! ```no_run
 //! use dfdx_noprop::{

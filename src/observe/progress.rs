@@ -6,14 +6,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     error::Error,
-    train::{EpochReport, Observer, Outcome, RunReport, StepReport},
+    report::{EpochReport, Outcome, RunReport, StepReport},
+    session::Observer,
 };
 
-/// A progress bar on stderr, over all steps of the run, with the loss, the accuracy of the last block's own logits, rows
-/// per second and the time left; and a line for each epoch. Where stderr is no terminal it prints nothing.
+/// A progress bar on stderr, over all steps of the run, with the loss, the accuracy of the last
+/// block's own logits, rows per second and the time left; and a line for each epoch. Where stderr
+/// is no terminal it prints nothing.
 #[derive(Debug)]
 pub struct Progress {
-    /// Lines of text in the place of a bar, whatever stderr is.
+    /// Lines of text instead of a bar, whatever stderr is.
     plain: bool,
     bar: ProgressBar,
     classes: bool,

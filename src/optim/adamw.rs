@@ -1,7 +1,7 @@
 //! Adam with decoupled weight decay.
 
 use super::{below_one, not_negative};
-use crate::error::Error;
+use crate::{error::Error, kernel::AdamWStep};
 
 /// AdamW (Loshchilov, Hutter 2019, *Decoupled weight decay regularization*, algorithm 2).
 ///
@@ -23,7 +23,8 @@ pub struct AdamW {
     pub epsilon: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
     pub weight_decay: f64,
-    /// Whether biases, norms and other parameters with one axis decay too: they have no reason to be small.
+    /// Whether biases, norms and other parameters with one axis decay too: they have no reason to
+    /// be small.
     pub decay_biases: bool,
 }
 
@@ -39,25 +40,6 @@ impl Default for AdamW {
             decay_biases: false,
         }
     }
-}
-
-/// What one step of [`AdamW`] needs, with all that depends on the step number worked out.
-#[derive(Clone, Copy, Debug)]
-pub struct AdamWStep {
-    /// β₁.
-    pub beta1: f64,
-    /// β₂.
-    pub beta2: f64,
-    /// ε.
-    pub epsilon: f64,
-    /// η / (1 − β₁ᵏ).
-    pub rate: f64,
-    /// 1 / (1 − β₂ᵏ).
-    pub correction2: f64,
-    /// 1 − η λ.
-    pub keep: f64,
-    /// What the gradient is multiplied by first: 1 unless it is clipped.
-    pub scale: f64,
 }
 
 impl AdamW {

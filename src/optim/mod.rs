@@ -9,14 +9,14 @@ mod stack;
 mod state;
 mod stepping;
 
-pub use adamw::{AdamW, AdamWStep};
-pub(crate) use average::copy_module;
+pub use crate::kernel::{AdamWStep, SgdStep};
+pub use adamw::AdamW;
 pub(crate) use gather::move_gradients;
 pub use rate::{Decay, LearningRate};
-pub use sgd::{Sgd, SgdStep};
-pub(crate) use stack::Stack;
-pub(crate) use state::Made;
+pub use sgd::Sgd;
+pub(crate) use stack::{Stack, Unit};
 pub use state::OptimizerState;
+pub(crate) use state::StreamedGradient;
 pub use stepping::Stepping;
 
 use crate::error::Error;
@@ -52,7 +52,8 @@ impl From<Sgd> for Optimizer {
 }
 
 impl Optimizer {
-    /// The same without weight decay: for an embedding or a schedule, which have no reason to shrink.
+    /// The same without weight decay: for an embedding or a schedule, which have no reason to
+    /// shrink.
     pub(crate) fn without_decay(&self) -> Self {
         match self {
             Self::AdamW(config) => AdamW { weight_decay: 0.0, ..*config }.into(),

@@ -2,20 +2,21 @@
 
 use crate::error::Error;
 
-/// The learning rate of step k (from 1 to n, the steps of the run), as a share of the optimiser's own:
-/// k / warm_up while k ≤ warm_up, and the decay's after that.
+/// The learning rate of step k (from 1 to n, the steps of the run), as a share of the optimiser's
+/// own: k / warm_up while k ≤ warm_up, and the decay's after that.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LearningRate {
-    /// How many steps it rises over, linearly; 0 for none (Goyal et al. 2017, *Accurate, large minibatch SGD*,
-    /// section 2.2).
+    /// How many steps it rises over, linearly; 0 for none (Goyal et al. 2017, *Accurate, large
+    /// minibatch SGD*, section 2.2).
     pub warm_up: u64,
     /// How it falls after that.
     pub decay: Decay,
 }
 
-/// How the learning rate falls, with p from 0 to 1 the share of the steps after warm-up that are done.
+/// How the learning rate falls, with p from 0 to 1 the share of the steps after warm-up that are
+/// done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -24,7 +25,8 @@ pub enum Decay {
     /// It stays.
     #[default]
     Constant,
-    /// floor + (1 − floor) (1 + cos πp) / 2 (Loshchilov, Hutter 2017, *SGDR*, eq. 5, without restarts).
+    /// floor + (1 − floor) (1 + cos πp) / 2 (Loshchilov, Hutter 2017, *SGDR*, eq. 5, without
+    /// restarts).
     Cosine {
         /// Where it ends, as a share: from 0 to 1.
         floor: f64,

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent.
 
 use super::{below_one, not_negative};
-use crate::error::Error;
+use crate::{error::Error, kernel::SgdStep};
 
 /// Stochastic gradient descent with momentum and decoupled weight decay.
 ///
@@ -18,7 +18,8 @@ pub struct Sgd {
     pub momentum: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
     pub weight_decay: f64,
-    /// Whether biases, norms and other parameters with one axis decay too: they have no reason to be small.
+    /// Whether biases, norms and other parameters with one axis decay too: they have no reason to
+    /// be small.
     pub decay_biases: bool,
 }
 
@@ -26,19 +27,6 @@ impl Default for Sgd {
     fn default() -> Self {
         Self { learning_rate: 1e-2, momentum: 0.9, weight_decay: 0.0, decay_biases: false }
     }
-}
-
-/// What one step of [`Sgd`] needs.
-#[derive(Clone, Copy, Debug)]
-pub struct SgdStep {
-    /// η.
-    pub rate: f64,
-    /// μ.
-    pub momentum: f64,
-    /// 1 − η λ.
-    pub keep: f64,
-    /// What the gradient is multiplied by first: 1 unless it is clipped.
-    pub scale: f64,
 }
 
 impl Sgd {

@@ -1,17 +1,12 @@
 //! What an optimiser remembers of one block.
 
-use dfdx::{
-    nn::{
-        RecursiveWalker, TensorCollection, TensorOptions, TensorVisitor, ViewTensorMut,
-        ViewTensorRef,
-    },
-    prelude::*,
-};
+use dfdx::prelude::*;
 
 use super::{Stepping, stepping::Numbers};
-use crate::device::{Backend, Real};
+use crate::device::{Backend, Real, TensorMut, Tensors};
 
-/// The running means of every parameter of a block, flat, in the order in which dfdx visits the parameters.
+/// The running means of every parameter of a block, flat, in the order in which dfdx visits the
+/// parameters.
 #[derive(Clone, Debug)]
 pub struct OptimizerState<E: Real, D: Backend<E>> {
     pub(crate) steps: u64,
@@ -33,160 +28,141 @@ impl<E: Real, D: Backend<E>> OptimizerState<E, D> {
         self.steps
     }
 
-    /// The running mean of the gradient (AdamW) or the velocity (SGD), one tensor for each parameter tensor.
+    /// The running mean of the gradient (AdamW) or the velocity (SGD), one tensor for each
+    /// parameter tensor.
     pub fn first_moments(&self) -> &[Tensor<(usize,), E, D>] {
         &self.first
     }
 
-    /// The running mean of the squared gradient, one tensor for each parameter tensor; empty for SGD.
+    /// The running mean of the squared gradient, one tensor for each parameter tensor; empty for
+    /// SGD.
     pub fn second_moments(&self) -> &[Tensor<(usize,), E, D>] {
         &self.second
     }
 
-    /// The moving average of the weights, one tensor for each parameter tensor; empty if none was asked for.
+    /// The moving average of the weights, one tensor for each parameter tensor; empty if none was
+    /// asked for.
     pub fn averages(&self) -> &[Tensor<(usize,), E, D>] {
         &self.average
     }
 
-    /// Moves every parameter of `module` that takes part in training by one step; the gradients are spent. The answer is
-    /// the norm of the gradient of all of them together, before clipping; where it is not finite nothing has moved.
+    /// Moves every parameter of `module` that takes part in training by one step; the gradients are
+    /// spent. The answer is the norm of the gradient of all of them together, before clipping;
+    /// where it is not finite nothing has moved.
     ///
     /// # Errors
     /// The device's own.
-    pub fn update<M: TensorCollection<E, D>>(
+    pub fn update(
         &mut self,
         stepping: &Stepping,
-        module: &mut M,
+        module: &mut dyn Tensors<E, D>,
         gradients: &mut Gradients<E, D>,
     ) -> Result<f64, D::Err> {
-        let mut squares = Squares { gradients, sum: 0.0 };
-        M::iter_tensors(&mut RecursiveWalker { m: &*module, f: &mut squares })?;
-        let norm = squares.sum.sqrt();
-        if !norm.is_finite() {
-            return Ok(norm);
+        let mut squares = 0.0;
+        module.visit_trained(&mut |parameter| {
+            squares += D::squared_gradient(&parameter.flat()?, gradients)?;
+            Ok(())
+        })?;
+        let norm = squares.sqrt();
+        if norm.is_finite() {
+            self.step(stepping, module, norm, Source::Kept(gradients))?;
         }
-        self.step(stepping, module, norm, Source::Kept(gradients))?;
         Ok(norm)
     }
 
     /// The same with a gradient that is made as it is needed, some numbers at a time.
-    pub(crate) fn update_by<M: TensorCollection<E, D>>(
+    pub(crate) fn update_by(
         &mut self,
         stepping: &Stepping,
-        module: &mut M,
-        made: Made<'_, E>,
+        module: &mut dyn Tensors<E, D>,
+        gradient: StreamedGradient<'_, E>,
     ) -> Result<(), D::Err> {
-        let Made { norm, fill } = made;
-        self.step(stepping, module, norm, Source::Made(fill))
+        let StreamedGradient { norm, fill } = gradient;
+        self.step(stepping, module, norm, Source::Streamed(fill))
     }
 
-    fn step<M: TensorCollection<E, D>>(
+    fn step(
         &mut self,
         stepping: &Stepping,
-        module: &mut M,
+        module: &mut dyn Tensors<E, D>,
         norm: f64,
-        gradient: Source<'_, E, D>,
+        mut gradient: Source<'_, E, D>,
     ) -> Result<(), D::Err> {
         self.steps += 1;
         let numbers = stepping.numbers(self.steps, norm);
         let memory = stepping.memory(self.steps);
-        let mut update = Update { state: self, numbers, memory, gradient, next: 0 };
-        M::iter_tensors(&mut RecursiveWalker { m: module, f: &mut update })?;
-        Ok(())
+        let mut next = 0;
+        module.visit_trained(&mut |parameter| {
+            let at = next;
+            next += 1;
+            self.step_one(at, parameter, &numbers, &mut gradient)?;
+            match memory {
+                Some(memory) => self.average_one(at, parameter, memory),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// One step of the `at`-th parameter.
+    fn step_one(
+        &mut self,
+        at: usize,
+        parameter: &mut dyn TensorMut<E, D>,
+        numbers: &Numbers,
+        gradient: &mut Source<'_, E, D>,
+    ) -> Result<(), D::Err> {
+        // The handle must be gone before the parameter moves, or else it would be copied.
+        let (device, shape) = {
+            let flat = parameter.flat()?;
+            (flat.device().clone(), *flat.shape())
+        };
+        let zeros = || device.try_zeros_like(&shape);
+        match numbers {
+            Numbers::AdamW { step, undecayed } => {
+                let first = slot(&mut self.first, at, zeros)?;
+                let second = slot(&mut self.second, at, zeros)?;
+                let step = if parameter.is_matrix() { step } else { undecayed };
+                match gradient {
+                    Source::Kept(kept) => D::adamw(parameter, kept, first, second, step),
+                    Source::Streamed(fill) => D::adamw_by(parameter, fill, first, second, step),
+                }
+            }
+            Numbers::Sgd { step, undecayed } => {
+                let velocity = slot(&mut self.first, at, zeros)?;
+                let step = if parameter.is_matrix() { step } else { undecayed };
+                match gradient {
+                    Source::Kept(kept) => D::sgd(parameter, kept, velocity, step),
+                    Source::Streamed(fill) => D::sgd_by(parameter, fill, velocity, step),
+                }
+            }
+        }
+    }
+
+    /// The moving average of the `at`-th parameter.
+    fn average_one(
+        &mut self,
+        at: usize,
+        parameter: &mut dyn TensorMut<E, D>,
+        memory: f64,
+    ) -> Result<(), D::Err> {
+        let average = slot(&mut self.average, at, || parameter.flat())?;
+        average.try_axpy(memory, &parameter.flat()?, 1.0 - memory)
     }
 }
 
 /// A gradient that is never there as a whole.
-pub(crate) struct Made<'a, E> {
+pub(crate) struct StreamedGradient<'a, E> {
     /// Its norm; not read where nothing is clipped.
     pub(crate) norm: f64,
-    /// Writes its next numbers, in the order in which dfdx visits the parameters. All runs of a tensor but its last have the
-    /// length [`RUN`](crate::gradient::RUN).
+    /// Writes its next numbers, in the order in which dfdx visits the parameters. All runs of a
+    /// tensor but its last have the length [`RUN`](crate::gradient::RUN).
     pub(crate) fill: &'a mut dyn FnMut(&mut [E]),
 }
 
 /// Where a gradient is.
 enum Source<'a, E: Real, D: Backend<E>> {
     Kept(&'a mut Gradients<E, D>),
-    Made(&'a mut dyn FnMut(&mut [E])),
-}
-
-/// Sums the squares of the gradients.
-struct Squares<'a, E: Real, D: Backend<E>> {
-    gradients: &'a mut Gradients<E, D>,
-    sum: f64,
-}
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Squares<'_, E, D> {
-    type Viewer = ViewTensorRef;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        parameter: &Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if options.do_gradient_update {
-            self.sum += D::squared_gradient(parameter, self.gradients)?;
-        }
-        Ok(None)
-    }
-}
-
-struct Update<'a, 'g, E: Real, D: Backend<E>> {
-    state: &'a mut OptimizerState<E, D>,
-    numbers: Numbers,
-    memory: Option<f64>,
-    gradient: Source<'g, E, D>,
-    next: usize,
-}
-
-impl<E: Real, D: Backend<E>> TensorVisitor<E, D> for Update<'_, '_, E, D> {
-    type Viewer = ViewTensorMut;
-    type Err = D::Err;
-    type E2 = E;
-    type D2 = D;
-
-    fn visit<S: Shape>(
-        &mut self,
-        options: TensorOptions<S, E, D>,
-        parameter: &mut Tensor<S, E, D>,
-    ) -> Result<Option<Tensor<S, E, D>>, D::Err> {
-        if !options.do_gradient_update {
-            return Ok(None);
-        }
-        let (at, shape) = (self.next, (parameter.shape().num_elements(),));
-        self.next += 1;
-        let device = parameter.device().clone();
-        let zeros = || device.try_zeros_like(&shape);
-        match &self.numbers {
-            Numbers::AdamW { step, undecayed } => {
-                let first = slot(&mut self.state.first, at, zeros)?;
-                let second = slot(&mut self.state.second, at, zeros)?;
-                let step = if S::NUM_DIMS > 1 { step } else { undecayed };
-                match &mut self.gradient {
-                    Source::Kept(kept) => D::adamw(parameter, kept, first, second, step)?,
-                    Source::Made(fill) => D::adamw_by(parameter, fill, first, second, step)?,
-                }
-            }
-            Numbers::Sgd { step, undecayed } => {
-                let velocity = slot(&mut self.state.first, at, zeros)?;
-                let step = if S::NUM_DIMS > 1 { step } else { undecayed };
-                match &mut self.gradient {
-                    Source::Kept(kept) => D::sgd(parameter, kept, velocity, step)?,
-                    Source::Made(fill) => D::sgd_by(parameter, fill, velocity, step)?,
-                }
-            }
-        }
-        if let Some(memory) = self.memory {
-            let now = || parameter.clone().try_reshape_like(&shape);
-            let average = slot(&mut self.state.average, at, now)?;
-            average.try_axpy(memory, &now()?, 1.0 - memory)?;
-        }
-        Ok(None)
-    }
+    Streamed(&'a mut dyn FnMut(&mut [E])),
 }
 
 /// The `at`-th entry, made if it is the next one.

@@ -2,18 +2,21 @@
 
 use super::{AdamWStep, Optimizer, SgdStep};
 
-/// One step: an optimiser at some learning rate, with what is done to gradients before it and kept of weights after.
+/// One step: an optimiser at some learning rate, with what is done to gradients before it and kept
+/// of weights after.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stepping {
     /// The formula.
     pub optimizer: Optimizer,
     /// The share of the optimiser's learning rate that this step has: 0 or more.
     pub rate: f64,
-    /// The largest norm of the gradient of all weights together: a larger one is scaled down to it (Pascanu et al. 2013,
-    /// *On the difficulty of training recurrent neural networks*, section 3.2). `None` for no limit; above 0.
+    /// The largest norm of the gradient of all weights together: a larger one is scaled down to it
+    /// (Pascanu et al. 2013, *On the difficulty of training recurrent neural networks*, section
+    /// 3.2). `None` for no limit; above 0.
     pub clip: Option<f64>,
-    /// β, the memory of the moving average of the weights, a ← βₖ a + (1 − βₖ) θ with βₖ = min(β, (1 + k) / (10 + k)) at
-    /// step k, so that the first steps are soon forgotten; from 0 to below 1. `None` to keep none.
+    /// β, the memory of the moving average of the weights, a ← βₖ a + (1 − βₖ) θ with βₖ =
+    /// min(β, (1 + k) / (10 + k)) at step k, so that the first steps are soon forgotten; from 0
+    /// to below 1. `None` to keep none.
     pub average: Option<f64>,
 }
 
@@ -29,7 +32,8 @@ impl Stepping {
         self.rate * self.optimizer.learning_rate()
     }
 
-    /// The same without weight decay: for an embedding or a schedule, which have no reason to shrink.
+    /// The same without weight decay: for an embedding or a schedule, which have no reason to
+    /// shrink.
     pub(crate) fn without_decay(self) -> Self {
         Self { optimizer: self.optimizer.without_decay(), ..self }
     }

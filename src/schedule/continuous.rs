@@ -7,9 +7,11 @@ use dfdx::{
 
 use crate::{device::Real, error::Error};
 
-/// γ(t) = γ_0 + (γ_1 − γ_0)(1 − γ̄(t)), where γ̄ rises from 0 to 1 along a path; SNR(t) = e^{−γ(t)}.
+/// γ(t) = γ_0 + (γ_1 − γ_0)(1 − γ̄(t)), where γ̄ rises from 0 to 1 along a path; SNR(t) =
+/// e^{−γ(t)}.
 ///
-/// (Kingma et al. 2021, *Variational diffusion models*, section 3.2; Li, Teh, Pascanu 2025, section 3.)
+/// (Kingma et al. 2021, *Variational diffusion models*, section 3.2; Li, Teh, Pascanu 2025, section
+/// 3.)
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -40,14 +42,15 @@ pub enum Path {
     /// γ̄(t) = (1 − cos π t) / 2: slow at both ends.
     #[default]
     Cosine,
-    /// γ̄(t) = ½ + tanh(3 (t − ½)) / (2 tanh(3/2)): a sigmoid, slow at both ends, brought to 0 and 1.
+    /// γ̄(t) = ½ + tanh(3 (t − ½)) / (2 tanh(3/2)): a sigmoid, slow at both ends, brought to 0
+    /// and 1.
     Sigmoid,
     /// Learned, with γ_0 and γ_1, from this start.
     Learned(MonotoneNetwork),
 }
 
-/// γ̄(t) = (f(t) − f(0)) / (f(1) − f(0)) with f(t) = Σ_h s(v2_h) σ(s(v1_h) t + c1_h) + s(v0) t, where s is softplus:
-/// monotone for any weights, with 8 hidden units.
+/// γ̄(t) = (f(t) − f(0)) / (f(1) − f(0)) with f(t) = Σ_h s(v2_h) σ(s(v1_h) t + c1_h) + s(v0) t,
+/// where s is softplus: monotone for any weights, with 8 hidden units.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -212,6 +215,15 @@ impl<E: Real, D: Device<E>> TensorCollection<E, D> for LearnedGamma<E, D> {
 pub(crate) type TracedColumn<E, D> = Tensor<(usize,), E, D, OwnedTape<E, D>>;
 
 impl<E: Real, D: Device<E>> LearnedGamma<E, D> {
+    /// The schedule's numbers to start from.
+    pub(crate) fn start(device: &D, schedule: &GammaSchedule) -> Result<Self, Error> {
+        let start = match &schedule.path {
+            Path::Learned(network) => network.clone(),
+            _ => MonotoneNetwork::default(),
+        };
+        Self::new(device, schedule, &start).map_err(Error::device("building the schedule"))
+    }
+
     pub(crate) fn new(
         device: &D,
         schedule: &GammaSchedule,
@@ -252,7 +264,8 @@ impl<E: Real, D: Device<E>> LearnedGamma<E, D> {
         }
     }
 
-    /// γ(t) and γ′(t) for each row; the tape of the first leads both back to the schedule's numbers.
+    /// γ(t) and γ′(t) for each row; the tape of the first leads both back to the schedule's
+    /// numbers.
     pub(crate) fn at(
         &self,
         times: &Tensor<(usize,), E, D>,

@@ -10,8 +10,8 @@ use crate::error::Error;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Schedule {
-    /// ᾱ_t = cos²(((1 − t/T + 0.008) / 1.008) π/2), clamped to [0.001, 0.999] (Nichol, Dhariwal 2021, eq. 17, with
-    /// time reversed).
+    /// ᾱ_t = cos²(((1 − t/T + 0.008) / 1.008) π/2), clamped to [0.001, 0.999] (Nichol, Dhariwal
+    /// 2021, eq. 17, with time reversed).
     #[default]
     Cosine,
     /// ᾱ_t = 0.001 + 0.998 t/T.
@@ -24,7 +24,8 @@ impl Schedule {
     /// The levels for T = `blocks`.
     ///
     /// # Errors
-    /// [`Error::Config`] if `blocks` is 0, or the given numbers are not T + 1, not in (0, 1), or fall.
+    /// [`Error::Config`] if `blocks` is 0, or the given numbers are not T + 1, not in (0, 1), or
+    /// fall.
     pub fn levels(&self, blocks: usize) -> Result<NoiseLevels, Error> {
         if blocks == 0 {
             return Err(Error::config("DiscreteTime::blocks", "at least 1", 0));
@@ -52,6 +53,12 @@ pub struct NoiseLevels {
 }
 
 impl NoiseLevels {
+    /// No levels at all.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: NoiseLevels = NoiseLevels { alpha_bar: Vec::new() };
+        &NONE
+    }
+
     fn new(alpha_bar: Vec<f64>, blocks: usize) -> Result<Self, Error> {
         let setting = "Schedule::AlphaBar";
         if alpha_bar.len() != blocks + 1 {
@@ -101,7 +108,8 @@ impl NoiseLevels {
         self.snr(t) - self.snr(t.saturating_sub(1))
     }
 
-    /// The blocks that change z, counted from 1: elsewhere the schedule stands still, a = 0, b = 1 and c = 0.
+    /// The blocks that change z, counted from 1: elsewhere the schedule stands still, a = 0, b = 1
+    /// and c = 0.
     pub fn moving(&self) -> impl Iterator<Item = usize> {
         (1..=self.blocks()).filter(|t| self.snr_increment(*t) != 0.0)
     }
@@ -118,13 +126,15 @@ impl NoiseLevels {
         self.alpha(before).sqrt() * (1.0 - self.alpha_bar(t)) / (1.0 - self.alpha_bar(before))
     }
 
-    /// c_t = (1 − ᾱ_t)(1 − α_{t−1}) / (1 − ᾱ_{t−1}), the variance of the noise in z_t, for t from 1 to T.
+    /// c_t = (1 − ᾱ_t)(1 − α_{t−1}) / (1 − ᾱ_{t−1}), the variance of the noise in z_t, for t from 1
+    /// to T.
     pub fn c(&self, t: usize) -> f64 {
         let before = t.saturating_sub(1);
         (1.0 - self.alpha_bar(t)) * (1.0 - self.alpha(before)) / (1.0 - self.alpha_bar(before))
     }
 
-    /// KL(q(z_0 | y) ‖ N(0, I)) = ½ (ᾱ_0 ‖u‖² − Z ᾱ_0 − Z ln(1 − ᾱ_0)), with ‖u‖² = `squared_norm` and Z = `width`.
+    /// KL(q(z_0 | y) ‖ N(0, I)) = ½ (ᾱ_0 ‖u‖² − Z ᾱ_0 − Z ln(1 − ᾱ_0)), with ‖u‖² = `squared_norm`
+    /// and Z = `width`.
     pub fn kl(&self, squared_norm: f64, width: usize) -> f64 {
         let alpha_bar = self.alpha_bar(0);
         0.5 * (alpha_bar * squared_norm - width as f64 * (alpha_bar + (-alpha_bar).ln_1p()))

@@ -2,7 +2,11 @@
 
 mod continuous;
 mod discrete;
+mod point;
 
+#[doc(hidden)]
+pub use continuous::LearnedGamma;
+pub(crate) use continuous::TracedColumn;
 pub use continuous::{GammaPoint, GammaSchedule, MonotoneNetwork, Path};
-pub(crate) use continuous::{LearnedGamma, TracedColumn};
 pub use discrete::{NoiseLevels, Schedule};
+pub use point::SchedulePoint;

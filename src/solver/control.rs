@@ -84,7 +84,7 @@ pub(super) fn check_count(setting: &'static str, count: usize) -> Result<(), Err
 }
 
 /// The end of step `index` (from 0) of `count` equal ones.
-pub(super) fn grid((t0, t1): (f64, f64), count: usize, index: usize) -> f64 {
+pub(super) fn grid([t0, t1]: [f64; 2], count: usize, index: usize) -> f64 {
     if index + 1 == count { t1 } else { t0 + (t1 - t0) * ((index + 1) as f64 / count as f64) }
 }
 
@@ -96,7 +96,7 @@ pub(super) enum Verdict {
 
 /// Proposes steps and judges them.
 pub(super) enum Control {
-    Fixed { interval: (f64, f64), count: usize, taken: usize },
+    Fixed { interval: [f64; 2], count: usize, taken: usize },
     Adaptive(Pi),
 }
 
@@ -106,7 +106,7 @@ impl Control {
         steps: &Steps,
         tableau: &Tableau,
         drift: &mut impl FnMut(f64, &S) -> Result<S, Error>,
-        interval: (f64, f64),
+        interval: [f64; 2],
         z: &S,
         slope: &S,
     ) -> Result<Self, Error> {
@@ -115,9 +115,12 @@ impl Control {
             Steps::Adaptive { rtol, atol, first_step, min_step, max_steps } => {
                 let step = match first_step {
                     Some(step) => step,
-                    None => guess(tableau, drift, interval, z, slope, (rtol, atol))?,
+                    None => {
+                        let norm = |state: &S| state.error_norm(z, z, rtol, atol);
+                        guess(tableau, drift, interval, z, slope, &norm)?
+                    }
                 };
-                let (t0, t1) = interval;
+                let [t0, t1] = interval;
                 // A few units in the last place of t: below that t + h is not t plus h.
                 let min_step = min_step.max(16.0 * f64::EPSILON * t0.abs().max(t1.abs()));
                 let step = step.max(min_step);
@@ -235,13 +238,12 @@ impl Pi {
 fn guess<S: State>(
     tableau: &Tableau,
     drift: &mut impl FnMut(f64, &S) -> Result<S, Error>,
-    (t0, t1): (f64, f64),
+    [t0, t1]: [f64; 2],
     z: &S,
     slope: &S,
-    (rtol, atol): (f64, f64),
+    norm: &dyn Fn(&S) -> Result<f64, Error>,
 ) -> Result<f64, Error> {
     let span = (t1 - t0).abs();
-    let norm = |state: &S| state.error_norm(z, z, rtol, atol);
     let (d0, d1) = (norm(z)?, norm(slope)?);
     let short = if d0 < 1e-5 || d1 < 1e-5 { 1e-6 } else { 0.01 * d0 / d1 };
     // Not 0 either, where the slope is infinite.

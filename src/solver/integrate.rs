@@ -56,7 +56,7 @@ impl Solver {
         let start_is_finite = z.is_finite()?;
         let mut slope = None;
         let mut control = None;
-        let status = 'steps: loop {
+        let status = loop {
             if !start_is_finite {
                 break Status::NotFinite { time: t };
             }
@@ -69,16 +69,19 @@ impl Solver {
             };
             let control = match &mut control {
                 Some(control) => control,
-                None => {
-                    let interval = (t0, t1);
-                    let new = Control::new(&self.steps, tableau, &mut drift, interval, &z, &first)?;
-                    control.insert(new)
-                }
+                None => control.insert(Control::new(
+                    &self.steps,
+                    tableau,
+                    &mut drift,
+                    [t0, t1],
+                    &z,
+                    &first,
+                )?),
             };
             let Some(t_new) = control.propose(t) else {
                 break Status::TooManySteps { time: t };
             };
-            let trial = Trial::new(tableau, &mut drift, (t, t_new), &z, first.clone())?;
+            let trial = Trial::new(tableau, &mut drift, t, t_new, &z, first.clone())?;
             match control.judge(tableau, &z, &trial)? {
                 Verdict::Stop(status) => break status,
                 Verdict::Reject => {
@@ -91,17 +94,9 @@ impl Solver {
             if tableau.fsal {
                 slope = trial.stages.last().cloned();
             }
-            while let Some(time) = recorder.next_before(t_new) {
-                let end_slope = match slope.take() {
-                    Some(slope) => slope,
-                    None => drift(t_new, &trial.end)?,
-                };
-                let inside = trial.interpolate(tableau, time, &z, &end_slope)?;
-                if !inside.is_finite()? {
-                    break 'steps Status::NotFinite { time: t };
-                }
-                recorder.push(time, &inside);
-                slope = Some(end_slope);
+            let finite = trial.save(tableau, &mut drift, &z, &mut slope, &mut recorder)?;
+            if !finite {
+                break Status::NotFinite { time: t };
             }
             (t, z) = (t_new, trial.end);
             recorder.reach(t, &z);

@@ -66,7 +66,7 @@ impl EulerMaruyama {
             if t == t1 {
                 break Status::Done;
             }
-            let whole = grid((t0, t1), self.steps, index);
+            let whole = grid([t0, t1], self.steps, index);
             let t_new = recorder.next_before(whole).unwrap_or(whole);
             let h = t_new - t;
             let (slope, draw) = (drift(t, &z)?, noise(&z)?);

@@ -1,6 +1,7 @@
 //! One step of a Runge–Kutta method, and the values inside it.
 
 use super::Tableau;
+use super::save::Recorder;
 use super::state::{State, weighted_sum};
 use crate::Error;
 
@@ -17,7 +18,8 @@ impl<S: State> Trial<S> {
     pub fn new(
         tableau: &Tableau,
         drift: &mut impl FnMut(f64, &S) -> Result<S, Error>,
-        (t, t_new): (f64, f64),
+        t: f64,
+        t_new: f64,
         z: &S,
         first: S,
     ) -> Result<Self, Error> {
@@ -57,13 +59,7 @@ impl<S: State> Trial<S> {
 
     /// The state at `time` inside the step, from both ends with their slopes (cubic Hermite) and,
     /// where the tableau has it, the quartic term.
-    pub fn interpolate(
-        &self,
-        tableau: &Tableau,
-        time: f64,
-        z: &S,
-        end_slope: &S,
-    ) -> Result<S, Error> {
+    fn interpolate(&self, tableau: &Tableau, time: f64, z: &S, end_slope: &S) -> Result<S, Error> {
         let h = self.t_new - self.t;
         let theta = (time - self.t) / h;
         let (rest, product) = (1.0 - theta, theta * (1.0 - theta));
@@ -73,6 +69,31 @@ impl<S: State> Trial<S> {
         let dense = tableau.dense.into_iter().flat_map(|d| scaled_by(h * product * product, d));
         let terms = ends.into_iter().chain(slopes).chain(dense.zip(&self.stages));
         weighted_sum(z.scaled(1.0 - blend)?, terms)
+    }
+
+    /// Saves what lies inside the step; false for a state there that is not finite. `slope` is that
+    /// at its end, once somebody has computed it.
+    pub fn save(
+        &self,
+        tableau: &Tableau,
+        drift: &mut impl FnMut(f64, &S) -> Result<S, Error>,
+        z: &S,
+        slope: &mut Option<S>,
+        recorder: &mut Recorder<'_, S>,
+    ) -> Result<bool, Error> {
+        while let Some(time) = recorder.next_before(self.t_new) {
+            let end_slope = match slope.take() {
+                Some(slope) => slope,
+                None => drift(self.t_new, &self.end)?,
+            };
+            let inside = self.interpolate(tableau, time, z, &end_slope)?;
+            if !inside.is_finite()? {
+                return Ok(false);
+            }
+            recorder.push(time, &inside);
+            *slope = Some(end_slope);
+        }
+        Ok(true)
     }
 }
 

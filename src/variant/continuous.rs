@@ -1,38 +1,32 @@
 //! Continuous time (NoProp-CT): one network û(z, x, t), trained at all noise levels.
 
-use dfdx::{
-    nn::{BuildOnDevice, ZeroGrads},
-    prelude::*,
-};
-use rand::RngCore;
+use dfdx::prelude::*;
 
 use super::{
-    Answers, Ask, State, Variant,
-    network::{self, Draw, Network, NetworkLoss, TimeSampling, TimedRows},
-    objective::{Target, constant, squared_error, terminal, weigh},
-    step::{OwnLoss, check_weight},
+    At, Draw, End, Ends, Mathematics, Objective, Setup, StepLoss, Target, TimeSampling,
+    TracedForward, Transition, Variant, VectorField, check_weight, constant, draw::Times,
+    squared_error, terminal, weigh,
 };
 use crate::{
-    device::{Backend, Real, Rows, TracedRows, TracedScalar},
+    device::{Backend, Column, Matrix, Real},
     error::Error,
     gradient::Estimator,
     head::{Head, OneHot},
     nn::Timed,
-    noprop::{NoProp, TargetsOf},
-    optim::{Optimizer, OptimizerState, Stepping},
-    schedule::{GammaSchedule, LearnedGamma, Path, TracedColumn},
-    solver::{Method, Save, Solution, Solver, Steps},
-    train::{Chosen, SchedulePoint, Span, StepReport},
+    optim::Optimizer,
+    schedule::{GammaPoint, GammaSchedule, LearnedGamma, Path, SchedulePoint, TracedColumn},
+    solver::{Method, Save, Solver, Steps},
 };
 
-/// Continuous time: one network û(z, x, t) takes noise to the target along an ODE or SDE (Li, Teh, Pascanu 2025,
-/// section 3.2).
+/// Continuous time: one network û(z, x, t) takes noise to the target along an ODE or SDE (Li, Teh,
+/// Pascanu 2025, section 3.2).
 ///
 /// In training z = √ᾱ(t) u + √(1 − ᾱ(t)) ε with t uniform on (0, 1), and the loss is
 ///
 /// CE(p̂(y | z_1)) + KL(q(z_0 | y) ‖ N(0, I)) + ½ η SNR′(t) ‖û(z, x, t) − u‖²,
 ///
-/// or with another weight in the place of ½ η SNR′; to it comes the cross-entropy of the network's own logits.
+/// or with another weight instead of ½ η SNR′; to it comes the cross-entropy of the network's
+/// own logits.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -61,9 +55,9 @@ pub struct ContinuousTime<H = OneHot> {
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
-    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5: what works best
-    /// on MNIST. For the paper's loss set `weighting` to [`Weighting::SnrSlope`] and
-    /// `cross_entropy` to 0.
+    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5:
+    /// what works best on MNIST. For the paper's loss set `weighting` to [`Weighting::SnrSlope`]
+    /// and `cross_entropy` to 0.
     fn default() -> Self {
         Self {
             schedule: GammaSchedule::default(),
@@ -120,7 +114,7 @@ impl Default for Inference {
 }
 
 impl Inference {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
             Self::Sde { steps: 0, .. } => {
                 Err(Error::config("Inference::Sde::steps", "at least 1", 0))
@@ -133,74 +127,12 @@ impl Inference {
     }
 }
 
-/// A schedule that is trained, with what its optimiser remembers; or one that stays.
-#[doc(hidden)]
-#[derive(Clone)]
-pub struct Gamma<E: Real, D: Backend<E>> {
-    fixed: GammaSchedule,
-    learned: Option<(LearnedGamma<E, D>, OptimizerState<E, D>)>,
-}
-
-impl<E: Real, D: Backend<E>> Gamma<E, D> {
-    /// The schedule as it is by now.
-    fn schedule(&self) -> GammaSchedule {
-        match &self.learned {
-            Some((gamma, _)) => gamma.schedule(),
-            None => self.fixed.clone(),
-        }
-    }
-
-    /// γ and γ′ for each row, on the tape; the tape of the first leads both back.
-    fn at(
-        &self,
-        host_times: &[f64],
-        times: &Tensor<(usize,), E, D>,
-    ) -> Result<(TracedColumn<E, D>, Tensor<(usize,), E, D>), D::Err> {
-        if let Some((gamma, _)) = &self.learned {
-            return gamma.at(times);
-        }
-        let column = |value: fn(&crate::schedule::GammaPoint) -> f64| {
-            let values = host_times.iter().map(|&t| E::of(value(&self.fixed.at(t)))).collect();
-            times.device().try_tensor_from_vec(values, (host_times.len(),))
-        };
-        Ok((column(|p| p.gamma)?.put_tape(OwnedTape::default()), column(|p| p.slope)?))
-    }
-}
-
-impl<E: Real, D: Backend<E>> State<E, D> for Gamma<E, D> {
-    fn register(&self, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
-        self.learned.as_ref().map_or(Ok(()), |(gamma, _)| gamma.try_zero_grads(gradients))
-    }
-
-    fn step(&mut self, stepping: &Stepping, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
-        match &mut self.learned {
-            Some((gamma, state)) => state.update(stepping, gamma, gradients).map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    fn points(&self) -> Vec<SchedulePoint> {
-        let schedule = self.schedule();
-        let at = |t: f64| SchedulePoint { t, snr: schedule.at(t).snr() };
-        (0..=100).map(|i| at(f64::from(i) / 100.0)).collect()
-    }
-
-    fn learned(&self) -> Option<(&LearnedGamma<E, D>, &OptimizerState<E, D>)> {
-        self.learned.as_ref().map(|(gamma, state)| (gamma, state))
-    }
-
-    fn learned_mut(&mut self) -> Option<(&mut LearnedGamma<E, D>, &mut OptimizerState<E, D>)> {
-        self.learned.as_mut().map(|(gamma, state)| (gamma, state))
-    }
-}
-
 impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Variant<Z, X, E, D>
     for ContinuousTime<H>
 {
     type Head = H;
     type Reader = H;
     type Input = Timed<Z, X>;
-    type State = Gamma<E, D>;
 
     const NAME: &'static str = "continuous time";
 
@@ -220,346 +152,269 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
         1
     }
 
-    fn pieces(&self) -> usize {
-        self.estimator.pieces()
-    }
-
-    fn start(&self, device: &D) -> Result<Gamma<E, D>, Error> {
+    fn mathematics(&self) -> Result<Mathematics, Error> {
+        let reading = H::reading();
         self.schedule.validate()?;
         check_weight("ContinuousTime::eta", self.eta)?;
         check_weight("ContinuousTime::cross_entropy", self.cross_entropy)?;
-        if self.eta == 0.0 && (self.cross_entropy == 0.0 || !H::CLASSES) {
+        if self.eta == 0.0 && (self.cross_entropy == 0.0 || !reading.has_classes()) {
             return Err(Error::config("ContinuousTime::eta", "above 0, or nothing is learned", 0));
         }
         self.inference.check()?;
         let scheduled = matches!(self.schedule.path, Path::Learned(_)).then_some("schedule");
-        self.estimator.check(H::LEARNED.then_some("embedding").or(scheduled))?;
-        let learned = match &self.schedule.path {
-            Path::Learned(network) => {
-                let gamma = LearnedGamma::new(device, &self.schedule, network);
-                let gamma = gamma.map_err(Error::device("building the schedule"))?;
-                Some((gamma, OptimizerState::default()))
-            }
-            _ => None,
-        };
-        Ok(Gamma { fixed: self.schedule.clone(), learned })
-    }
-
-    fn train<M: BuildOnDevice<D, E>>(
-        trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
-        span: &Span<'_>,
-    ) -> Result<Vec<StepReport>, Error> {
-        network::train(trainer, batches, span)
-    }
-
-    fn infer<M: BuildOnDevice<D, E>>(
-        trainer: &NoProp<Self, M, Z, X, E, D>,
-        x: &[[E; X]],
-        ask: Ask,
-    ) -> Result<Answers<E>, Error> {
-        network::infer(trainer, x, ask)
-    }
-
-    fn along<M: BuildOnDevice<D, E>>(
-        trainer: &NoProp<Self, M, Z, X, E, D>,
-        x: &[[E; X]],
-    ) -> Result<Vec<(f64, Answers<E>)>, Error> {
-        network::along(trainer, x)
+        self.estimator.check(reading.is_learned().then_some("embedding").or(scheduled))?;
+        Ok(Mathematics::Continuous(Box::new(Continuous {
+            setup: Setup {
+                name: "continuous time",
+                blocks: 1,
+                reading,
+                optimizer: self.optimizer,
+                estimator: self.estimator,
+                times: Some(self.times),
+            },
+            schedule: self.schedule.clone(),
+            weighting: self.weighting,
+            eta: self.eta,
+            cross_entropy: self.cross_entropy,
+            inference: self.inference.clone(),
+        })))
     }
 }
 
-impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Network<Z, X, E, D>
-    for ContinuousTime<H>
-{
-    type Curve = GammaSchedule;
-    const TERMS: bool = true;
-    const END: f64 = 1.0;
+/// Continuous time with the type of its head gone.
+#[doc(hidden)]
+pub struct Continuous {
+    setup: Setup,
+    schedule: GammaSchedule,
+    weighting: Weighting,
+    eta: f64,
+    cross_entropy: f64,
+    inference: Inference,
+}
 
-    fn curve(&self, state: &Gamma<E, D>) -> GammaSchedule {
-        state.schedule()
+/// γ and γ′ of each row; the tape of the first leads both back to the schedule, where that is
+/// learned.
+struct Gamma<E: Real, D: Backend<E>> {
+    value: TracedColumn<E, D>,
+    slope: Column<E, D>,
+    is_learned: bool,
+}
+
+impl Continuous {
+    /// γ and γ′ at the times of a batch.
+    fn gamma<E: Real, D: Backend<E>>(
+        &self,
+        times: &Times<E, D>,
+        learned: Option<&LearnedGamma<E, D>>,
+    ) -> Result<Gamma<E, D>, D::Err> {
+        if let Some(learned) = learned {
+            let (value, slope) = learned.at(&times.device)?;
+            return Ok(Gamma { value, slope, is_learned: true });
+        }
+        let column = |of: fn(&GammaPoint) -> f64| {
+            let values = times.host.iter().map(|&t| E::of(of(&self.schedule.at(t)))).collect();
+            times.device.device().try_tensor_from_vec(values, (times.host.len(),))
+        };
+        let value = column(|point| point.gamma)?.put_tape(OwnedTape::default());
+        Ok(Gamma { value, slope: column(|point| point.slope)?, is_learned: false })
     }
 
-    fn times(&self) -> TimeSampling {
-        self.times
+    /// w(t) ‖û − u‖² of each row, and the network's output.
+    fn denoising<E: Real, D: Backend<E>>(
+        &self,
+        gamma: Gamma<E, D>,
+        target: &Target<'_, E, D>,
+        noise: Matrix<E, D>,
+        gradients: Gradients<E, D>,
+        forward: TracedForward<'_, E, D>,
+    ) -> Result<(TracedColumn<E, D>, Matrix<E, D>), D::Err> {
+        let shape = *noise.shape();
+        let (value, schedule_tape) = gamma.value.split_tape();
+        let traced = || value.retaped::<OwnedTape<E, D>>();
+        let (u, tape) = target.traced(self.setup.reading, gradients)?.split_tape();
+        let z = if self.setup.reading.is_learned() || gamma.is_learned {
+            let u = u.clone().put_tape(tape.merge(schedule_tape));
+            noised(traced(), u, noise.put_tape(OwnedTape::default()))?
+        } else {
+            // Nothing leads back to the schedule or to u, so the way to z need not be recorded.
+            noised(value.clone(), u.clone(), noise)?.put_tape(tape)
+        };
+        let (output, tape) = forward(z)?.split_tape();
+        let estimate =
+            self.setup.reading.estimate(output.clone().put_tape(tape), target.embedding)?;
+        let weight = match self.weighting {
+            Weighting::Uniform => {
+                constant(u.device(), self.eta)?.try_broadcast_like::<_, Axis<0>>(&(shape.0,))?
+            }
+            // ½ η SNR′ = −½ η γ′ e^{−γ}.
+            Weighting::SnrSlope => {
+                let snr = traced().try_negate()?.try_exp()?;
+                let slope = gamma.slope.retaped::<OwnedTape<E, D>>();
+                snr.try_mul(slope)?.try_mul(E::of(-0.5 * self.eta))?
+            }
+        };
+        Ok((squared_error(estimate, u, target.weigh_rows(weight)?)?, output))
     }
 
-    fn estimator(&self) -> &Estimator {
-        &self.estimator
+    /// ᾱ(0) = σ(−γ(0)) and SNR(1) = e^{−γ(1)}; neither slope is needed.
+    fn ends<E: Real, D: Backend<E>>(
+        &self,
+        device: &D,
+        learned: Option<&LearnedGamma<E, D>>,
+    ) -> Result<Ends<E, D>, D::Err> {
+        let Some(learned) = learned else {
+            return Ok(Ends {
+                alpha_bar: constant(device, self.schedule.at(0.0).alpha_bar())?,
+                snr: constant(device, self.schedule.at(1.0).snr())?,
+            });
+        };
+        let end = |t: f64| {
+            let times = device.try_tensor_from_vec(vec![E::of(t)], (1,))?;
+            learned.at(&times)?.0.try_negate()?.try_sum::<(), _>()
+        };
+        Ok(Ends { alpha_bar: end(0.0)?.try_sigmoid()?, snr: end(1.0)?.try_exp()? })
+    }
+}
+
+impl<E: Real, D: Backend<E>> Objective<E, D> for Continuous {
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
-    fn inference(&self) -> Inference {
-        self.inference.clone()
+    fn learned_schedule(&self) -> Option<&GammaSchedule> {
+        matches!(self.schedule.path, Path::Learned(_)).then_some(&self.schedule)
+    }
+
+    fn points(&self, learned: Option<&LearnedGamma<E, D>>) -> Vec<SchedulePoint> {
+        let curve = VectorField::<E, D>::curve(self, learned);
+        let at = |t: f64| SchedulePoint { t, snr: curve.at(t).snr() };
+        (0..=100).map(|i| at(f64::from(i) / 100.0)).collect()
+    }
+
+    fn has_terminal(&self) -> bool {
+        true
     }
 
     fn loss(
         &self,
-        state: &Gamma<E, D>,
-        draw: Draw<'_, H::Out, Z, E, D>,
+        _t: usize,
+        draw: Draw<'_, E, D>,
+        learned: Option<&LearnedGamma<E, D>>,
         gradients: Gradients<E, D>,
-        forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
-    ) -> Result<NetworkLoss<H::Out, E, D>, D::Err> {
-        let Draw { target, noise, end_noise, host_times, times } = draw;
+        forward: TracedForward<'_, E, D>,
+    ) -> Result<StepLoss<E, D>, D::Err> {
+        let Draw { target, noise, end_noise, times } = draw;
         let device = noise.device().clone();
-        let at = state.at(&host_times, &times)?;
-        let weight = (self.weighting, self.eta, state.learned.is_some());
-        let (error, output) =
-            denoising::<H, Z, E, D>(at, weight, &target, noise, gradients, forward)?;
+        let times = match times {
+            Some(times) => times,
+            None => Times { host: Vec::new(), device: device.try_zeros_like(&(0,))? },
+        };
+        let gamma = self.gamma(&times, learned)?;
+        let (error, output) = self.denoising(gamma, &target, noise, gradients, forward)?;
         let logits = output.clone().put_tape(OwnedTape::default());
-        let weighed = weigh::<H, Z, E, D>(error, logits, &target, self.cross_entropy)?;
-        let mut loss = weighed.into_loss(output);
-        let Some(end_noise) = end_noise else {
-            return Ok(NetworkLoss { loss, terminal: None });
-        };
-
-        // ᾱ(0) = σ(−γ(0)) and SNR(1) = e^{−γ(1)}; neither slope is needed.
-        let ends: [TracedScalar<E, D>; 2] = match &state.learned {
-            Some((gamma, _)) => {
-                let end = |t: f64| {
-                    let times = device.try_tensor_from_vec(vec![E::of(t)], (1,))?;
-                    gamma.at(&times)?.0.try_negate()?.try_sum::<(), _>()
-                };
-                [end(0.0)?.try_sigmoid()?, end(1.0)?.try_exp()?]
-            }
-            None => [
-                constant(&device, state.fixed.at(0.0).alpha_bar())?,
-                constant(&device, state.fixed.at(1.0).snr())?,
-            ],
-        };
-        let [recovery, kl] = terminal::<H, Z, E, D>(ends, &target, end_noise, Gradients::leaky())?;
-        let terminal = [&recovery, &kl].map(Tensor::with_empty_tape);
-        loss.total = loss.total.try_add(recovery)?.try_add(kl)?;
-        Ok(NetworkLoss { loss, terminal: Some(terminal) })
+        let mut loss = weigh(error, logits, &target, self.cross_entropy, output)?;
+        if let Some(end_noise) = end_noise {
+            let ends = self.ends(&device, learned)?;
+            let [recovery, kl] =
+                terminal(self.setup.reading, ends, &target, end_noise, Gradients::leaky())?;
+            loss.terminal = Some([recovery.with_empty_tape(), kl.with_empty_tape()]);
+            loss.total = loss.total.try_add(recovery)?.try_add(kl)?;
+        }
+        Ok(loss)
     }
 
-    fn drift(
-        &self,
-        curve: &GammaSchedule,
-        t: f64,
-        z: &Rows<Const<Z>, E, D>,
-        output: Rows<H::Out, E, D>,
-        table: &Tensor<(H::Out, Const<Z>), E, D>,
-    ) -> Result<Rows<Const<Z>, E, D>, D::Err> {
-        let (estimate, latent) = curve.at(t).probability_flow();
-        D::combined(estimate, &H::estimate(output, table)?, &[(latent, z)])
+    fn transition(&self) -> Transition<'_, E, D> {
+        Transition::Field(self)
+    }
+}
+
+impl<E: Real, D: Backend<E>> VectorField<E, D> for Continuous {
+    fn inference(&self) -> Inference {
+        self.inference.clone()
     }
 
-    fn sde_drift(
-        &self,
-        curve: &GammaSchedule,
-        t: f64,
-        z: &Rows<Const<Z>, E, D>,
-        output: Rows<H::Out, E, D>,
-        table: &Tensor<(H::Out, Const<Z>), E, D>,
-    ) -> Result<Rows<Const<Z>, E, D>, D::Err> {
-        let (estimate, latent, _) = curve.at(t).sde();
-        D::combined(estimate, &H::estimate(output, table)?, &[(latent, z)])
+    fn end(&self) -> f64 {
+        1.0
+    }
+
+    fn curve(&self, learned: Option<&LearnedGamma<E, D>>) -> GammaSchedule {
+        learned.map_or_else(|| self.schedule.clone(), LearnedGamma::schedule)
+    }
+
+    fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        let (estimate, latent) = at.curve.at(at.t).probability_flow();
+        D::combined(
+            estimate,
+            &self.setup.reading.estimate(output, at.embedding)?,
+            &[(latent, at.z)],
+        )
+    }
+
+    fn sde_drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        let (estimate, latent, _) = at.curve.at(at.t).sde();
+        D::combined(
+            estimate,
+            &self.setup.reading.estimate(output, at.embedding)?,
+            &[(latent, at.z)],
+        )
     }
 
     fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
         curve.at(t).sde().2
     }
 
-    fn answer_at(
-        &self,
-        _t: f64,
-        _z: &Rows<Const<Z>, E, D>,
-        output: Rows<H::Out, E, D>,
-        _table: &Tensor<(H::Out, Const<Z>), E, D>,
-    ) -> Result<Rows<H::Out, E, D>, D::Err> {
+    fn answer_at(&self, _at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
         Ok(output)
     }
 
     fn finish(
         &self,
-        z: Rows<Const<Z>, E, D>,
-        _table: &Tensor<(H::Out, Const<Z>), E, D>,
-        output: impl FnOnce(&Rows<Const<Z>, E, D>) -> Result<Rows<H::Out, E, D>, Error>,
-    ) -> Result<(Rows<Const<Z>, E, D>, Rows<H::Out, E, D>), Error> {
+        z: Matrix<E, D>,
+        _embedding: &Matrix<E, D>,
+        output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
+    ) -> Result<End<E, D>, Error> {
         let output = output(&z)?;
-        Ok((z, output))
+        Ok(End { z, output })
     }
 }
 
-/// w(t) ‖û − u‖² of each row, and the network's output: γ and γ′ of each row come with their tape in `at`.
-fn denoising<H: Head<Z, E>, const Z: usize, E: Real, D: Backend<E>>(
-    (gamma, slope): (TracedColumn<E, D>, Tensor<(usize,), E, D>),
-    (weighting, eta, learned): (Weighting, f64, bool),
-    target: &Target<'_, H::Out, Z, E, D>,
-    noise: Rows<Const<Z>, E, D>,
-    gradients: Gradients<E, D>,
-    forward: impl FnOnce(TracedRows<Const<Z>, E, D>) -> Result<TracedRows<H::Out, E, D>, D::Err>,
-) -> Result<(TracedColumn<E, D>, Rows<H::Out, E, D>), D::Err> {
-    let shape = *noise.shape();
-    let (gamma, schedule_tape) = gamma.split_tape();
-    let traced = || gamma.retaped::<OwnedTape<E, D>>();
-    let (u, tape) = target.traced::<H>(gradients)?.split_tape();
-    let z = if H::LEARNED || learned {
-        let u = u.clone().put_tape(tape.merge(schedule_tape));
-        noised(traced(), u, noise.put_tape(OwnedTape::default()), shape)?
-    } else {
-        // Nothing leads back to the schedule or to u, so the way to z need not be recorded.
-        noised(gamma.clone(), u.clone(), noise, shape)?.put_tape(tape)
-    };
-    let (output, tape) = forward(z)?.split_tape();
-    let estimate = H::estimate(output.clone().put_tape(tape), target.table)?;
-    let weight = match weighting {
-        Weighting::Uniform => {
-            constant(u.device(), eta)?.try_broadcast_like::<_, Axis<0>>(&(shape.0,))?
-        }
-        // ½ η SNR′ = −½ η γ′ e^{−γ}.
-        Weighting::SnrSlope => {
-            let snr = traced().try_negate()?.try_exp()?;
-            snr.try_mul(slope.retaped::<OwnedTape<E, D>>())?.try_mul(E::of(-0.5 * eta))?
-        }
-    };
-    Ok((squared_error(estimate, u, target.weigh_rows(weight)?)?, output))
-}
-
 /// √ᾱ u + √(1 − ᾱ) ε, with √ᾱ = √σ(−γ) and √(1 − ᾱ) = √σ(γ).
-fn noised<const Z: usize, E: Real, D: Backend<E>, T: Tape<E, D> + Merge<T>>(
-    gamma: Tensor<(usize,), E, D, T>,
-    u: Rows<Const<Z>, E, D, T>,
-    noise: Rows<Const<Z>, E, D, T>,
-    shape: (usize, Const<Z>),
-) -> Result<Rows<Const<Z>, E, D, T>, D::Err> {
+fn noised<E: Real, D: Backend<E>, T: Tape<E, D> + Merge<T>>(
+    gamma: Column<E, D, T>,
+    u: Matrix<E, D, T>,
+    noise: Matrix<E, D, T>,
+) -> Result<Matrix<E, D, T>, D::Err> {
+    let shape = *u.shape();
     let share = gamma.retaped::<T>().try_negate()?.try_sigmoid()?.try_sqrt()?;
     let spread = gamma.retaped::<T>().try_sigmoid()?.try_sqrt()?;
     let u = u.try_mul(share.try_broadcast_like::<_, Axis<1>>(&shape)?)?;
     u.try_add(spread.try_broadcast_like::<_, Axis<1>>(&shape)?.try_mul(noise)?)
 }
 
-impl<H, M, const Z: usize, const X: usize, E, D> NoProp<ContinuousTime<H>, M, Z, X, E, D>
-where
-    H: Head<Z, E>,
-    M: BuildOnDevice<D, E>,
-    E: Real,
-    D: Backend<E>,
-{
-    /// γ(t) as it is by now: the learned one, where it is learned.
-    pub fn schedule(&self) -> GammaSchedule {
-        self.state.schedule()
-    }
-
-    /// Changes how answers are read off; nothing is trained again.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for a setting out of range; the model is then as it was.
-    pub fn set_inference(&mut self, inference: Inference) -> Result<(), Error> {
-        inference.check()?;
-        self.variant.inference = inference;
-        Ok(())
-    }
-
-    /// One step of the network on a loss of your own.
-    ///
-    /// `loss` gets the network's output for (z, x, t), `[batch, Out]`, and returns a scalar. `rng` feeds what the
-    /// layers draw: dropout. The answer is the value of the loss before the step.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if z, x and t have different numbers of rows or none; [`Error::Diverged`] if the loss is
-    /// not finite (the network is left as it was); [`Error::Device`].
-    pub fn train_step(
-        &mut self,
-        input: TimedRows<Z, X, E, D>,
-        loss: impl Fn(TracedRows<H::Out, E, D>) -> Result<TracedScalar<E, D>, D::Err>,
-        rng: &mut impl RngCore,
-    ) -> Result<f64, Error> {
-        let loss = |output| loss(output)?.try_reshape_like(&(1,));
-        network::custom_step("NoProp::train_step", self, input, OwnLoss::Traced(&loss), rng)
-    }
-
-    /// One step of the network on a loss that need not have a derivative, with [`estimator`](field@ContinuousTime::estimator) other than
-    /// [`Estimator::Local`].
-    ///
-    /// `losses` gets the network's output for (z, x, t), row-major, `[batch, Out]`, and returns a loss for each row, or one
-    /// for all of them. It is called with the same batch several times. The answer is the mean of the losses before the
-    /// step.
-    ///
-    /// # Errors
-    /// Those of [`train_step`](Self::train_step); [`Error::Config`] for [`Estimator::Local`]; [`Error::Argument`] for
-    /// another number of losses.
-    pub fn train_step_by_losses(
-        &mut self,
-        input: TimedRows<Z, X, E, D>,
-        losses: impl Fn(&[E]) -> Vec<f64>,
-        rng: &mut impl RngCore,
-    ) -> Result<f64, Error> {
-        let operation = "NoProp::train_step_by_losses";
-        network::custom_step(operation, self, input, OwnLoss::Numbers(&losses), rng)
-    }
-
-    /// The probability-flow ODE from `t0` to `t1` (0 is noise, 1 is target; either may be the larger), by the solver of
-    /// [`inference`](field@ContinuousTime::inference); for the SDE by the default one. The end only, unless the solver saves more:
-    /// with [`Save::Steps`] N steps give N + 1 points.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if z and x have different numbers of rows or none, [`Error::Config`] for a solver that
-    /// cannot work, [`Error::Device`]. A trajectory that does not get to its end says so by its status.
-    pub fn integrate_trajectory(
-        &self,
-        z0: Rows<Const<Z>, E, D>,
-        x: Rows<Const<X>, E, D>,
-        t0: f64,
-        t1: f64,
-    ) -> Result<Solution<Rows<Const<Z>, E, D>>, Error> {
-        let solver = match &self.variant.inference {
-            Inference::Ode(solver) => solver.clone(),
-            Inference::Sde { .. } => Solver::default(),
-        };
-        network::trajectory(self, &solver, (z0, x), (t0, t1))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        nn::{BuiltDense, ConditionalResNetDt, Takes},
+        head::Learned,
+        plan::{Inputs, handle},
         schedule::MonotoneNetwork,
-        variant::{objective::mean, step::on_device_target},
+        variant::{
+            golden::{assert_close, golden, network, numbers, operations, target},
+            mean,
+        },
     };
-    use serde_json::Value;
-
-    fn numbers(value: &Value) -> Vec<f64> {
-        match value {
-            Value::Array(items) => items.iter().flat_map(numbers).collect(),
-            other => vec![other.as_f64().unwrap()],
-        }
-    }
-
-    #[track_caller]
-    fn assert_close(what: &str, found: Vec<f64>, expected: &Value) {
-        let expected = numbers(expected);
-        assert_eq!(found.len(), expected.len(), "{what}");
-        let scale = expected.iter().fold(1e-300, |m: f64, v| m.max(v.abs()));
-        for (f, e) in found.iter().zip(&expected) {
-            assert!((f - e).abs() <= 1e-9 * scale, "{what}: {f} and not {e}");
-        }
-    }
-
-    type Block = ConditionalResNetDt<4, 6, 5>;
-
-    fn set<const I: usize, const O: usize>(
-        dense: &mut BuiltDense<I, O, f64, Cpu>,
-        weight: &Value,
-        bias: &Value,
-    ) {
-        dense.weight.copy_from(&numbers(weight));
-        dense.bias.copy_from(&numbers(bias));
-    }
+    use dfdx::nn::ZeroGrads;
 
     /// The paper's loss and its gradients with respect to network, embedding and learned schedule.
     #[test]
     fn the_loss_agrees_with_the_golden_values() {
-        let path = std::env::var("NOPROP_GOLDEN").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/golden.json").to_string()
-        });
-        let text = std::fs::read_to_string(path).unwrap();
-        let case = &serde_json::from_str::<Value>(&text).unwrap()["ct"][0];
+        let case = &golden()["ct"][0];
+        let close = |what: &str, found: Vec<f64>, expected| {
+            assert_close(what, &found, expected, 1e-9);
+        };
         let dev = Cpu::default();
         let eight = |what: &str| numbers(&case["schedule"][what]).try_into().unwrap();
-        let network = MonotoneNetwork {
+        let gamma = MonotoneNetwork {
             v0: case["schedule"]["v0"].as_f64().unwrap(),
             v1: eight("v1"),
             v2: eight("v2"),
@@ -568,51 +423,53 @@ mod tests {
         let schedule = GammaSchedule {
             gamma_0: case["schedule"]["g0"].as_f64().unwrap(),
             gamma_1: case["schedule"]["g1"].as_f64().unwrap(),
-            path: Path::Learned(network.clone()),
+            path: Path::Learned(gamma.clone()),
         };
-        let learned = LearnedGamma::<f64, Cpu>::new(&dev, &schedule, &network).unwrap();
+        let learned = LearnedGamma::<f64, Cpu>::new(&dev, &schedule, &gamma).unwrap();
         assert_eq!(learned.schedule(), schedule);
+        let variant = ContinuousTime::<Learned<4>> {
+            schedule,
+            weighting: Weighting::SnrSlope,
+            eta: case["eta"].as_f64().unwrap(),
+            cross_entropy: 0.0,
+            ..Default::default()
+        };
+        let mathematics = Variant::<4, 6, f64, Cpu>::mathematics(&variant).unwrap();
+        let Mathematics::Continuous(continuous) = mathematics else { panic!("of another variant") };
 
-        let (params, rows) = (&case["params"], numbers(&case["t"]).len());
-        let mut built = Block::build_on_device(&dev);
-        set(&mut built.0.z, &params["wz"], &params["bz"]);
-        set(&mut built.0.x, &params["wx"], &params["bx"]);
-        set(&mut built.2.0.0, &params["w1"], &params["b1"]);
-        set(&mut built.2.0.2, &params["w2"], &params["b2"]);
-        set(&mut built.3, &params["wo"], &params["bo"]);
-        let embedding = numbers(&case["embedding"]);
-        let table = dev.tensor_from_vec(embedding.clone(), Default::default());
-        let labels = numbers(&case["labels"]).iter().map(|&y| y as u32).collect();
-        let labels = crate::data::Labels::<4>::new(labels).unwrap();
-        type Head = crate::head::Learned<4>;
-        let target =
-            on_device_target::<Head, 4, f64, Cpu>(&dev, &labels, rows, None, &embedding, &table)
-                .unwrap();
-        let noise = dev.tensor_from_vec(numbers(&case["eps"]), (rows, Const::<4>));
-        let x = dev.tensor_from_vec(numbers(&case["x"]), (rows, Const::<6>));
-        let times = dev.tensor_from_vec(numbers(&case["t"]), (rows,));
+        let host: Vec<f64> = numbers(&case["t"]);
+        let rows = host.len();
+        let mut built = network::<4, f64>(&case["params"]);
+        let table: Tensor<Rank2<4, 4>, f64, _> =
+            dev.tensor_from_vec(numbers(&case["embedding"]), Default::default());
+        let embedding = handle(&table, (4, 4)).unwrap();
+        let target = target::<4, f64>(&case["labels"], &embedding);
+        let noise = dev.tensor_from_vec(numbers(&case["eps"]), (rows, 4));
+        let x = dev.tensor_from_vec(numbers(&case["x"]), (rows, 6));
+        let times = Times { device: dev.tensor_from_vec(host.clone(), (rows,)), host };
 
         let mut gradients = built.alloc_grads();
         learned.zero_grads(&mut gradients);
         table.zero_grads(&mut gradients);
-        let weight = (Weighting::SnrSlope, case["eta"].as_f64().unwrap(), true);
-        let at = learned.at(&times).unwrap();
-        let (loss, _) =
-            denoising::<Head, 4, f64, Cpu>(at, weight, &target, noise, gradients, |z| {
-                Block::train(&mut built, (z, x))
-            })
-            .unwrap();
-        let loss = mean(loss).unwrap();
-        assert_close("loss", loss.as_vec(), &case["loss"]);
+        let loss = {
+            let mut plan = operations(&mut built);
+            let gamma = continuous.gamma(&times, Some(&learned)).unwrap();
+            let forward: TracedForward<'_, f64, Cpu> =
+                &mut |z| Inputs { z, x: x.clone(), t: None }.through(&mut plan);
+            let (loss, _) =
+                continuous.denoising(gamma, &target, noise, gradients, forward).unwrap();
+            mean(loss).unwrap()
+        };
+        close("loss", loss.as_vec(), &case["loss"]);
         let gradients = loss.backward();
-        assert_close("embedding", gradients.get(&table).as_vec(), &case["grad_embedding"]);
+        close("embedding", gradients.get(&table).as_vec(), &case["grad_embedding"]);
         let network = &case["grad_params"];
-        assert_close("wz", gradients.get(&built.0.z.weight).as_vec(), &network["wz"]);
-        assert_close("bx", gradients.get(&built.0.x.bias).as_vec(), &network["bx"]);
-        assert_close("w1", gradients.get(&built.2.0.0.weight).as_vec(), &network["w1"]);
-        assert_close("wo", gradients.get(&built.3.weight).as_vec(), &network["wo"]);
+        close("wz", gradients.get(&built.0.z.weight).as_vec(), &network["wz"]);
+        close("bx", gradients.get(&built.0.x.bias).as_vec(), &network["bx"]);
+        close("w1", gradients.get(&built.2.0.0.weight).as_vec(), &network["w1"]);
+        close("wo", gradients.get(&built.3.weight).as_vec(), &network["wo"]);
         learned.assert_gradients(&gradients, |what, found| {
-            assert_close(what, found, &case["grad_schedule"][what])
+            close(what, found, &case["grad_schedule"][what]);
         });
     }
 

@@ -1,40 +1,52 @@
-//! The mathematics of NoProp, one file for each variant.
+//! The mathematics of NoProp, one file for each variant: settings, what is drawn, the loss, and the
+//! way from noise to target.
 
 mod continuous;
 mod discrete;
+mod draw;
 mod flow;
-mod late;
-mod network;
-mod objective;
-mod pieces;
-mod pipeline;
-mod stacked;
-mod step;
-mod walk;
+#[cfg(test)]
+mod golden;
+mod loss;
+mod predictor;
 
+#[doc(hidden)]
+pub use continuous::Continuous;
 pub use continuous::{ContinuousTime, Inference, Weighting};
+#[doc(hidden)]
+pub use discrete::Discrete;
 pub use discrete::{DiscreteTime, Sampler};
-pub use flow::{Estimate, EstimateWeighting, FlowMatching, Predictor};
-pub use network::{TimeSampling, TimedRows};
-pub use objective::{BlockLoss, Loss, Target};
+pub(crate) use draw::{Draw, End, Times};
+pub use draw::{TimeSampling, TimedRows};
+#[doc(hidden)]
+pub use flow::Flow;
+pub use flow::FlowMatching;
+pub(crate) use flow::{Line, mixing};
+pub(crate) use loss::{
+    Ends, StepLoss, Target, constant, mean, squared_error, terminal, value, weigh,
+};
+#[doc(hidden)]
+pub use predictor::Prediction;
+pub use predictor::{Estimate, EstimateWeighting, Predictor};
 
-use dfdx::{nn::BuildOnDevice, prelude::Gradients};
+use std::sync::Arc;
+
+use dfdx::prelude::{Gradients, OwnedTape};
 
 use crate::{
     Config,
-    device::{Backend, Real},
+    device::{Backend, Matrix, Real},
     error::Error,
-    head::{Head, Reads},
+    gradient::Estimator,
+    head::{Head, Reading, Reads},
     nn::Signal,
-    noprop::{NoProp, TargetsOf},
-    optim::{Optimizer, OptimizerState, Stepping},
-    schedule::LearnedGamma,
-    train::{Chosen, SchedulePoint, Span, StepReport},
+    optim::Optimizer,
+    schedule::{GammaSchedule, LearnedGamma, NoiseLevels, SchedulePoint},
 };
 
 /// A way to train by denoising: what a block takes, what it learns, and how an answer is read off.
 ///
-/// Sealed: its methods reach into the trainer.
+/// Sealed: the engine runs what [`mathematics`](Self::mathematics) makes of the settings.
 pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     sealed::Sealed + Config + Clone + std::fmt::Debug + Send + Sync + 'static
 {
@@ -44,8 +56,6 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     type Reader: Reads<Z>;
     /// What a block takes.
     type Input: Signal<E, D>;
-    /// What is worked out once, or trained beside the blocks: noise levels, a learned schedule.
-    type State: State<E, D>;
 
     /// What it is called: `discrete time`, `continuous time` or `flow matching`.
     const NAME: &'static str;
@@ -62,153 +72,182 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     /// How many blocks there are: T in discrete time, 1 elsewhere.
     fn blocks(&self) -> usize;
 
-    /// How many pieces of a step can go side by side.
+    /// The mathematics that follow from the settings, which are checked.
     #[doc(hidden)]
-    fn pieces(&self) -> usize {
-        self.blocks()
-    }
-
-    #[doc(hidden)]
-    fn start(&self, device: &D) -> Result<Self::State, Error>;
-
-    #[doc(hidden)]
-    fn train<M: BuildOnDevice<D, E>>(
-        trainer: &mut NoProp<Self, M, Z, X, E, D>,
-        batches: &[Chosen<'_, X, TargetsOf<Self, Z, X, E, D>, E>],
-        span: &Span<'_>,
-    ) -> Result<Vec<StepReport>, Error>;
-
-    #[doc(hidden)]
-    fn infer<M: BuildOnDevice<D, E>>(
-        trainer: &NoProp<Self, M, Z, X, E, D>,
-        x: &[[E; X]],
-        ask: Ask,
-    ) -> Result<Answers<E>, Error>;
-
-    /// The answers at the points of the way from noise to target, each with its t.
-    #[doc(hidden)]
-    fn along<M: BuildOnDevice<D, E>>(
-        trainer: &NoProp<Self, M, Z, X, E, D>,
-        x: &[[E; X]],
-    ) -> Result<Vec<(f64, Answers<E>)>, Error>;
+    fn mathematics(&self) -> Result<Mathematics, Error>;
 }
 
-/// What is trained beside the blocks, if anything is.
+/// The mathematics of a variant with its settings, with the types of its head gone.
 #[doc(hidden)]
-pub trait State<E: Real, D: Backend<E>>: Clone {
-    /// Makes room for gradients.
-    fn register(&self, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
-        let _ = gradients;
-        Ok(())
+pub enum Mathematics {
+    /// Discrete time.
+    Discrete(Discrete),
+    /// Continuous time.
+    Continuous(Box<Continuous>),
+    /// Flow matching.
+    Flow(Flow),
+}
+
+impl Mathematics {
+    /// As the engine sees them.
+    pub(crate) fn objective<E: Real, D: Backend<E>>(self) -> Arc<dyn Objective<E, D>> {
+        match self {
+            Self::Discrete(discrete) => Arc::new(discrete),
+            Self::Continuous(continuous) => Arc::new(*continuous),
+            Self::Flow(flow) => Arc::new(flow),
+        }
+    }
+}
+
+/// A block's output in training, as a function of z.
+pub(crate) type TracedForward<'a, E, D> =
+    &'a mut dyn FnMut(
+        Matrix<E, D, OwnedTape<E, D>>,
+    )
+        -> Result<Matrix<E, D, OwnedTape<E, D>>, <D as dfdx::prelude::HasErr>::Err>;
+
+/// The settings that every variant has.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// What the variant is called.
+    pub(crate) name: &'static str,
+    /// How many blocks there are.
+    pub(crate) blocks: usize,
+    /// How targets are embedded and outputs read.
+    pub(crate) reading: Reading,
+    /// How blocks step.
+    pub(crate) optimizer: Optimizer,
+    /// How blocks get their gradient.
+    pub(crate) estimator: Estimator,
+    /// How the times of a batch are drawn, where a block takes times.
+    pub(crate) times: Option<TimeSampling>,
+}
+
+/// The mathematics of a variant with its settings.
+pub(crate) trait Objective<E: Real, D: Backend<E>>: Send + Sync {
+    /// The settings that every variant has.
+    fn setup(&self) -> &Setup;
+
+    /// How targets are embedded and outputs read.
+    fn reading(&self) -> Reading {
+        self.setup().reading
+    }
+
+    /// How blocks step.
+    fn optimizer(&self) -> &Optimizer {
+        &self.setup().optimizer
+    }
+
+    /// How blocks get their gradient.
+    fn estimator(&self) -> &Estimator {
+        &self.setup().estimator
+    }
+
+    /// How many blocks there are.
+    fn blocks(&self) -> usize {
+        self.setup().blocks
+    }
+
+    /// γ(t), where it is trained.
+    fn learned_schedule(&self) -> Option<&GammaSchedule> {
+        None
     }
 
     /// The schedule from noise to target, as it is by now.
-    fn points(&self) -> Vec<SchedulePoint>;
+    fn points(&self, learned: Option<&LearnedGamma<E, D>>) -> Vec<SchedulePoint>;
 
-    /// What is trained, if anything is, with what its optimiser remembers.
-    fn learned(&self) -> Option<(&LearnedGamma<E, D>, &OptimizerState<E, D>)> {
+    /// Whether a step of a block has the terms of the loss that no block has a part in, where they
+    /// are asked for.
+    fn has_terminal(&self) -> bool {
+        false
+    }
+
+    /// The loss of block t on a batch; gradients are collected in `gradients`.
+    fn loss(
+        &self,
+        t: usize,
+        draw: Draw<'_, E, D>,
+        learned: Option<&LearnedGamma<E, D>>,
+        gradients: Gradients<E, D>,
+        forward: TracedForward<'_, E, D>,
+    ) -> Result<StepLoss<E, D>, D::Err>;
+
+    /// The noise levels of discrete time; none elsewhere.
+    fn levels(&self) -> &NoiseLevels {
+        NoiseLevels::none()
+    }
+
+    /// What the network of flow matching gives.
+    fn prediction(&self) -> Option<Prediction> {
         None
     }
 
-    /// The same, to be changed.
-    fn learned_mut(&mut self) -> Option<(&mut LearnedGamma<E, D>, &mut OptimizerState<E, D>)> {
-        None
-    }
-
-    /// One step.
-    fn step(&mut self, stepping: &Stepping, gradients: &mut Gradients<E, D>) -> Result<(), D::Err> {
-        let _ = (stepping, gradients);
-        Ok(())
-    }
+    /// How z goes from noise to target.
+    fn transition(&self) -> Transition<'_, E, D>;
 }
 
-impl<E: Real, D: Backend<E>> State<E, D> for () {
-    /// The straight line z = t u + (1 − t) ε.
-    fn points(&self) -> Vec<SchedulePoint> {
-        let at = |t: f64| SchedulePoint { t, snr: (t / (1.0 - t)).powi(2) };
-        (0..=100).map(|i| at(f64::from(i) / 100.0)).collect()
-    }
+/// How z goes from noise to target.
+pub(crate) enum Transition<'a, E: Real, D: Backend<E>> {
+    /// Step by step, through a block each.
+    Blocks(&'a Discrete),
+    /// Along a vector field that one network gives.
+    Field(&'a dyn VectorField<E, D>),
 }
 
-impl<E: Real, D: Backend<E>> State<E, D> for crate::schedule::NoiseLevels {
-    fn points(&self) -> Vec<SchedulePoint> {
-        let last = self.blocks();
-        let at = |t: usize| SchedulePoint { t: t as f64 / last as f64, snr: self.snr(t) };
-        (0..=last).map(at).collect()
-    }
-}
+/// The vector field that a network's outputs stand for.
+pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
+    /// How answers are read off.
+    fn inference(&self) -> Inference;
 
-/// What inference is asked for.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub enum Ask {
-    /// The answer, `[rows, Out]`.
-    Answer,
-    /// A draw of the final latent, `[rows, Z]`, with this seed.
-    Sample(u64),
-    /// The answers at all points of the way, `[points, rows, Out]`.
-    Along,
-}
+    /// Where integration ends: 1, or just before where the drift is singular there.
+    fn end(&self) -> f64;
 
-/// What inference answers.
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub struct Answers<E> {
-    /// Row-major.
-    pub values: Vec<E>,
-    /// How often a network was called for a row, summed over the rows.
-    pub calls: usize,
-}
+    /// γ(t) as it is by now; of no use where there is none.
+    fn curve(&self, learned: Option<&LearnedGamma<E, D>>) -> GammaSchedule;
 
-impl<E> Answers<E> {
-    /// The mean of several draws for the same rows.
-    fn mean(draws: impl ExactSizeIterator<Item = Result<Self, Error>>) -> Result<Self, Error>
-    where
-        E: Real,
-    {
-        let share = E::of(1.0 / draws.len().max(1) as f64);
-        let mut mean = Self { values: Vec::new(), calls: 0 };
-        for draw in draws {
-            let draw = draw?;
-            mean.values.resize(draw.values.len(), E::zero());
-            mean.calls += draw.calls;
-            mean.values.iter_mut().zip(draw.values).for_each(|(mean, v)| *mean += share * v);
-        }
-        Ok(mean)
+    /// dz/dt, from the network's output at (z, x, t).
+    fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
+
+    /// The drift of the SDE; that of the ODE where there is none.
+    fn sde_drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        self.drift(at, output)
     }
 
-    /// The answers at each of `points`, from those of some rows at a time, `[points, rows, Out]`; `calls` is how often a
-    /// network was called for a row up to each point.
-    fn along(parts: Vec<Self>, points: &[(f64, usize)], rows: usize) -> Vec<(f64, Self)>
-    where
-        E: Real,
-    {
-        let empty =
-            |&(t, calls): &(f64, usize)| (t, Self { values: Vec::new(), calls: calls * rows });
-        let mut all: Vec<(f64, Self)> = points.iter().map(empty).collect();
-        for part in parts {
-            let values = part.values;
-            let each = values.len() / points.len().max(1);
-            for ((_, answers), part) in all.iter_mut().zip(values.chunks_exact(each.max(1))) {
-                answers.values.extend_from_slice(part);
-            }
-        }
-        all
+    /// √c at time t.
+    fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
+        let _ = (curve, t);
+        0.0
     }
 
-    /// The parts of an answer, put together.
-    fn collect(parts: Vec<Self>) -> Self {
-        let mut all = Self { values: Vec::new(), calls: 0 };
-        for part in parts {
-            all.values.extend(part.values);
-            all.calls += part.calls;
-        }
-        all
-    }
+    /// The answer before [`Reading::answer`], as the network sees it at (z, x, t).
+    fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
+
+    /// The latent at t = 1 and the answer before [`Reading::answer`], from z where integration
+    /// ended; `output` calls the network once more, for those who need it.
+    fn finish(
+        &self,
+        z: Matrix<E, D>,
+        embedding: &Matrix<E, D>,
+        output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
+    ) -> Result<End<E, D>, Error>;
 }
 
-/// Rows that go through inference together.
-const TOGETHER: usize = 256;
+/// A point of the way from noise to target.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a, E: Real, D: Backend<E>> {
+    pub(crate) t: f64,
+    pub(crate) z: &'a Matrix<E, D>,
+    pub(crate) curve: &'a GammaSchedule,
+    pub(crate) embedding: &'a Matrix<E, D>,
+}
+
+/// A weight in a loss: finite, 0 or more.
+fn check_weight(setting: &'static str, value: f64) -> Result<(), Error> {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::config(setting, "a finite number, 0 or more", value))
+}
 
 mod sealed {
     pub trait Sealed {}

@@ -1,7 +1,7 @@
 """What a training step asks of a GPU, counted on the emulated one: a table for each of the commands.
 
-    cargo build --release --features cuda --example throughput
-    python3 tests/emulator/count.py target/release/examples/throughput "--variant dt" "--variant fm --batch 1024"
+    cargo build --release -p experiments --features cuda --bin throughput
+    python3 tests/emulator/count.py target/release/throughput "--variant dt" "--variant fm --batch 1024"
 
 Figures are of a step: those of runs of 64 and of 32 steps, less each other. Memory is the most that a run had allocated; a driver
 and cuBLAS add some 500 MB of their own. The last column is how many steps a second the host starts where kernels take no time.

@@ -14,18 +14,19 @@ fn streams(seed: u64, blocks: std::ops::Range<u64>, step: u64) -> Vec<ChaCha8Rng
 /// Normals of some blocks at one step, one block's after the other's.
 fn draw(seed: u64, blocks: std::ops::Range<u64>, step: u64, each: usize) -> Vec<f64> {
     let mut kept = None;
-    draw_with((seed, &mut kept), blocks, step, each)
+    draw_with(seed, &mut kept, blocks, step, each)
 }
 
 fn draw_with(
-    lanes: (u64, &mut Option<Lanes<Cpu>>),
+    seed: u64,
+    kept: &mut Option<Lanes<Cpu>>,
     blocks: std::ops::Range<u64>,
     step: u64,
     each: usize,
 ) -> Vec<f64> {
-    let mut streams = streams(lanes.0, blocks, step);
-    let shape = (streams.len() * each,);
-    let all: Tensor<_, f64, Cpu> = Cpu::default().normals(lanes, &mut streams, shape).unwrap();
+    let mut streams = streams(seed, blocks, step);
+    let shape = (streams.len(), each);
+    let all: Tensor<_, f64, Cpu> = Cpu::default().normals(seed, kept, &mut streams, shape).unwrap();
     all.as_vec()
 }
 
@@ -34,14 +35,15 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     values.sum::<f64>() / n
 }
 
-/// Of two sequences of standard normals that have nothing to do with each other this is one itself, nearly.
+/// Of two sequences of standard normals that have nothing to do with each other this is one itself,
+/// nearly.
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let n = a.len().min(b.len());
     mean(a[..n].iter().zip(&b[..n]).map(|(a, b)| a * b)) * (n as f64).sqrt()
 }
 
-/// The share of a standard normal below x, by the error function's series and its continued fraction (Abramowitz, Stegun, 7.1.5
-/// and 7.1.14).
+/// The share of a standard normal below x, by the error function's series and its continued
+/// fraction (Abramowitz, Stegun, 7.1.5 and 7.1.14).
 fn normal_cdf(x: f64) -> f64 {
     let y = x.abs() / std::f64::consts::SQRT_2;
     let tail = if y < 2.5 {
@@ -126,7 +128,8 @@ fn moments_and_tails_are_those_of_the_normal_distribution() {
 fn the_distribution_is_normal_throughout() {
     assert!((normal_cdf(1.959_963_984_540_054) - 0.975).abs() < 1e-12);
     assert!((normal_cdf(-4.0) - 3.167_124_183_311_992e-5).abs() < 1e-15);
-    // Over the lanes of a step, and over the steps of a lane: Kolmogorov and Smirnov's distance, beyond which one in 10,000 lies.
+    // Over the lanes of a step, and over the steps of a lane: Kolmogorov and Smirnov's distance,
+    // beyond which one in 10,000 lies.
     let distance = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         let n = values.len() as f64;
@@ -138,7 +141,7 @@ fn the_distribution_is_normal_throughout() {
     };
     assert!(distance(draw(2, 1..11, 5, 20_000)) < 2.23);
     let mut kept = None;
-    let steps: Vec<_> = (0..4000).map(|k| draw_with((2, &mut kept), 1..2, k, 4)).collect();
+    let steps: Vec<_> = (0..4000).map(|k| draw_with(2, &mut kept, 1..2, k, 4)).collect();
     for lane in 0..4 {
         assert!(distance(steps.iter().map(|step| step[lane]).collect()) < 2.23);
     }
@@ -153,7 +156,8 @@ fn lanes_are_independent() {
         assert!(correlation(&squares, &squares[lag..]).abs() < 4.5, "squares, lag {lag}");
         assert!(correlation(&all, &squares[lag..]).abs() < 4.5, "one square, lag {lag}");
     }
-    // Both normals of a pair fill the plane: χ² over 16 × 16 fields, which has a mean of 255 and a deviation of √510.
+    // Both normals of a pair fill the plane: χ² over 16 × 16 fields, which has a mean of 255 and a
+    // deviation of √510.
     let mut counts = [0u32; 256];
     for pair in all.as_chunks::<2>().0 {
         let [i, j] = pair.map(|x| (normal_cdf(x) * 16.0) as usize);
@@ -168,9 +172,9 @@ fn lanes_are_independent() {
 fn steps_and_blocks_are_independent() {
     let each = 20_000;
     let mut kept = None;
-    let mut steps: Vec<_> = (1..33).map(|k| draw_with((5, &mut kept), 1..2, k, each)).collect();
+    let mut steps: Vec<_> = (1..33).map(|k| draw_with(5, &mut kept, 1..2, k, each)).collect();
     // Other blocks at the first step.
-    let blocks = draw_with((5, &mut kept), 2..34, 1, each);
+    let blocks = draw_with(5, &mut kept, 2..34, 1, each);
     steps.extend(blocks.chunks(each).map(<[f64]>::to_vec));
     let squares: Vec<Vec<_>> =
         steps.iter().map(|s| s.iter().map(|x| (x * x - 1.0) / 2f64.sqrt()).collect()).collect();
@@ -191,7 +195,7 @@ fn steps_and_blocks_are_independent() {
 fn two_lanes_are_independent_over_the_steps() {
     let (lanes, count) = (64, 4096);
     let mut kept = None;
-    let steps: Vec<_> = (0..count).map(|k| draw_with((6, &mut kept), 1..2, k, lanes)).collect();
+    let steps: Vec<_> = (0..count).map(|k| draw_with(6, &mut kept, 1..2, k, lanes)).collect();
     let of_lane = |lane: usize| steps.iter().map(|step| step[lane]).collect::<Vec<_>>();
     let all: Vec<_> = (0..lanes).map(of_lane).collect();
     let mut sum = 0.0;
@@ -220,10 +224,10 @@ fn seed_block_step_and_lane_alone_decide() {
         assert_eq!(draw(7, block..block + 1, 3, each), own);
         assert_eq!(draw(7, block..block + 1, 3, 40), own[..40]);
         let mut kept = None;
-        draw_with((8, &mut kept), 1..3, 1, 500);
-        assert_eq!(draw_with((7, &mut kept), block..block + 1, 3, each), own);
-        draw_with((7, &mut kept), 1..2, 1, 500);
-        assert_eq!(draw_with((7, &mut kept), block..block + 1, 3, each), own);
+        draw_with(8, &mut kept, 1..3, 1, 500);
+        assert_eq!(draw_with(7, &mut kept, block..block + 1, 3, each), own);
+        draw_with(7, &mut kept, 1..2, 1, 500);
+        assert_eq!(draw_with(7, &mut kept, block..block + 1, 3, each), own);
     }
     for other in [draw(8, 1..5, 3, each), draw(7, 2..6, 3, each), draw(7, 1..5, 4, each)] {
         assert!(all.iter().zip(&other).all(|(a, b)| a != b));
@@ -235,7 +239,7 @@ fn single_precision_has_the_same_numbers() {
     let double = draw(9, 1..3, 1, 5000);
     let mut kept = None;
     let mut streams = streams(9, 1..3, 1);
-    let single: Tensor<(usize,), f32, Cpu> =
-        Cpu::default().normals((9, &mut kept), &mut streams, (10_000,)).unwrap();
+    let single: Tensor<(usize, usize), f32, Cpu> =
+        Cpu::default().normals(9, &mut kept, &mut streams, (1, 10_000)).unwrap();
     assert!(single.as_vec().into_iter().zip(double).all(|(s, d)| s == d as f32));
 }

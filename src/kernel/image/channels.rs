@@ -4,19 +4,19 @@ use dfdx::prelude::*;
 
 use super::read;
 use crate::{
-    device::Real,
     kernel::buffer::{filled, spent},
+    number::Real,
+    rows::Matrix,
 };
 
 /// `[batch, C, pixels]` to `[batch, pixels, C]`; back: the other way round.
-pub(crate) fn channels_last<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
-    x: Tensor<X, E, Cpu, T>,
+pub(crate) fn channels_last<E: Real, T: Tape<E, Cpu>>(
+    x: Matrix<E, Cpu, T>,
     channels: usize,
-    shape: Y,
-) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
+) -> Result<Matrix<E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let images = x.shape().concrete().into_iter().next().unwrap_or(1).max(1);
-    let (each, c) = (x.shape().num_elements() / images, channels.max(1));
+    let (shape, c) = (*x.shape(), channels.max(1));
+    let each = shape.1;
     let pixels = each / c;
     let from = read(&x)?;
     let y = filled(x.device(), shape, |y| {

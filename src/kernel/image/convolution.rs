@@ -1,4 +1,5 @@
-//! The convolution as blocked matrix products: the windows of some pixels at a time lie in a buffer, never those of a batch.
+//! The convolution as blocked matrix products: the windows of some pixels at a time lie in a
+//! buffer, never those of a batch.
 
 use std::cell::Cell;
 
@@ -7,25 +8,29 @@ use rayon::prelude::*;
 
 use super::read;
 use crate::{
-    device::{Real, Window},
     kernel::{
+        Window,
         buffer::{filled, spent},
         product::{Matrix, Start, product, transpose},
         vector::{piece, vectorised},
     },
+    number::Real,
+    rows::{self, Column, Filters},
 };
 
-/// For contiguous tensors, x: `[batch, H, W, C]`, filter: `[O, K, K, C]`, bias: `[O]`: y of shape `[batch, OH, OW, O]`.
-pub(crate) fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
-    x: Tensor<X, E, Cpu, T>,
-    (filter, bias): (&Tensor<F, E, Cpu>, &Tensor<B, E, Cpu>),
+/// For contiguous tensors, x: `[batch, H W C]`, filter: `[O, K, K, C]`, bias: `[O]`: y of shape
+/// `[batch, OH OW O]`.
+pub(crate) fn convolution<E: Real, T: Tape<E, Cpu>>(
+    x: rows::Matrix<E, Cpu, T>,
+    filter: &Filters<E, Cpu>,
+    bias: &Column<E, Cpu>,
     window: Window,
-    shape: Y,
     input_gradient: bool,
-) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
+) -> Result<rows::Matrix<E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let (from, weights) = (read(&x)?, (read(filter)?, read(bias)?));
-    let y = filled(x.device(), shape, |y| forward(window, from, weights, y))?;
+    let (from, weights, start) = (read(&x)?, read(filter)?, read(bias)?);
+    let shape = (x.shape().0, window.windows() * start.len());
+    let y = filled(x.device(), shape, |y| forward(window, from, weights, start, y))?;
     if T::OWNS_TAPE {
         let (filter, bias, y) = (filter.clone(), bias.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {
@@ -36,7 +41,8 @@ pub(crate) fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, T: Ta
                 true => Some(&mut **gradients.get_or_alloc_mut(&x)?),
                 false => None,
             };
-            backward(window, (read(&x)?, read(&filter)?, &dy), (&mut df, dx))?;
+            let convolved = Convolved { window, x: read(&x)?, filter: read(&filter)?, dy: &dy };
+            convolved.backward(&mut df, dx)?;
             **gradients.get_or_alloc_mut(&filter)? = df;
             let db = gradients.get_or_alloc_mut(&bias)?;
             vectorised(|| {
@@ -54,7 +60,8 @@ pub(crate) fn convolution<X: Shape, F: Shape, B: Shape, Y: Shape, E: Real, T: Ta
 fn forward<E: Real>(
     window: Window,
     x: &[E],
-    (filter, bias): (&[E], &[E]),
+    filter: &[E],
+    bias: &[E],
     y: &mut [E],
 ) -> Result<(), CpuError> {
     let (filters, patch) = (bias.len(), window.patch());
@@ -80,29 +87,37 @@ fn forward<E: Real>(
     })
 }
 
-fn backward<E: Real>(
+/// What a convolution's way back reads.
+struct Convolved<'a, E> {
     window: Window,
-    (x, filter, dy): (&[E], &[E], &[E]),
-    (df, mut dx): (&mut [E], Option<&mut Vec<E>>),
-) -> Result<(), CpuError> {
-    let patch = window.patch();
-    let filters = filter.len() / patch.max(1);
-    rows(window, x, filter, filters)?;
-    with_buffers(|[patches, _]: &mut [Vec<E>; 2]| {
-        let each = block(patch);
-        for (i, dy) in dy.chunks(each * filters.max(1)).enumerate() {
-            let count = dy.len() / filters;
-            let dy = Matrix::new(dy, count, filters);
-            gather(window, x, i * each, count, patches);
-            product(df, Start::There, dy.transposed(), Matrix::new(patches, count, patch))?;
-            if let Some(dx) = &mut dx {
-                patches.fill(E::zero());
-                product(patches, Start::There, dy, Matrix::new(filter, filters, patch))?;
-                scatter(window, patches, i * each, dx);
+    x: &'a [E],
+    filter: &'a [E],
+    dy: &'a [E],
+}
+
+impl<E: Real> Convolved<'_, E> {
+    /// Adds to the gradient of the filter, and to that of x where it is asked for.
+    fn backward(&self, df: &mut [E], mut dx: Option<&mut Vec<E>>) -> Result<(), CpuError> {
+        let Self { window, x, filter, dy } = *self;
+        let patch = window.patch();
+        let filters = filter.len() / patch.max(1);
+        rows(window, x, filter, filters)?;
+        with_buffers(|[patches, _]: &mut [Vec<E>; 2]| {
+            let each = block(patch);
+            for (i, dy) in dy.chunks(each * filters.max(1)).enumerate() {
+                let count = dy.len() / filters;
+                let dy = Matrix::new(dy, count, filters);
+                gather(window, x, i * each, count, patches);
+                product(df, Start::There, dy.transposed(), Matrix::new(patches, count, patch))?;
+                if let Some(dx) = &mut dx {
+                    patches.fill(E::zero());
+                    product(patches, Start::There, dy, Matrix::new(filter, filters, patch))?;
+                    scatter(window, patches, i * each, dx);
+                }
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        })
+    }
 }
 
 /// How many windows there are in the batch, if all sizes agree.
@@ -113,7 +128,8 @@ fn rows<E>(window: Window, x: &[E], filter: &[E], filters: usize) -> Result<usiz
     Ok(x.len() / window.image().max(1) * window.windows())
 }
 
-/// How many windows lie in the buffer at a time: so many that it fits the processor's second cache, with room for the rest.
+/// How many windows lie in the buffer at a time: so many that it fits the processor's second cache,
+/// with room for the rest.
 fn block(patch: usize) -> usize {
     const NUMBERS: usize = 1 << 17;
     (NUMBERS / patch.max(1)).clamp(64, 2048)

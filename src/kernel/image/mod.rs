@@ -13,7 +13,7 @@ pub(crate) use pool::{average_pool, max_pool};
 use dfdx::prelude::*;
 
 use super::view::elements;
-use crate::device::Real;
+use crate::number::Real;
 
 /// What a tape's operation reads.
 fn read<S: Shape, E: Real>(tensor: &Tensor<S, E, Cpu>) -> Result<&[E], CpuError> {

@@ -4,18 +4,20 @@ use dfdx::prelude::*;
 
 use super::read;
 use crate::{
-    device::Real,
     kernel::buffer::{filled, spent},
+    number::Real,
+    rows::{Column, Matrix},
 };
 
 /// y = γ (x − μ) / √(σ² + ε) + β with the batch's own μ and σ² of each channel, which come with it.
 ///
 /// The mean and the variance are summed in f64.
-pub(crate) fn batch_norm<S: Shape, C: Shape, E: Real, T: Tape<E, Cpu>>(
-    x: Tensor<S, E, Cpu, T>,
-    (scale, shift): (&Tensor<C, E, Cpu>, &Tensor<C, E, Cpu>),
+pub(crate) fn batch_norm<E: Real, T: Tape<E, Cpu>>(
+    x: Matrix<E, Cpu, T>,
+    scale: &Column<E, Cpu>,
+    shift: &Column<E, Cpu>,
     epsilon: f64,
-) -> Result<(Tensor<S, E, Cpu, T>, [Tensor<C, E, Cpu>; 2]), CpuError> {
+) -> Result<(Matrix<E, Cpu, T>, [Column<E, Cpu>; 2]), CpuError> {
     let (x, mut tape) = x.split_tape();
     let (gamma, beta) = (read(scale)?, read(shift)?);
     let channels = gamma.len();
@@ -53,22 +55,22 @@ pub(crate) fn batch_norm<S: Shape, C: Shape, E: Real, T: Tape<E, Cpu>>(
 }
 
 /// x γ + β for each channel, without a tape.
-pub(crate) fn scale_and_shift<S: Shape, C: Shape, E: Real>(
-    x: &Tensor<S, E, Cpu>,
-    factor: &Tensor<C, E, Cpu>,
-    shift: &Tensor<C, E, Cpu>,
-) -> Result<Tensor<S, E, Cpu>, CpuError> {
+pub(crate) fn scale_and_shift<E: Real>(
+    x: &Matrix<E, Cpu>,
+    factor: &Column<E, Cpu>,
+    shift: &Column<E, Cpu>,
+) -> Result<Matrix<E, Cpu>, CpuError> {
     let zeros = vec![E::zero(); factor.shape().num_elements()];
     affine(x, &zeros, read(factor)?, read(shift)?)
 }
 
 /// (x − mean) · factor + shift.
-fn affine<S: Shape, E: Real>(
-    x: &Tensor<S, E, Cpu>,
+fn affine<E: Real>(
+    x: &Matrix<E, Cpu>,
     mean: &[E],
     factor: &[E],
     shift: &[E],
-) -> Result<Tensor<S, E, Cpu>, CpuError> {
+) -> Result<Matrix<E, Cpu>, CpuError> {
     let from = read(x)?;
     filled(x.device(), *x.shape(), |y| {
         y.copy_from_slice(from);
@@ -115,7 +117,8 @@ fn square_sums_simd<'a, S: pulp::Simd, E: Real>(_: S, x: &'a [E], mean: &'a [f64
     sums(x, mean, |off| off * off)
 }
 
-/// Σ f(x − μ) of each channel: in x's own type over some rows, and these in f64, so that a long sum does not lose its end.
+/// Σ f(x − μ) of each channel: in x's own type over some rows, and these in f64, so that a long sum
+/// does not lose its end.
 #[inline(always)]
 fn sums<E: Real>(x: &[E], mean: &[f64], f: impl Fn(E) -> E) -> Vec<f64> {
     let channels = mean.len();

@@ -4,18 +4,22 @@ use dfdx::prelude::*;
 
 use super::read;
 use crate::{
-    device::{Real, Window},
-    kernel::buffer::{filled, spent},
+    kernel::{
+        Window,
+        buffer::{filled, spent},
+    },
+    number::Real,
+    rows::Matrix,
 };
 
-/// The largest number of each window; back: the gradient goes to the first that is as large. Padding counts for nothing.
-pub(crate) fn max_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
-    x: Tensor<X, E, Cpu, T>,
+/// The largest number of each window; back: the gradient goes to the first that is as large.
+/// Padding counts for nothing.
+pub(crate) fn max_pool<E: Real, T: Tape<E, Cpu>>(
+    x: Matrix<E, Cpu, T>,
     window: Window,
-    shape: Y,
-) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
+) -> Result<Matrix<E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let from = read(&x)?;
+    let (from, shape) = (read(&x)?, (x.shape().0, window.pooled()));
     let y = filled(x.device(), shape, |y| {
         y.fill(E::neg_infinity());
         largest(window, from, y);
@@ -74,13 +78,12 @@ fn to_the_largest_simd<'a, S: pulp::Simd, E: Real>(
 }
 
 /// The mean of each window, of `kernel`² numbers whatever of it is padding; back: as much to each.
-pub(crate) fn average_pool<X: Shape, Y: Shape, E: Real, T: Tape<E, Cpu>>(
-    x: Tensor<X, E, Cpu, T>,
+pub(crate) fn average_pool<E: Real, T: Tape<E, Cpu>>(
+    x: Matrix<E, Cpu, T>,
     window: Window,
-    shape: Y,
-) -> Result<Tensor<Y, E, Cpu, T>, CpuError> {
+) -> Result<Matrix<E, Cpu, T>, CpuError> {
     let (x, mut tape) = x.split_tape();
-    let from = read(&x)?;
+    let (from, shape) = (read(&x)?, (x.shape().0, window.pooled()));
     let y = filled(x.device(), shape, |y| {
         mean(window, from, y);
         Ok(())

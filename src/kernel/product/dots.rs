@@ -6,14 +6,14 @@ use pulp::{Simd, WithSimd};
 
 use super::{Matrix, Out, Start};
 
-/// Whether a product with so many rows and columns goes faster by inner products: arranging the other side in panels would take as
-/// long as all the rest.
+/// Whether a product with so many rows and columns goes faster by inner products: arranging the
+/// other side in panels would take as long as all the rest.
 pub(super) fn suits(rows: usize, columns: usize) -> bool {
     rows <= 8 || columns <= 16
 }
 
-/// out ← start + A B for rows of A and columns of B that are contiguous. As for `on_one_thread`, the matrices lie in their
-/// slices, and `out` has room.
+/// out ← start + A B for rows of A and columns of B that are contiguous. As for `on_one_thread`,
+/// the matrices lie in their slices, and `out` has room.
 pub(super) struct Dots<'a> {
     pub(super) out: Out<f32>,
     pub(super) start: Start<'a, f32>,
@@ -98,7 +98,8 @@ impl Dots<'_> {
             for (q, sum) in sums.iter().enumerate() {
                 let sum = simd.reduce_sum_f32s(*sum);
                 let to = self.out.at(i + r, j + q).data;
-                // SAFETY: the row and the column are those of the product, which `out` has room for.
+                // SAFETY: the row and the column are those of the product, which `out` has room
+                // for.
                 unsafe {
                     *to = sum
                         + match self.start {

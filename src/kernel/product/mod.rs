@@ -13,7 +13,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::vector::threads;
-use crate::device::Real;
+use crate::number::Real;
 
 /// A matrix that lies in a slice with some strides.
 pub(super) struct Matrix<'a, E> {
@@ -161,7 +161,8 @@ fn pieces(length: usize, other: usize, k: usize) -> usize {
     const LEAST: usize = 1 << 19;
     /// Fewer rows or columns do not fill the registers.
     const LEAST_LENGTH: usize = 32;
-    /// `gemm` has another order of summation for products of no more rows and no more columns than these.
+    /// `gemm` has another order of summation for products of no more rows and no more columns than
+    /// these.
     const SMALL: usize = 64;
     let least_length = if other <= SMALL { SMALL + 1 } else { LEAST_LENGTH };
     let most = (length * other * k / LEAST).min(length / least_length);
@@ -199,8 +200,8 @@ fn fill<E: Real>(out: &Out<E>, start: Start<'_, E>, [rows, columns]: [usize; 2])
 }
 
 /// # Safety
-/// A and B lie in their slices; `out` has room for `a.rows` rows of `b.columns` numbers, `out.stride` apart, which nobody
-/// else touches; a starting row has as many numbers.
+/// A and B lie in their slices; `out` has room for `a.rows` rows of `b.columns` numbers,
+/// `out.stride` apart, which nobody else touches; a starting row has as many numbers.
 unsafe fn on_one_thread<E: Real>(
     out: Out<E>,
     start: Start<'_, E>,
@@ -276,7 +277,8 @@ impl<'a, E: Real> Matrix<'a, E> {
     }
 }
 
-/// The product in single precision; `false`, with nothing done, where this processor or these strides have no fast way.
+/// The product in single precision; `false`, with nothing done, where this processor or these
+/// strides have no fast way.
 ///
 /// # Safety
 /// As for [`on_one_thread`].

@@ -1,4 +1,5 @@
-//! Columns of a matrix side by side, as many as the registers take, so that a product reads them one after the other.
+//! Columns of a matrix side by side, as many as the registers take, so that a product reads them
+//! one after the other.
 
 use std::cell::Cell;
 
@@ -38,7 +39,8 @@ impl Drop for Room {
     }
 }
 
-/// Copies `width` columns of some rows of B into a panel, `room` numbers for each row; what no column fills is zero.
+/// Copies `width` columns of some rows of B into a panel, `room` numbers for each row; what no
+/// column fills is zero.
 pub(super) fn fill(panel: &mut [f32], b: Matrix<'_, f32>, width: usize, room: usize) {
     if b.column_stride != 1 {
         return turn(panel, b, width, room);
@@ -59,7 +61,7 @@ fn turn(panel: &mut [f32], b: Matrix<'_, f32>, width: usize, room: usize) {
     if b.row_stride == 1 && pulp::x86::V3::try_new().is_some() {
         done = (b.rows / 8 * 8, width / 8 * 8);
         // SAFETY: the processor has AVX2; the rows and columns are some of B's, and of the panel's.
-        unsafe { by_eights(panel, room, b, done) };
+        unsafe { by_eights(panel, room, b, done.0, done.1) };
     }
     for p in 0..b.rows {
         let first = if p < done.0 { done.1 } else { 0 };
@@ -72,14 +74,16 @@ fn turn(panel: &mut [f32], b: Matrix<'_, f32>, width: usize, room: usize) {
 /// Squares of 8 by 8 numbers, in registers.
 ///
 /// # Safety
-/// The processor has AVX2; `rows` and `columns` are multiples of 8; B, with rows 1 apart, and the panel have as many.
+/// The processor has AVX2; `rows` and `columns` are multiples of 8; B, with rows 1 apart, and the
+/// panel have as many.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 unsafe fn by_eights(
     panel: &mut [f32],
     room: usize,
     b: Matrix<'_, f32>,
-    (rows, columns): (usize, usize),
+    rows: usize,
+    columns: usize,
 ) {
     use std::arch::x86_64::*;
     let stride = b.column_stride;
@@ -89,7 +93,8 @@ unsafe fn by_eights(
                 let from = &b.data[j * stride + p + half..];
                 let to = &mut panel[(p + half) * room + j..];
                 debug_assert!(from.len() >= 7 * stride + 4 && to.len() >= 3 * room + 8);
-                // SAFETY: four numbers of each of eight columns, and eight of each of four rows of the panel.
+                // SAFETY: four numbers of each of eight columns, and eight of each of four rows of
+                // the panel.
                 unsafe {
                     // Columns i and i + 4 in the halves of a register.
                     let pair = |i: usize| {

@@ -1,6 +1,7 @@
 use super::*;
 
-/// Numbers that have no pattern, exact in half precision so that sums of them are nearly so in single.
+/// Numbers that have no pattern, exact in half precision so that sums of them are nearly so in
+/// single.
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count)
         .map(|i| ((i * 7919 + seed * 104_729 + i * i % 31) % 257) as f32 / 64.0 - 2.0)

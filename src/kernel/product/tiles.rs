@@ -14,8 +14,8 @@ pub(super) struct Tiles<'a> {
     pub(super) b: Matrix<'a, f32>,
 }
 
-/// Terms of the sum, and rows and columns of the result, that are worked on at a time: what of A and B belongs to them stays in the
-/// second cache.
+/// Terms of the sum, and rows and columns of the result, that are worked on at a time: what of A
+/// and B belongs to them stays in the second cache.
 const TERMS: usize = 256;
 const ROWS: usize = 96;
 const COLUMNS: usize = 1024;
@@ -30,7 +30,8 @@ impl WithSimd for Tiles<'_> {
         }
         let Tiles { out, start, a, b } = self;
         let mut room = panel::Room::take();
-        // As even as possible, and the same for any number of rows and columns: the order of the sum is fixed.
+        // As even as possible, and the same for any number of rows and columns: the order of the
+        // sum is fixed.
         let terms = a.columns.div_ceil(a.columns.div_ceil(TERMS));
         for first in (0..b.columns).step_by(COLUMNS) {
             let columns = COLUMNS.min(b.columns - first);
@@ -40,7 +41,8 @@ impl WithSimd for Tiles<'_> {
                 let terms = terms.min(a.columns - k);
                 let (a, b) = (a.some_columns(k, terms), b.some_rows(k, terms));
                 let start = if k == 0 { start } else { Start::There };
-                // Not by a closure: the compiler would leave it, and all that is in it, to any processor.
+                // Not by a closure: the compiler would leave it, and all that is in it, to any
+                // processor.
                 let panels = room.of(terms * columns.next_multiple_of(S::F32_LANES));
                 some_terms(simd, &out, start, a, b, panels);
             }
@@ -62,7 +64,8 @@ fn width<S: Simd>(rows: usize, left: usize) -> usize {
     }
 }
 
-/// Whether a panel is read where it lies: B has its columns side by side, and they fill the registers.
+/// Whether a panel is read where it lies: B has its columns side by side, and they fill the
+/// registers.
 fn direct(b: Matrix<'_, f32>, columns: usize, room: usize) -> bool {
     b.column_stride == 1 && columns == room
 }
@@ -159,25 +162,28 @@ impl Strip<'_> {
         let (columns, a) = (panel.columns, a.some_rows(i, R));
         let (place, row) = (out.at(i, 0), start.row());
         if columns == V * S::F32_LANES {
-            let (to, row) = ((place.data, place.stride), row.map_or(ptr::null(), <[f32]>::as_ptr));
-            // SAFETY: `out` has room for the rows, which fill the registers, and so does a starting row.
+            let (to, stride) = (place.data, place.stride);
+            let row = row.map_or(ptr::null(), <[f32]>::as_ptr);
+            // SAFETY: `out` has room for the rows, which fill the registers, and so does a starting
+            // row.
             return unsafe {
                 match start.is_there() {
-                    true => sums::<S, R, V, true>(simd, to, row, a, panel),
-                    false => sums::<S, R, V, false>(simd, to, row, a, panel),
+                    true => sums::<S, R, V, true>(simd, to, stride, row, a, panel),
+                    false => sums::<S, R, V, false>(simd, to, stride, row, a, panel),
                 }
             };
         }
-        // By places that have whole registers, so that each element is summed in the same order in any panel.
+        // By places that have whole registers, so that each element is summed in the same order in
+        // any panel.
         let stride = V * S::F32_LANES;
         let (mut whole, mut start_row) = ([[[0f32; 16]; V]; R], [[0f32; 16]; V]);
         if let Some(row) = row {
             start_row.as_flattened_mut()[..columns].copy_from_slice(&row[..columns]);
         }
         let (whole, row) = (whole.as_flattened_mut().as_flattened_mut(), start_row.as_flattened());
-        let to = (whole.as_mut_ptr(), stride);
+        let to = whole.as_mut_ptr();
         // SAFETY: there is room for registers of up to 16 numbers.
-        unsafe { sums::<S, R, V, false>(simd, to, row.as_ptr(), a, panel) };
+        unsafe { sums::<S, R, V, false>(simd, to, stride, row.as_ptr(), a, panel) };
         for (r, sums) in whole.chunks_exact(stride).take(R).enumerate() {
             let to = place.at(r, 0).data;
             // SAFETY: the row and its columns are those of the product, which `out` has room for.
@@ -190,18 +196,20 @@ impl Strip<'_> {
     }
 }
 
-/// A tile of the product; `row` is the start of each of its rows, or null, and with `THERE` it is added to what is there.
+/// A tile of the product; `row` is the start of each of its rows, or null, and with `THERE` it is
+/// added to what is there.
 ///
 /// Loops by index with nothing else in them: the compiler then keeps all sums in registers.
 ///
 /// # Safety
-/// `to` has room for `R` rows of `V` registers, a stride apart, and `row`, if there is one, for one; A has `R` rows, and the panel
-/// `V` registers for each of A's columns.
+/// `to` has room for `R` rows of `V` registers, a stride apart, and `row`, if there is one, for
+/// one; A has `R` rows, and the panel `V` registers for each of A's columns.
 #[inline(always)]
-#[allow(clippy::needless_range_loop)]
+#[allow(clippy::needless_range_loop, reason = "the compiler keeps these in registers")]
 unsafe fn sums<S: Simd, const R: usize, const V: usize, const THERE: bool>(
     simd: S,
-    (to, stride): (*mut f32, usize),
+    to: *mut f32,
+    stride: usize,
     row: *const f32,
     a: Matrix<'_, f32>,
     panel: &Panel<'_>,

@@ -5,18 +5,22 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Image, Images};
+use super::{Image, Images, rows};
 use crate::{
-    device::{Backend, Real, Rows, TracedRows},
-    nn::{Kind, Signal, StackPass, Takes, Width},
+    device::{Backend, Column, Real, Rows},
+    nn::{Kind, Signal, Takes, Width},
+    plan::{
+        self, Borrowed, Lowered, MovingStatistics, Operation, Running, Value, handle, infer, train,
+    },
 };
 
-/// Batch normalisation of `C` channels (Ioffe, Szegedy 2015, *Batch normalization*, algorithms 1 and 2):
-/// y = γ (x − μ) / √(σ² + ε) + β, with ε = 1e-5.
+/// Batch normalisation of `C` channels (Ioffe, Szegedy 2015, *Batch normalization*, algorithms 1
+/// and 2): y = γ (x − μ) / √(σ² + ε) + β, with ε = 1e-5.
 ///
-/// μ and σ² are those of the batch in training, over all rows and pixels, and running ones in inference, which follow by
-/// a tenth of the way at each step; σ² for these is the unbiased estimate. A batch with a single number for each channel says
-/// nothing of σ², so that only μ follows; and it comes out as β.
+/// μ and σ² are those of the batch in training, over all rows and pixels, and running ones in
+/// inference, which follow by a tenth of the way at each step; σ² for these is the unbiased
+/// estimate. A batch with a single number for each channel says nothing of σ², so that only μ
+/// follows; and it comes out as β.
 ///
 /// On an [`Image<C, H, W>`](Image) or a [`Width<C>`](Width). γ starts at 1, β at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,25 +92,36 @@ impl<const C: usize, E: Real, D: Device<E>> TensorCollection<E, D> for BuiltBatc
 
 impl<const C: usize, E: Real, D: Backend<E>> BuiltBatchNorm<C, E, D> {
     fn infer<S: Shape>(&self, x: Tensor<S, E, D>) -> Result<Tensor<S, E, D>, D::Err> {
-        let deviation = self.running_variance.clone().try_add(E::of(EPSILON))?.try_sqrt()?;
-        let factor = self.scale.clone().try_div(deviation)?;
-        let shift = self.running_mean.clone().try_mul(factor.clone())?.try_negate()?;
-        D::scale_and_shift(x, &factor, &shift.try_add(self.shift.clone())?)
+        let shape = *x.shape();
+        let operation = lowered(Borrowed::Shared(self))?;
+        let (y, _) = infer(&operation, Value::Rows(rows(x)?), None)?.into_rows()?;
+        y.try_reshape_like(&shape)
     }
 
-    fn train<S: Shape, T: Tape<E, D>>(
+    fn train<S: Shape>(
         &mut self,
-        x: Tensor<S, E, D, T>,
-    ) -> Result<Tensor<S, E, D, T>, D::Err> {
-        let count = x.shape().num_elements() / C.max(1);
-        let (y, [mean, variance]) = D::batch_norm(x, (&self.scale, &self.shift), EPSILON)?;
-        self.running_mean.try_axpy(1.0 - MOMENTUM, &mean, MOMENTUM)?;
-        if count > 1 {
-            let unbiased = count as f64 / (count - 1) as f64;
-            self.running_variance.try_axpy(1.0 - MOMENTUM, &variance, MOMENTUM * unbiased)?;
-        }
-        Ok(y)
+        x: Tensor<S, E, D, OwnedTape<E, D>>,
+    ) -> Result<Tensor<S, E, D, OwnedTape<E, D>>, D::Err> {
+        let shape = *x.shape();
+        let mut operation = lowered(Borrowed::Mutable(self))?;
+        let (y, _) = train(&mut operation, Value::Rows(rows(x)?))?.into_rows()?;
+        y.try_reshape_like(&shape)
     }
+}
+
+/// The layer as an operation.
+fn lowered<const C: usize, E: Real, D: Backend<E>>(
+    built: Borrowed<'_, BuiltBatchNorm<C, E, D>>,
+) -> Lowered<'_, E, D> {
+    let parts = built.get();
+    let (scale, shift) = (handle(&parts.scale, (C,))?, handle(&parts.shift, (C,))?);
+    let running = match built {
+        Borrowed::Shared(built) => Running::Fixed(built.now()?),
+        Borrowed::Mutable(built) => Running::Moving(built),
+    };
+    let (epsilon, momentum) = (EPSILON, MOMENTUM);
+    let norm = plan::BatchNorm { scale, shift, epsilon, momentum, running };
+    Ok(Operation::BatchNorm(Box::new(norm)))
 }
 
 /// A signal of `C` channels.
@@ -120,25 +135,6 @@ pub trait Channels<const C: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
 {
     /// The same as an activation.
     type Activation: Signal<E, D>;
-
-    #[doc(hidden)]
-    fn infer(
-        built: &BuiltBatchNorm<C, E, D>,
-        input: Self::Plain,
-    ) -> Result<<Self::Activation as Signal<E, D>>::Plain, D::Err>;
-
-    #[doc(hidden)]
-    fn train(
-        built: &mut BuiltBatchNorm<C, E, D>,
-        input: Self::Traced,
-    ) -> Result<<Self::Activation as Signal<E, D>>::Traced, D::Err>;
-
-    #[doc(hidden)]
-    #[allow(clippy::type_complexity)]
-    fn stacked(
-        pass: &mut StackPass<'_, E, D>,
-        input: Self::Traced,
-    ) -> Result<Option<<Self::Activation as Signal<E, D>>::Traced>, D::Err>;
 }
 
 impl<In, const C: usize, E: Real, D: Backend<E>> Takes<In, E, D> for BatchNorm<C>
@@ -147,28 +143,25 @@ where
 {
     type Out = In::Activation;
     type Then<S: Signal<E, D>> = S;
-    const DRAWS: bool = false;
 
-    fn infer(
-        built: &Self::Built,
-        input: In::Plain,
-    ) -> Result<<In::Activation as Signal<E, D>>::Plain, D::Err> {
-        In::infer(built, input)
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        lowered(built)
+    }
+}
+
+impl<const C: usize, E: Real, D: Backend<E>> MovingStatistics<E, D> for BuiltBatchNorm<C, E, D> {
+    fn now(&self) -> Result<[Column<E, D>; 2], D::Err> {
+        Ok([handle(&self.running_mean, (C,))?, handle(&self.running_variance, (C,))?])
     }
 
-    fn train(
-        built: &mut Self::Built,
-        input: In::Traced,
-    ) -> Result<<In::Activation as Signal<E, D>>::Traced, D::Err> {
-        In::train(built, input)
-    }
-
-    fn stacked(
-        _: &mut Self::Built,
-        input: In::Traced,
-        pass: &mut StackPass<'_, E, D>,
-    ) -> Result<Option<<In::Activation as Signal<E, D>>::Traced>, D::Err> {
-        In::stacked(pass, input)
+    fn follow(&mut self, [mean, variance]: [Column<E, D>; 2], count: usize) -> Result<(), D::Err> {
+        let (mean, variance) = (handle(&mean, (Const,))?, handle(&variance, (Const,))?);
+        self.running_mean.try_axpy(1.0 - MOMENTUM, &mean, MOMENTUM)?;
+        if count > 1 {
+            let unbiased = count as f64 / (count - 1) as f64;
+            self.running_variance.try_axpy(1.0 - MOMENTUM, &variance, MOMENTUM * unbiased)?;
+        }
+        Ok(())
     }
 }
 
@@ -206,58 +199,10 @@ normalises!(Images<C, H, W, E, D>, Images<C, H, W, E, D, OwnedTape<E, D>>, H, W)
 
 impl<const C: usize, K: Kind, E: Real, D: Backend<E>> Channels<C, E, D> for Width<C, K> {
     type Activation = Width<C>;
-
-    fn infer(
-        built: &BuiltBatchNorm<C, E, D>,
-        input: Self::Plain,
-    ) -> Result<Rows<Const<C>, E, D>, D::Err> {
-        built.infer(input)
-    }
-
-    fn train(
-        built: &mut BuiltBatchNorm<C, E, D>,
-        input: Self::Traced,
-    ) -> Result<TracedRows<Const<C>, E, D>, D::Err> {
-        let (input, tape) = input.split_tape();
-        built.train(input.put_tape(K::tape(tape)))
-    }
-
-    fn stacked(
-        pass: &mut StackPass<'_, E, D>,
-        input: Self::Traced,
-    ) -> Result<Option<TracedRows<Const<C>, E, D>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        let how = (C, EPSILON, MOMENTUM);
-        pass.batch_norm(input.put_tape(K::tape(tape)), how, |rows| (rows, Const))
-    }
 }
 
 impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>>
     Channels<C, E, D> for Image<C, H, W, K>
 {
     type Activation = Image<C, H, W>;
-
-    fn infer(
-        built: &BuiltBatchNorm<C, E, D>,
-        input: Self::Plain,
-    ) -> Result<Images<C, H, W, E, D>, D::Err> {
-        built.infer(input)
-    }
-
-    fn train(
-        built: &mut BuiltBatchNorm<C, E, D>,
-        input: Self::Traced,
-    ) -> Result<Images<C, H, W, E, D, OwnedTape<E, D>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        built.train(input.put_tape(K::tape(tape)))
-    }
-
-    fn stacked(
-        pass: &mut StackPass<'_, E, D>,
-        input: Self::Traced,
-    ) -> Result<Option<Images<C, H, W, E, D, OwnedTape<E, D>>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        let how = (C, EPSILON, MOMENTUM);
-        pass.batch_norm(input.put_tape(K::tape(tape)), how, |rows| (rows, Const, Const, Const))
-    }
 }

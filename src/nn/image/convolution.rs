@@ -7,21 +7,22 @@ use dfdx::{
 use rand_distr::Uniform;
 
 use super::{
-    Image, Images,
+    Image, Images, rows,
     size::{On, check_windows},
 };
 use crate::{
     device::{Backend, Real, Window},
-    nn::{Kind, Signal, StackPass, Takes},
+    nn::{Kind, Signal, Takes},
+    plan::{Borrowed, Convolution, Lowered, Operation, handle},
 };
 
-/// A convolution from `IN` channels to `OUT`, onto an image of `H` × `W` pixels, with kernels of side `K` (3), stride `S` (1)
-/// and padding `P` (1) of zeros:
+/// A convolution from `IN` channels to `OUT`, onto an image of `H` × `W` pixels, with kernels of
+/// side `K` (3), stride `S` (1) and padding `P` (1) of zeros:
 ///
 /// y_ijo = b_o + Σ_{k l c} f_oklc x_{i S + k − P, j S + l − P, c}
 ///
-/// With the three last left out the image keeps its size. H = ⌊(H_in + 2 P − K) / S⌋ + 1, and W likewise. Filters and bias start
-/// uniform in ±1/√(K² IN).
+/// With the three last left out the image keeps its size. H = ⌊(H_in + 2 P − K) / S⌋ + 1, and W
+/// likewise. Filters and bias start uniform in ±1/√(K² IN).
 ///
 /// ```
 /// use dfdx_noprop::{nn::image::{Conv2d, Images}, prelude::*};
@@ -179,11 +180,11 @@ impl<
     fn convolve<const H0: usize, const W0: usize, T: Tape<E, D>>(
         &self,
         x: Images<IN, H0, W0, E, D, T>,
-        input_gradient: bool,
     ) -> Result<Images<OUT, H, W, E, D, T>, D::Err> {
         let window = Conv2d::<IN, OUT, H, W, K, S, P>::window::<H0, W0>();
+        let (filter, bias) = (handle(&self.weight, (OUT, K, K, IN))?, handle(&self.bias, (OUT,))?);
         let shape = (x.shape().0, Const, Const, Const);
-        D::convolution(x, (&self.weight, &self.bias), window, shape, input_gradient)
+        D::convolution(rows(x)?, &filter, &bias, window, true)?.try_reshape_like(&shape)
     }
 }
 
@@ -220,7 +221,7 @@ impl<
     type Error = D::Err;
 
     fn try_forward(&self, x: Images<IN, H0, W0, E, D, T>) -> Result<Self::Output, D::Err> {
-        self.convolve(x, true)
+        self.convolve(x)
     }
 }
 
@@ -233,94 +234,30 @@ impl<
 pub trait Convolves<const C: usize, Layer, E: Real = f32, D: Backend<E> = AutoDevice>:
     Signal<E, D>
 {
+    /// Where that layer looks.
     #[doc(hidden)]
-    fn infer<
+    fn window<
         const OUT: usize,
         const H: usize,
         const W: usize,
         const K: usize,
         const S: usize,
         const P: usize,
-    >(
-        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
-        input: Self::Plain,
-    ) -> Result<Images<OUT, H, W, E, D>, D::Err>;
-
-    #[doc(hidden)]
-    fn train<
-        const OUT: usize,
-        const H: usize,
-        const W: usize,
-        const K: usize,
-        const S: usize,
-        const P: usize,
-    >(
-        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
-        input: Self::Traced,
-    ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err>;
-
-    #[doc(hidden)]
-    #[allow(clippy::type_complexity)]
-    fn stacked<
-        const OUT: usize,
-        const H: usize,
-        const W: usize,
-        const K: usize,
-        const S: usize,
-        const P: usize,
-    >(
-        pass: &mut StackPass<'_, E, D>,
-        input: Self::Traced,
-    ) -> Result<Option<Images<OUT, H, W, E, D, OwnedTape<E, D>>>, D::Err>;
+    >() -> Window;
 }
 
 impl<Layer, const C: usize, const H0: usize, const W0: usize, Q: Kind, E: Real, D: Backend<E>>
     Convolves<C, Layer, E, D> for Image<C, H0, W0, Q>
 {
-    fn infer<
+    fn window<
         const OUT: usize,
         const H: usize,
         const W: usize,
         const K: usize,
         const S: usize,
         const P: usize,
-    >(
-        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
-        input: Self::Plain,
-    ) -> Result<Images<OUT, H, W, E, D>, D::Err> {
-        built.convolve(input, false)
-    }
-
-    fn train<
-        const OUT: usize,
-        const H: usize,
-        const W: usize,
-        const K: usize,
-        const S: usize,
-        const P: usize,
-    >(
-        built: &BuiltConv2d<C, OUT, H, W, K, S, P, E, D>,
-        input: Self::Traced,
-    ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        built.convolve(input.put_tape(Q::tape(tape)), Q::GRADIENT)
-    }
-
-    fn stacked<
-        const OUT: usize,
-        const H: usize,
-        const W: usize,
-        const K: usize,
-        const S: usize,
-        const P: usize,
-    >(
-        pass: &mut StackPass<'_, E, D>,
-        input: Self::Traced,
-    ) -> Result<Option<Images<OUT, H, W, E, D, OwnedTape<E, D>>>, D::Err> {
-        let (input, tape) = input.split_tape();
-        let window = Conv2d::<C, OUT, H, W, K, S, P>::window::<H0, W0>();
-        let input = input.put_tape(Q::tape(tape));
-        pass.convolution(input, (window, Q::GRADIENT), |images| (images, Const, Const, Const))
+    >() -> Window {
+        Conv2d::<C, OUT, H, W, K, S, P>::window::<H0, W0>()
     }
 }
 
@@ -341,29 +278,14 @@ where
 {
     type Out = Image<OUT, H, W>;
     type Then<Z: Signal<E, D>> = Z;
-    const LINEAR: bool = true;
-    const DRAWS: bool = false;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(built.clone())
-    }
-
-    fn infer(built: &Self::Built, input: In::Plain) -> Result<Images<OUT, H, W, E, D>, D::Err> {
-        In::infer(built, input)
-    }
-
-    fn train(
-        built: &mut Self::Built,
-        input: In::Traced,
-    ) -> Result<Images<OUT, H, W, E, D, OwnedTape<E, D>>, D::Err> {
-        In::train(built, input)
-    }
-
-    fn stacked(
-        _: &mut Self::Built,
-        input: In::Traced,
-        pass: &mut StackPass<'_, E, D>,
-    ) -> Result<Option<Images<OUT, H, W, E, D, OwnedTape<E, D>>>, D::Err> {
-        In::stacked::<OUT, H, W, K, S, P>(pass, input)
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        let window = In::window::<OUT, H, W, K, S, P>();
+        let built = built.get();
+        Ok(Operation::Convolution(Box::new(Convolution {
+            filter: handle(&built.weight, (OUT, K, K, IN))?,
+            bias: handle(&built.bias, (OUT,))?,
+            window,
+        })))
     }
 }

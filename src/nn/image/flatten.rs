@@ -11,6 +11,7 @@ use super::{
 use crate::{
     device::{Backend, Real, Rows},
     nn::{Kind, Signal, Takes, Width},
+    plan::{Borrowed, Lowered, Operation},
 };
 
 /// An image as a row of `N` = C H W numbers, pixel by pixel.
@@ -24,6 +25,13 @@ impl<const N: usize, const C: usize, const H: usize, const W: usize>
     On<OfChannels<Flatten<N>, C>, H, W>
 {
     const FITS: () = check_numbers("Flatten", [C, H, W], N);
+}
+
+impl<const N: usize> Flatten<N> {
+    /// Ends the build unless it suits images of this size.
+    fn check<const C: usize, const H: usize, const W: usize>() {
+        On::<OfChannels<Self, C>, H, W>::FITS
+    }
 }
 
 impl<const N: usize> ZeroSizedModule for Flatten<N> {}
@@ -40,7 +48,7 @@ where
     type Error = D::Err;
 
     fn try_forward(&self, x: Images<C, H, W, E, D, T>) -> Result<Self::Output, D::Err> {
-        let () = On::<OfChannels<Self, C>, H, W>::FITS;
+        Self::check::<C, H, W>();
         let shape = (x.shape().0, Const);
         x.try_reshape_like(&shape)
     }
@@ -55,23 +63,9 @@ where
 {
     type Out = Width<N, K>;
     type Then<S: Signal<E, D>> = S;
-    const DRAWS: bool = false;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(*built)
-    }
-
-    fn infer(
-        built: &Self::Built,
-        input: Images<C, H, W, E, D>,
-    ) -> Result<Rows<Const<N>, E, D>, D::Err> {
-        built.try_forward(input)
-    }
-
-    fn train(
-        built: &mut Self::Built,
-        input: Images<C, H, W, E, D, K::Tape<E, D>>,
-    ) -> Result<Rows<Const<N>, E, D, K::Tape<E, D>>, D::Err> {
-        built.try_forward(input)
+    fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        Self::check::<C, H, W>();
+        Ok(Operation::Flatten)
     }
 }

@@ -1,8 +1,9 @@
-//! The networks that NoProp was published with (Li, Teh, Pascanu 2025, section 4 and figure 4), and a smaller one.
+//! The networks that NoProp was published with (Li, Teh, Pascanu 2025, section 4 and figure 4), and
+//! a smaller one.
 //!
-//! x goes through three convolutions with batch norm, ReLU, pooling and dropout to 256 numbers; z through dense layers with a
-//! skip connection to as many; the two meet in a sum, which stands for a dense layer on both, and dense layers lead to the
-//! answer.
+//! x goes through three convolutions with batch norm, ReLU, pooling and dropout to 256 numbers; z
+//! through dense layers with a skip connection to as many; the two meet in a sum, which stands for
+//! a dense layer on both, and dense layers lead to the answer.
 
 use dfdx::prelude::{DropoutOneIn, ReLU, Residual};
 
@@ -79,8 +80,8 @@ pub type Answers<const H: usize, const HALF: usize, const OUT: usize> =
 pub type PaperNetDt<const Z: usize, X = PaperTrunk28, const OUT: usize = Z> =
     (Condition<LatentTrunk<Z, 256>, X>, Answers<256, 128, OUT>);
 
-/// The paper's network for continuous time: as [`PaperNetDt`], with the time as a third input, by an embedding 64 wide, and
-/// without batch norm. On [`PlainTrunk28`] if not said otherwise.
+/// The paper's network for continuous time: as [`PaperNetDt`], with the time as a third input, by
+/// an embedding 64 wide, and without batch norm. On [`PlainTrunk28`] if not said otherwise.
 pub type PaperNetCt<const Z: usize, X = PlainTrunk28, const OUT: usize = Z> = (
     TimedCondition<
         LatentTrunk<Z, 256>,

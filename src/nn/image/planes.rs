@@ -3,24 +3,33 @@
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{
-    Image, Images,
+    Image, Images, rows,
     size::{On, check_numbers},
 };
 use crate::{
     device::{Backend, Real, Rows},
     nn::{Kind, Signal, Takes, Width},
+    plan::{Borrowed, Lowered, Operation, channels_last},
 };
 
-/// Rows as images: `C` planes of `H` × `W` pixels, one plane after the other, as image files have them.
+/// Rows as images: `C` planes of `H` × `W` pixels, one plane after the other, as image files have
+/// them.
 ///
-/// Takes a [`Width<X, _>`](Width) with X = C H W and gives an [`Image<C, H, W, _>`](Image). As a dfdx module it takes
-/// `[batch, X]` and `[batch, C, H, W]`.
+/// Takes a [`Width<X, _>`](Width) with X = C H W and gives an [`Image<C, H, W, _>`](Image). As a
+/// dfdx module it takes `[batch, X]` and `[batch, C, H, W]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planes<const C: usize, const H: usize, const W: usize>;
 
 /// On rows of `X` numbers.
 impl<const C: usize, const H: usize, const W: usize, const X: usize> On<Planes<C, H, W>, X, 1> {
     const FITS: () = check_numbers("Planes", [C, H, W], X);
+}
+
+impl<const C: usize, const H: usize, const W: usize> Planes<C, H, W> {
+    /// Ends the build unless it suits rows of `X` numbers.
+    fn check<const X: usize>() {
+        On::<Self, X, 1>::FITS
+    }
 }
 
 impl<const C: usize, const H: usize, const W: usize> ZeroSizedModule for Planes<C, H, W> {}
@@ -37,9 +46,9 @@ where
     type Error = D::Err;
 
     fn try_forward(&self, x: Rows<Const<X>, E, D, T>) -> Result<Self::Output, D::Err> {
-        let () = On::<Self, X, 1>::FITS;
+        Self::check::<X>();
         let shape = (x.shape().0, Const, Const, Const);
-        if C == 1 { x.try_reshape_like(&shape) } else { D::channels_last(x, C, shape) }
+        channels_last(rows(x)?, C)?.try_reshape_like(&shape)
     }
 }
 
@@ -54,7 +63,7 @@ impl<const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>, T: 
         x: Tensor<(usize, Const<C>, Const<H>, Const<W>), E, D, T>,
     ) -> Result<Self::Output, D::Err> {
         let shape = (x.shape().0, Const, Const, Const);
-        D::channels_last(x, C, shape)
+        channels_last(rows(x)?, C)?.try_reshape_like(&shape)
     }
 }
 
@@ -67,23 +76,9 @@ where
 {
     type Out = Image<C, H, W, K>;
     type Then<S: Signal<E, D>> = S;
-    const DRAWS: bool = false;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(*built)
-    }
-
-    fn infer(
-        built: &Self::Built,
-        input: Rows<Const<X>, E, D>,
-    ) -> Result<Images<C, H, W, E, D>, D::Err> {
-        built.try_forward(input)
-    }
-
-    fn train(
-        built: &mut Self::Built,
-        input: Rows<Const<X>, E, D, K::Tape<E, D>>,
-    ) -> Result<Images<C, H, W, E, D, K::Tape<E, D>>, D::Err> {
-        built.try_forward(input)
+    fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        Self::check::<X>();
+        Ok(Operation::ChannelsLast(C))
     }
 }

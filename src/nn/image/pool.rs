@@ -5,16 +5,18 @@ use std::marker::PhantomData;
 use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{
-    Image, Images,
+    Image, Images, rows,
     size::{On, check_windows},
 };
 use crate::{
     device::{Backend, Real, Window},
     nn::{Kind, Signal, Takes},
+    plan::{Borrowed, Lowered, Operation, Pooling, pool},
 };
 
-/// The largest number of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel, onto an image
-/// of `H` × `W` pixels. Padding counts for nothing; the gradient goes to the first of those that are largest.
+/// The largest number of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel
+/// by channel, onto an image of `H` × `W` pixels. Padding counts for nothing; the gradient goes to
+/// the first of those that are largest.
 pub type MaxPool2d<
     const H: usize,
     const W: usize,
@@ -23,8 +25,8 @@ pub type MaxPool2d<
     const P: usize = 0,
 > = Pool2d<Max, H, W, K, S, P>;
 
-/// The mean of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel, onto an image of
-/// `H` × `W` pixels. Padding counts as zeros.
+/// The mean of each window of side `K` (2), stride `S` (2) and padding `P` (0), channel by channel,
+/// onto an image of `H` × `W` pixels. Padding counts as zeros.
 pub type AvgPool2d<
     const H: usize,
     const W: usize,
@@ -46,12 +48,9 @@ pub struct Pool2d<
 
 /// What becomes of a window.
 pub trait Pools: Clone + Default + std::fmt::Debug + 'static {
+    /// Which of them.
     #[doc(hidden)]
-    fn pool<X: Shape, Y: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
-        x: Tensor<X, E, D, T>,
-        window: Window,
-        shape: Y,
-    ) -> Result<Tensor<Y, E, D, T>, D::Err>;
+    const POOLING: Pooling;
 }
 
 /// Its largest number.
@@ -63,23 +62,11 @@ pub struct Max;
 pub struct Mean;
 
 impl Pools for Max {
-    fn pool<X: Shape, Y: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
-        x: Tensor<X, E, D, T>,
-        window: Window,
-        shape: Y,
-    ) -> Result<Tensor<Y, E, D, T>, D::Err> {
-        D::max_pool(x, window, shape)
-    }
+    const POOLING: Pooling = Pooling::Max;
 }
 
 impl Pools for Mean {
-    fn pool<X: Shape, Y: Shape, E: Real, D: Backend<E>, T: Tape<E, D>>(
-        x: Tensor<X, E, D, T>,
-        window: Window,
-        shape: Y,
-    ) -> Result<Tensor<Y, E, D, T>, D::Err> {
-        D::average_pool(x, window, shape)
-    }
+    const POOLING: Pooling = Pooling::Mean;
 }
 
 impl<By, const H: usize, const W: usize, const K: usize, const S: usize, const P: usize>
@@ -101,7 +88,7 @@ impl<By, const H: usize, const W: usize, const K: usize, const S: usize, const P
     {
         let window = Window { channels: C, ..Self::window::<H0, W0>() };
         let shape = (x.shape().0, Const, Const, Const);
-        By::pool(x, window, shape)
+        pool(By::POOLING, rows(x)?, window)?.try_reshape_like(&shape)
     }
 }
 
@@ -182,23 +169,9 @@ impl<
 {
     type Out = Image<C, H, W, Q>;
     type Then<Z: Signal<E, D>> = Z;
-    const DRAWS: bool = false;
 
-    fn rowwise(built: &Self::Built) -> Option<Self::Built> {
-        Some(built.clone())
-    }
-
-    fn infer(
-        _: &Self::Built,
-        input: Images<C, H0, W0, E, D>,
-    ) -> Result<Images<C, H, W, E, D>, D::Err> {
-        Self::pool(input)
-    }
-
-    fn train(
-        _: &mut Self::Built,
-        input: Images<C, H0, W0, E, D, Q::Tape<E, D>>,
-    ) -> Result<Images<C, H, W, E, D, Q::Tape<E, D>>, D::Err> {
-        Self::pool(input)
+    fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        let window = Window { channels: C, ..Self::window::<H0, W0>() };
+        Ok(Operation::Pool { by: By::POOLING, window })
     }
 }

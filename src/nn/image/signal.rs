@@ -5,11 +5,9 @@ use std::marker::PhantomData;
 use dfdx::prelude::*;
 
 use crate::{
-    device::{Backend, Real, TracedScalar},
-    nn::{
-        Activation, Joins, Kind, Repeats, Signal, Takes,
-        signal::{moved, product},
-    },
+    device::{Backend, Matrix, Real},
+    nn::{Activation, Joins, Kind, Repeats, Signal, signal::matrix},
+    plan::Value,
 };
 
 /// A batch of images, `[batch, H, W, C]`.
@@ -27,67 +25,38 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
     type Traced = Images<C, H, W, E, D, K::Tape<E, D>>;
     type Plain = Images<C, H, W, E, D>;
 
-    fn trace(plain: Self::Plain) -> Self::Traced {
-        plain.put_tape(Default::default())
+    fn plain(value: Value<E, D>) -> Result<Self::Plain, D::Err> {
+        let (rows, _) = value.into_rows()?;
+        let shape = (rows.shape().0, Const, Const, Const);
+        rows.try_reshape_like(&shape)
     }
 
-    fn untrace(traced: &Self::Traced) -> Self::Plain {
+    fn traced(value: Value<E, D, OwnedTape<E, D>>) -> Result<Self::Traced, D::Err> {
+        let (plain, tape) = value.into_rows()?.0.split_tape();
+        Ok(Self::plain(Value::Rows(plain))?.put_tape(K::from_tape(tape)))
+    }
+
+    fn untraced(traced: Self::Traced) -> Self::Plain {
         traced.retaped()
     }
 
-    fn numbers(plain: &Self::Plain) -> [usize; 2] {
-        [plain.shape().0, C * H * W]
+    fn erase(plain: Self::Plain) -> Result<Matrix<E, D>, D::Err> {
+        let batch = plain.shape().0;
+        matrix(plain, batch)
     }
 
-    fn sum(a: Self::Traced, b: Self::Traced) -> Result<Self::Traced, D::Err> {
-        D::sum(a, b)
-    }
-
-    fn moved(plain: Self::Plain, by: Vec<E>) -> Result<Self::Plain, D::Err> {
-        moved(plain, by)
-    }
-
-    fn product(traced: Self::Traced, factor: Vec<E>) -> Result<TracedScalar<E, D>, D::Err> {
-        let (tensor, tape) = traced.split_tape();
-        product(tensor.put_tape(K::tape(tape)), factor)
+    fn erase_traced(traced: Self::Traced) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err> {
+        let (plain, tape) = traced.split_tape();
+        Ok(Self::erase(plain)?.put_tape(K::tape(tape)))
     }
 }
 
 impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
     Joins<Image<C, H, W>, Layer, E, D> for Image<C, H, W>
 {
-    fn add_plain(other: Self::Plain, this: Self::Plain) -> Result<Self::Plain, D::Err> {
-        D::sum(other, this)
-    }
-
-    fn add_shared(other: Self::Plain, this: Self::Plain) -> Result<Self::Plain, D::Err> {
-        D::sum(other, this)
-    }
-
-    fn add_traced(other: Self::Traced, this: Self::Traced) -> Result<Self::Traced, D::Err> {
-        D::sum(other, this)
-    }
-
-    fn add_output<F, In>(
-        other: Self::Traced,
-        (built, input): (&mut F::Built, In::Traced),
-    ) -> Result<Self::Traced, D::Err>
-    where
-        F: Takes<In, E, D, Out = Self>,
-        In: Signal<E, D>,
-    {
-        F::train_onto(built, input, other)
-    }
 }
 
 impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
     Repeats<Image<C, H, W>, Layer, E, D> for Image<C, H, W>
 {
-    fn plain(this: Self::Plain) -> Self::Plain {
-        this
-    }
-
-    fn traced(this: Self::Traced) -> Self::Traced {
-        this
-    }
 }

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use crate::device::Window;
 
-/// A layer on images of a size: what is checked of the two is checked once, whatever they are used for.
+/// A layer on images of a size: what is checked of the two is checked once, whatever they are used
+/// for.
 pub(super) struct On<Layer, const H: usize, const W: usize>(PhantomData<Layer>);
 
 /// Ends the build unless windows of this kind make an image of this output size.

@@ -14,12 +14,15 @@ use chart::{Chart, Line, Style, side_by_side};
 use crate::{
     error::Error,
     head::Evaluation,
-    train::{AlongPoint, EpochReport, Observer, Outcome, RunReport, SchedulePoint},
+    report::{AlongPoint, EpochReport, Outcome, RunReport},
+    schedule::SchedulePoint,
+    session::Observer,
 };
 
-/// Draws a run into a folder: `schedule.svg` at its beginning, `loss.svg` and (for classes) `accuracy.svg` after
-/// epochs, `along.svg` at its end, if there are validation rows. After an epoch it draws only if drawing takes less than a
-/// hundredth of the time, and at the end in any case.
+/// Draws a run into a folder: `schedule.svg` at its beginning, `loss.svg` and (for classes)
+/// `accuracy.svg` after epochs, `along.svg` at its end, if there are validation rows. After an
+/// epoch it draws only if drawing takes less than a hundredth of the time, and at the end in any
+/// case.
 ///
 /// A run that goes on starts its pictures with the epoch in which it does.
 #[derive(Debug)]
@@ -84,8 +87,8 @@ impl Observer for Plots {
     }
 }
 
-/// The training loss over the epochs, and the loss on the validation rows where there is one; the axis is logarithmic
-/// where the losses span more than two decades.
+/// The training loss over the epochs, and the loss on the validation rows where there is one; the
+/// axis is logarithmic where the losses span more than two decades.
 ///
 /// # Errors
 /// [`Error::Argument`] if the drawing fails.
@@ -114,8 +117,9 @@ pub fn loss(epochs: &[EpochReport]) -> Result<String, Error> {
     Chart::new("Loss", "epoch", "loss").whole_x().log_if_wide().lines(lines).svg()
 }
 
-/// The accuracy of each block's own logits on noised targets in training, and that of the whole model on the validation
-/// rows, over the epochs. Of more than four blocks the first, the middle and the last have a colour.
+/// The accuracy of each block's own logits on noised targets in training, and that of the whole
+/// model on the validation rows, over the epochs. Of more than four blocks the first, the middle
+/// and the last have a colour.
 ///
 /// # Errors
 /// As [`loss`].
@@ -149,7 +153,8 @@ pub fn accuracy(epochs: &[EpochReport]) -> Result<String, Error> {
     Chart::new("Accuracy", "epoch", "accuracy (%)").whole_x().lines(lines).svg()
 }
 
-/// The accuracy (for numbers: the mean squared error) of the answer at each point of the way from noise to target.
+/// The accuracy (for numbers: the mean squared error) of the answer at each point of the way from
+/// noise to target.
 ///
 /// # Errors
 /// As [`loss`].

@@ -1,0 +1,6 @@
+//! What the tests of the library share.
+
+#[path = "../../../tests/common/mod.rs"]
+mod shared;
+
+pub use shared::*;

@@ -1,0 +1,315 @@
+//! What the typed face asks for: one trait, so that a program that uses the crate compiles none of
+//! what is behind it.
+
+use std::ops::ControlFlow;
+
+use dfdx::prelude::Cpu;
+#[cfg(feature = "cuda")]
+use dfdx::prelude::Cuda;
+
+#[cfg(feature = "checkpoint")]
+use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken};
+#[cfg(feature = "checkpoint")]
+use crate::model::Position;
+use crate::{
+    block::AnyBlock,
+    data::TargetRows,
+    device::{Backend, Matrix, Real},
+    error::Error,
+    head::Evaluation,
+    infer::{Asked, InferenceOutput, InferenceRequest, trajectory},
+    model::{Model, Trainer},
+    plan::{SummaryLine, describe},
+    report::AlongPoint,
+    session::{Event, Session},
+    solver::Solution,
+    step::{FlowSamples, OwnLoss, OwnStep, Runtime, flow_step, own_step},
+    variant::Mathematics,
+};
+
+/// Models of numbers `E` on the device `D`, whatever their types.
+pub trait Engine<E: Real, D: Backend<E>>: Sync {
+    /// A model that has learned nothing, without its blocks.
+    fn model(
+        &self,
+        device: &D,
+        mathematics: Mathematics,
+        embedding: Vec<E>,
+    ) -> Result<Model<E, D>, Error>;
+
+    /// Gives a model other settings.
+    fn set_mathematics(&self, model: &mut Model<E, D>, mathematics: Mathematics);
+
+    /// The same model with its moving averages, without its blocks.
+    fn averaged(&self, model: &Model<E, D>) -> Result<Model<E, D>, Error>;
+
+    /// Gives a block the moving averages of another one's weights, or these where none are kept.
+    fn average_block(&self, from: &D::Block, to: &mut D::Block) -> Result<(), Error>;
+
+    /// How many trained numbers a block has.
+    fn parameters(&self, block: &D::Block) -> usize;
+
+    /// A block's operations, for z and x of these widths.
+    fn describe(&self, block: &D::Block, widths: [usize; 2]) -> Result<Vec<SummaryLine>, Error>;
+
+    /// Goes on with a run to the end of the next epoch, or of the run.
+    fn advance(
+        &self,
+        trainer: &mut Trainer<'_, E, D>,
+        session: &mut Session<'_, E>,
+        flow: ControlFlow<()>,
+    ) -> Result<Event, Error>;
+
+    /// The answers to rows; `operation` is what the user has called.
+    fn answers(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        request: InferenceRequest,
+    ) -> Result<InferenceOutput<E>, Error>;
+
+    /// The answers against the truth.
+    fn evaluate(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        targets: &TargetRows<'_, E>,
+    ) -> Result<Evaluation, Error>;
+
+    /// The answers on the way from noise to target against the truth.
+    fn evaluate_along(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        targets: &TargetRows<'_, E>,
+    ) -> Result<Vec<AlongPoint>, Error>;
+
+    /// One step of a block on a loss of the user's own.
+    fn own_step(
+        &self,
+        block: &mut D::Block,
+        how: OwnStep<'_, E, D>,
+        loss: OwnLoss<'_, E, D>,
+    ) -> Result<f64, Error>;
+
+    /// One step of a network on the squared error of flow matching.
+    fn flow_step(
+        &self,
+        model: &Model<E, D>,
+        block: &mut D::Block,
+        how: OwnStep<'_, E, D>,
+        samples: FlowSamples<E, D>,
+    ) -> Result<f64, Error>;
+
+    /// The way of z from one time to another.
+    fn trajectory(
+        &self,
+        model: &Model<E, D>,
+        block: &D::Block,
+        z: Matrix<E, D>,
+        x: Matrix<E, D>,
+        interval: [f64; 2],
+    ) -> Result<Solution<Matrix<E, D>>, Error>;
+
+    /// Writes a checkpoint.
+    #[cfg(feature = "checkpoint")]
+    fn write(
+        &self,
+        saved: &Saved<'_, E, D>,
+        position: Option<&Position>,
+        path: &std::path::Path,
+    ) -> Result<(), Error>;
+
+    /// Writes the weights alone: of all blocks, or of block `t`.
+    #[cfg(feature = "checkpoint")]
+    fn export(
+        &self,
+        saved: &Saved<'_, E, D>,
+        t: Option<usize>,
+        path: &std::path::Path,
+    ) -> Result<(), Error>;
+
+    /// Takes the checkpoint that `find` finds.
+    #[cfg(feature = "checkpoint")]
+    fn restore(
+        &self,
+        trainer: Trainer<'_, E, D>,
+        identity: &Identity,
+        find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
+    ) -> Result<Option<Taken>, Error>;
+}
+
+/// The one engine there is.
+struct Compiled;
+
+impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
+    fn model(
+        &self,
+        device: &D,
+        mathematics: Mathematics,
+        embedding: Vec<E>,
+    ) -> Result<Model<E, D>, Error> {
+        let objective = mathematics.objective::<E, D>();
+        objective.optimizer().validate()?;
+        Model::new(device, objective, embedding)
+    }
+
+    fn set_mathematics(&self, model: &mut Model<E, D>, mathematics: Mathematics) {
+        model.objective = mathematics.objective();
+    }
+
+    fn averaged(&self, model: &Model<E, D>) -> Result<Model<E, D>, Error> {
+        model.averaged().map_err(Error::device("averaging the model"))
+    }
+
+    fn average_block(&self, from: &D::Block, to: &mut D::Block) -> Result<(), Error> {
+        let copied = to.parts().1.copy_from(from.tensors());
+        let averaged = copied.and_then(|()| from.state().optimizer.put_averages(to.parts().1));
+        averaged.map_err(Error::device("averaging the model"))
+    }
+
+    fn parameters(&self, block: &D::Block) -> usize {
+        block.tensors().parameters().unwrap_or_default()
+    }
+
+    fn describe(&self, block: &D::Block, widths: [usize; 2]) -> Result<Vec<SummaryLine>, Error> {
+        let plan = block.plan().map_err(Error::device("describing the model"))?;
+        let [z, x] = widths;
+        Ok(describe(&plan, z, x))
+    }
+
+    fn advance(
+        &self,
+        trainer: &mut Trainer<'_, E, D>,
+        session: &mut Session<'_, E>,
+        flow: ControlFlow<()>,
+    ) -> Result<Event, Error> {
+        let event = session.advance(trainer, flow);
+        let event = event.map_err(|error| session.with_checkpoint(error));
+        trainer.ranks.report_to_ranks(event)
+    }
+
+    fn answers(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        request: InferenceRequest,
+    ) -> Result<InferenceOutput<E>, Error> {
+        asked.answers(operation, request)
+    }
+
+    fn evaluate(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        targets: &TargetRows<'_, E>,
+    ) -> Result<Evaluation, Error> {
+        asked.evaluate(operation, targets)
+    }
+
+    fn evaluate_along(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        targets: &TargetRows<'_, E>,
+    ) -> Result<Vec<AlongPoint>, Error> {
+        asked.evaluate_along(operation, targets)
+    }
+
+    fn own_step(
+        &self,
+        block: &mut D::Block,
+        how: OwnStep<'_, E, D>,
+        loss: OwnLoss<'_, E, D>,
+    ) -> Result<f64, Error> {
+        own_step(block, how, loss)
+    }
+
+    fn flow_step(
+        &self,
+        model: &Model<E, D>,
+        block: &mut D::Block,
+        how: OwnStep<'_, E, D>,
+        samples: FlowSamples<E, D>,
+    ) -> Result<f64, Error> {
+        flow_step(model, block, how, samples)
+    }
+
+    fn trajectory(
+        &self,
+        model: &Model<E, D>,
+        block: &D::Block,
+        z: Matrix<E, D>,
+        x: Matrix<E, D>,
+        interval: [f64; 2],
+    ) -> Result<Solution<Matrix<E, D>>, Error> {
+        trajectory(model, block, z, x, interval)
+    }
+
+    #[cfg(feature = "checkpoint")]
+    fn write(
+        &self,
+        saved: &Saved<'_, E, D>,
+        position: Option<&Position>,
+        path: &std::path::Path,
+    ) -> Result<(), Error> {
+        let write = |contents: &Contents| contents.write(path).map(|()| path.to_owned());
+        saved.ranks.collective(|| saved.write(position, None, write)).map(|_| ())
+    }
+
+    #[cfg(feature = "checkpoint")]
+    fn export(
+        &self,
+        saved: &Saved<'_, E, D>,
+        t: Option<usize>,
+        path: &std::path::Path,
+    ) -> Result<(), Error> {
+        match t {
+            Some(t) => saved.export_block(t, path),
+            None => saved.ranks.collective(|| saved.export(path)),
+        }
+    }
+
+    #[cfg(feature = "checkpoint")]
+    fn restore(
+        &self,
+        trainer: Trainer<'_, E, D>,
+        identity: &Identity,
+        find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
+    ) -> Result<Option<Taken>, Error> {
+        let ranks = trainer.ranks;
+        ranks.report_to_ranks(checkpoint::restore(trainer, identity, find))
+    }
+}
+
+/// Numbers that the engine is compiled for, in this crate.
+pub trait Number: Real {
+    /// The engine on the processor.
+    #[doc(hidden)]
+    fn on_cpu() -> &'static dyn Engine<Self, Cpu>;
+
+    /// The engine on a GPU.
+    #[cfg(feature = "cuda")]
+    #[doc(hidden)]
+    fn on_cuda() -> &'static dyn Engine<Self, Cuda>;
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        impl Number for $number {
+            // Never inlined: a program that could see this would compile the engine again.
+            #[inline(never)]
+            fn on_cpu() -> &'static dyn Engine<Self, Cpu> {
+                &Compiled
+            }
+
+            #[cfg(feature = "cuda")]
+            #[inline(never)]
+            fn on_cuda() -> &'static dyn Engine<Self, Cuda> {
+                &Compiled
+            }
+        }
+    )*};
+}
+
+numbers!(f32 f64);

@@ -1,0 +1,151 @@
+//! Inference in discrete time through blocks on several ranks: rows go from rank to rank, some
+//! behind the others.
+
+use super::{
+    Asked, InferenceOutput, InferenceRequest, device_of,
+    rollout::{Way, draws},
+};
+use crate::{
+    block::{AnyBlock, Host},
+    device::Real,
+    distributed::{AnswerPart, Communicator, Topic, pack, unpack},
+    error::Error,
+    variant::Discrete,
+};
+
+/// Jobs whose latents travel in one message: enough for the threads of a rank.
+const JOBS: usize = 4;
+
+const WHAT: &str = "an evaluation";
+
+/// Some jobs on their way.
+struct Item<'a> {
+    jobs: &'a [usize],
+    draw: usize,
+    /// z of each job after the last block.
+    latents: Vec<Vec<u8>>,
+}
+
+/// A block of this rank in the pipeline.
+struct Stage {
+    /// Which of the blocks that change z it is, counted from 0.
+    k: usize,
+    /// Which of this rank's blocks it is.
+    own: usize,
+    /// The ranks of the blocks before and after, if there are any.
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+/// Answers for some rows at a time, by all ranks together, and the same on all of them.
+///
+/// With more ranks than blocks there are several pipelines side by side.
+pub(super) fn parts<E: Real, D: Host<E>>(
+    asked: &Asked<'_, E, D>,
+    discrete: &Discrete,
+    communicator: &Communicator,
+    request: InferenceRequest,
+) -> Result<Vec<InferenceOutput<E>>, Error> {
+    let layout = asked.ranks.layout;
+    let (length, mine) = (layout.pipeline(), layout.rank / layout.pipeline());
+    let pipelines = layout.ranks / length;
+    let jobs: Vec<usize> = (0..asked.inputs.jobs()).collect();
+    let draws = draws(discrete.sampler, request);
+    // The ranks that are too few for one more pipeline have nothing to do.
+    let waves = jobs.chunks(JOBS).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
+    let item = |jobs| (0..draws.len()).map(move |draw| Item { jobs, draw, latents: Vec::new() });
+    let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
+    let moving: Vec<usize> = discrete.levels.moving().collect();
+    let rank_of = |t: usize| mine * length + layout.holder(t);
+    let embedding = asked.model.embedding.numbers();
+    let (way, inputs) = (Way { discrete, embedding: &embedding }, asked.inputs);
+    let mut answers = Vec::new();
+    for (k, &t) in moving.iter().enumerate().filter(|(_, t)| rank_of(**t) == layout.rank) {
+        let Some(own) = asked.blocks.iter().position(|block| block.state().t == t) else {
+            continue;
+        };
+        let before = k.checked_sub(1).map(|k| rank_of(moving[k]));
+        let after = moving.get(k + 1).map(|&t| rank_of(t));
+        let stage = Stage { k, own, before, after };
+        for item in &mut items {
+            if let Some(before) = before.filter(|before| *before != layout.rank) {
+                let message = communicator.receive(before, Topic::Evaluation, WHAT)?;
+                item.latents = unpack(&message, item.jobs.len(), WHAT)?;
+            }
+            let draw = draws[item.draw];
+            let results = D::map(&asked.blocks, item.jobs.len(), &|blocks: &[&D::Block], i| {
+                let block = blocks[stage.own];
+                let rows = inputs.of_job(item.jobs[i]);
+                let mut rollout = way.start(device_of::<E, D>(block), rows, draw)?;
+                if stage.before.is_some() {
+                    rollout = way.go_on(rollout, E::from_bytes(&item.latents[i]), stage.k)?;
+                }
+                rollout.pass(&way, block)?;
+                let answered = stage.after.is_none() || matches!(request, InferenceRequest::Along);
+                let answer = match request {
+                    InferenceRequest::Sample(_) => Vec::new(),
+                    _ if answered => rollout.answer(&way)?,
+                    _ => Vec::new(),
+                };
+                Ok(Passed { z: rollout.z.as_vec(), answer, rows: rollout.rows() })
+            });
+            let passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
+            item.latents = passed.iter().map(|passed| E::to_bytes(&passed.z)).collect();
+            answers.extend(answers_of(&stage, item, passed, request, moving.len()));
+            if let Some(after) = after.filter(|after| *after != layout.rank) {
+                communicator.send(after, Topic::Evaluation, pack(&item.latents))?;
+            }
+        }
+    }
+    let all = asked.ranks.answers_of_all(answers)?;
+    mean_of_draws(all, &jobs, draws.len())
+}
+
+/// A job after a block.
+struct Passed<E> {
+    z: Vec<E>,
+    answer: Vec<E>,
+    rows: usize,
+}
+
+/// The answers of a stage to some jobs, where there are any.
+fn answers_of<E: Real>(
+    stage: &Stage,
+    item: &Item<'_>,
+    passed: Vec<Passed<E>>,
+    request: InferenceRequest,
+    moving: usize,
+) -> Vec<AnswerPart<E>> {
+    let is_last = stage.after.is_none();
+    if !is_last && !matches!(request, InferenceRequest::Along) {
+        return Vec::new();
+    }
+    let part = |(passed, job): (Passed<E>, &usize)| {
+        let Passed { z, answer, rows } = passed;
+        let values = if matches!(request, InferenceRequest::Sample(_)) { z } else { answer };
+        let calls = if is_last { rows * moving } else { 0 };
+        AnswerPart { place: [*job, item.draw, stage.k], values, calls }
+    };
+    passed.into_iter().zip(item.jobs).map(part).collect()
+}
+
+/// The mean over the draws of each job.
+fn mean_of_draws<E: Real>(
+    all: Vec<AnswerPart<E>>,
+    jobs: &[usize],
+    draws: usize,
+) -> Result<Vec<InferenceOutput<E>>, Error> {
+    let mut all = all.into_iter().peekable();
+    let parts = jobs.iter().map(|&job| {
+        let draws = (0..draws).map(|draw| {
+            let mut points = Vec::new();
+            while let Some(part) = all.next_if(|part| [part.place[0], part.place[1]] == [job, draw])
+            {
+                points.push(InferenceOutput { values: part.values, calls: part.calls });
+            }
+            Ok(InferenceOutput::collect(points))
+        });
+        InferenceOutput::mean(draws)
+    });
+    parts.collect()
+}

@@ -1,0 +1,316 @@
+//! The trainer: the one type that users hold. It checks types, and hands over to the engine.
+
+mod batch;
+#[cfg(feature = "checkpoint")]
+mod checkpoint;
+mod continuous;
+mod discrete;
+mod flow;
+mod inputs;
+mod predict;
+mod runs;
+mod summary;
+mod training;
+
+pub use batch::Batch;
+pub use runs::Runs;
+pub use summary::Summary;
+pub use training::Training;
+
+use dfdx::{nn::BuildOnDevice, prelude::*};
+use rand::RngCore;
+
+use crate::{
+    block::{Block, Kind},
+    device::{Backend, Real},
+    distributed::Communicator,
+    engine::Engine,
+    error::Error,
+    head::{HasClasses, Head, SuitsHead},
+    infer::InferenceRequest,
+    model::{Counters, Model, Position, Ranks, Trainer},
+    nn::Denoises,
+    random::{Purpose, stream},
+    variant::Variant,
+};
+use runs::Erase;
+
+/// A model that is trained block by block, without a signal through it.
+///
+/// - `V`, the variant: [`DiscreteTime`](crate::DiscreteTime),
+///   [`ContinuousTime`](crate::ContinuousTime) or [`FlowMatching`](crate::FlowMatching), with the
+///   head that says what the targets are;
+/// - `M`, the declaration of a block, such as
+///   [`ConditionalResNetDt<10, 64>`](crate::nn::ConditionalResNetDt);
+/// - `Z`, the width of the latent z, and `X`, that of the input x;
+/// - `E`, the numbers: `f32` or `f64`; `D`, the device.
+///
+/// Whether `M` suits `V`, `Z` and `X` is checked once, by [`new`](Self::new), at compile time:
+///
+/// ```compile_fail
+/// use dfdx_noprop::prelude::*;
+///
+/// // The inputs are 64 wide, but the block takes 784.
+/// type Block = ConditionalResNetDt<10, 784>;
+/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default());
+/// ```
+///
+/// Everything is random by seeds: the same seeds give the same weights, bit for bit, on any number
+/// of threads.
+pub struct NoProp<V, M, const Z: usize, const X: usize, E = f32, D = AutoDevice>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    variant: V,
+    model: Model<E, D>,
+    blocks: Vec<Block<M::Built, E, D>>,
+    ranks: Ranks,
+    counters: Counters,
+    /// Of a run that was stopped and may go on.
+    position: Option<Position>,
+    engine: &'static dyn Engine<E, D>,
+    erase: Erase<M::Built, E, D>,
+}
+
+/// The targets that a variant trains on.
+type TargetsOf<V, const Z: usize, const X: usize, E, D> =
+    <<V as Variant<Z, X, E, D>>::Head as Head<Z, E>>::Targets;
+
+impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    /// A trainer with fresh weights.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting that is out of range; [`Error::Device`] where memory does
+    /// not suffice.
+    pub fn new(device: &D, variant: V) -> Result<Self, Error>
+    where
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
+        D: Runs<V, M, Z, X, E>,
+    {
+        Self::build(device, variant, None)
+    }
+
+    /// One rank's part of a trainer with fresh weights: its blocks, and no others. The weights are
+    /// those that [`new`](Self::new) gives on one machine.
+    ///
+    /// From then on [`fit`](Self::fit), [`evaluate`](Self::evaluate), [`predict`](Self::predict),
+    /// `save`, `load` and their like are collective: all ranks call them, in the same order, with
+    /// the same arguments ([`Rows::Own`] apart), and get the same answers. An error on one rank is
+    /// one on all, and they are of no use afterwards.
+    ///
+    /// ```
+    /// use dfdx_noprop::{distributed::{Communicator, Settings}, prelude::*};
+    ///
+    /// type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
+    ///
+    /// fn rank(communicator: Communicator) -> Result<f64, Error> {
+    ///     let digits = data::digits()?;
+    ///     let dev = AutoDevice::default();
+    ///     let mut model = Model::distributed(&dev, DiscreteTime::default(), &communicator)?;
+    ///     model.fit(&digits.train, &Fit { epochs: 4, ..Fit::default() })?;
+    ///     Ok(model.evaluate(&digits.test)?.accuracy)
+    /// }
+    ///
+    /// // Two threads instead of two machines, which have `Communicator::mpi()`.
+    /// let ranks = Communicator::threads(2, Settings::default())?;
+    /// let threads: Vec<_> = ranks.into_iter().map(|one| std::thread::spawn(|| rank(one))).collect();
+    /// for thread in threads {
+    ///     assert!(thread.join().expect("a rank")? > 0.5);
+    /// }
+    /// # Ok::<(), dfdx_noprop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    ///
+    /// [`Rows::Own`]: crate::distributed::Rows::Own
+    pub fn distributed(device: &D, variant: V, communicator: &Communicator) -> Result<Self, Error>
+    where
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
+        D: Runs<V, M, Z, X, E>,
+    {
+        Self::build(device, variant, Some(communicator.clone()))
+    }
+
+    /// The probability of each class for each row, as the last block (or call of the network) sees
+    /// it: softmax of its logits.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
+    // Here and not with the other answers, so that the compiler's message on `HasClasses` names it
+    // in short.
+    pub fn predict_proba(&self, rows: &[[E; X]]) -> Result<Vec<<V::Head as Head<Z, E>>::Row>, Error>
+    where
+        V::Head: HasClasses,
+    {
+        let answers = self.infer("NoProp::predict_proba", rows, InferenceRequest::Answer)?;
+        Ok(V::Head::rows(&answers))
+    }
+
+    fn build(device: &D, variant: V, communicator: Option<Communicator>) -> Result<Self, Error>
+    where
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
+        D: Runs<V, M, Z, X, E>,
+    {
+        let mathematics = variant.mathematics()?;
+        let embedding = variant.head().table(variant.seed())?;
+        let (engine, erase) = (D::engine(), D::erase());
+        let model = engine.model(device, mathematics, embedding)?;
+        let ranks = Ranks::new(communicator, variant.blocks());
+        let kind = Kind { build: M::try_build_on_device, lower: M::plan, erase: erase.boxed };
+        let block = |t: usize| {
+            let mut seeds = stream(variant.seed(), Purpose::Weights, t as u64, 0);
+            let device = device.seeded(seeds.next_u64());
+            Block::new(t, device, kind).map_err(Error::device("building the model"))
+        };
+        let blocks = ranks.layout.own().map(block).collect::<Result<_, Error>>()?;
+        let (counters, position) = (Counters::default(), None);
+        Ok(Self { variant, model, blocks, ranks, counters, position, engine, erase })
+    }
+
+    /// The variant's settings.
+    pub fn variant(&self) -> &V {
+        &self.variant
+    }
+
+    /// Takes other settings of inference, which are checked.
+    fn set_variant(&mut self, variant: V) -> Result<(), Error> {
+        self.engine.set_mathematics(&mut self.model, variant.mathematics()?);
+        self.variant = variant;
+        Ok(())
+    }
+
+    /// The blocks, from noise to target; where the trainer is distributed, those of this rank.
+    pub fn blocks(&self) -> &[Block<M::Built, E, D>] {
+        &self.blocks
+    }
+
+    /// The blocks, to set weights by hand.
+    pub fn blocks_mut(&mut self) -> &mut [Block<M::Built, E, D>] {
+        &mut self.blocks
+    }
+
+    /// The embedding W of the classes, row-major, `[C, Z]`; zeros for a head without classes.
+    pub fn embedding(&self) -> Vec<E> {
+        self.model.embedding.numbers()
+    }
+
+    /// The ranks that train this model; `None` where it is all in this process.
+    pub fn communicator(&self) -> Option<&Communicator> {
+        self.ranks.communicator.as_ref()
+    }
+
+    /// How many trained numbers the blocks have, all together; where the trainer is distributed,
+    /// those of this rank.
+    pub fn parameters(&self) -> usize {
+        self.erased_blocks().into_iter().map(|block| self.engine.parameters(block)).sum()
+    }
+
+    /// How many steps each block has taken in [`fit`](Self::fit).
+    pub fn steps(&self) -> u64 {
+        self.counters.steps
+    }
+
+    /// How many epochs were completed in [`fit`](Self::fit).
+    pub fn epochs(&self) -> u64 {
+        self.counters.epochs
+    }
+
+    /// Whether a run was stopped before its end, so that [`fit`](Self::fit) goes on with it.
+    pub fn is_unfinished(&self) -> bool {
+        self.position.is_some()
+    }
+
+    /// Makes the next [`fit`](Self::fit) a run of its own, even if the last was stopped.
+    pub fn forget_run(&mut self) {
+        self.position = None;
+    }
+
+    /// Whether the device makes the noise of training by itself, and not the host, which then sends
+    /// it there. By default on a GPU; on the processor the host's way is the faster one.
+    ///
+    /// In both ways the noise depends on the seed, the block and the step alone, but the numbers
+    /// are not the same: a run that goes on in the other way draws other noise. Blocks that several
+    /// ranks share have the host's noise in any case, as have inference and the terms of the loss
+    /// that no block has a part in.
+    pub fn set_device_noise(&mut self, on_device: bool) {
+        self.model.switches.device_noise = on_device;
+    }
+
+    /// Whether the device makes the noise of training by itself.
+    pub fn has_device_noise(&self) -> bool {
+        self.model.switches.device_noise
+    }
+
+    /// Whether losses and norms of gradients stay on the device until a span of up to 64 steps is
+    /// done, so that no step waits for the host; clipping, and leaving a block as it was where its
+    /// gradient is not finite, are then done there. By default on a GPU; on the processor there is
+    /// nothing to wait for.
+    ///
+    /// The weights are the same within rounding. Blocks that are one computation
+    /// ([`set_stacked`](Self::set_stacked)) are read late in any case. What is learned beside the
+    /// blocks (an embedding, a schedule), gradients without derivatives, and blocks that several
+    /// ranks share need their numbers at each step all the same.
+    pub fn set_late_reports(&mut self, late: bool) {
+        self.model.switches.deferred = late;
+    }
+
+    /// Whether the numbers of steps are read once for a span of them.
+    pub fn has_late_reports(&self) -> bool {
+        self.model.switches.deferred
+    }
+
+    /// The same model with the moving averages instead of the weights, of the embedding and of the
+    /// schedule, as [`Fit::average`](crate::Fit::average) kept them; a copy with the weights as
+    /// they are where nothing was kept.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for a lack of memory.
+    pub fn averaged(&self) -> Result<Self, Error> {
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            let copy = Block::new(block.t(), block.device().clone(), block.kind());
+            let mut copy = copy.map_err(Error::device("averaging the model"))?;
+            self.engine.average_block(self.erase.shared(block), self.erase.mutable(&mut copy))?;
+            blocks.push(copy);
+        }
+        Ok(Self {
+            variant: self.variant.clone(),
+            model: self.engine.averaged(&self.model)?,
+            blocks,
+            ranks: self.ranks.clone(),
+            counters: self.counters,
+            position: None,
+            engine: self.engine,
+            erase: self.erase,
+        })
+    }
+
+    /// The blocks without their type.
+    fn erased_blocks(&self) -> Vec<&D::Block> {
+        self.blocks.iter().map(|block| self.erase.shared(block)).collect()
+    }
+
+    /// The trainer as the engine sees it.
+    fn trainer(&mut self) -> Trainer<'_, E, D> {
+        let erase = self.erase;
+        Trainer {
+            model: &mut self.model,
+            blocks: self.blocks.iter_mut().map(|block| erase.mutable(block)).collect(),
+            ranks: &self.ranks,
+            counters: &mut self.counters,
+        }
+    }
+}

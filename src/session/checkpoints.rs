@@ -1,0 +1,106 @@
+//! What a run does with checkpoints.
+
+#[cfg(feature = "checkpoint")]
+use super::Saving;
+use super::Session;
+use crate::{
+    block::Host,
+    device::Real,
+    error::Error,
+    model::{Position, Ranks, Trainer},
+};
+
+/// What a run does with checkpoints, where there are any.
+#[cfg(feature = "checkpoint")]
+impl<E: Real> Session<'_, E> {
+    /// How many steps may be taken before the next checkpoint.
+    pub(super) fn steps_until_checkpoint(&self, position: &Position) -> u64 {
+        let saving = self.saving.as_ref();
+        saving.map_or(u64::MAX, |saving| saving.checkpoints.steps_left(position.steps))
+    }
+
+    pub(super) fn is_due(&self, ranks: &Ranks, position: &Position, each: u64) -> bool {
+        let Some(Saving { checkpoints, .. }) = &self.saving else { return false };
+        if checkpoints.by_the_clock() && ranks.communicator.is_some() {
+            return self.agreed.save && position.steps.is_multiple_of(each);
+        }
+        checkpoints.is_due(position.steps, each)
+    }
+
+    pub(super) fn save<D: Host<E>>(
+        &mut self,
+        trainer: &Trainer<'_, E, D>,
+        position: Option<&Position>,
+    ) -> Result<(), Error> {
+        let Some(Saving { checkpoints, identity }) = &mut self.saving else { return Ok(()) };
+        let saved = trainer.saved(identity);
+        checkpoints.save(&saved, position, self.fit)
+    }
+
+    pub(super) fn save_best<D: Host<E>>(
+        &self,
+        trainer: &Trainer<'_, E, D>,
+        position: &Position,
+    ) -> Result<(), Error> {
+        let Some(Saving { checkpoints, identity }) = &self.saving else { return Ok(()) };
+        checkpoints.save_best(&trainer.saved(identity), position, self.fit)
+    }
+
+    /// An error with the last checkpoint before it.
+    pub(crate) fn with_checkpoint(&self, error: Error) -> Error {
+        let last = self.saving.as_ref().and_then(|saving| saving.checkpoints.last());
+        error.with_checkpoint(last.map(ToOwned::to_owned))
+    }
+
+    /// When checkpoints are written, in words.
+    pub(super) fn saves(&self) -> String {
+        let saving = self.saving.as_ref();
+        saving
+            .map_or_else(|| "none".to_owned(), |saving| format!("{:?}", saving.checkpoints.every()))
+    }
+
+    pub(super) fn is_late_to_save(&self) -> bool {
+        let checkpoints = self.saving.as_ref().map(|saving| &*saving.checkpoints);
+        checkpoints
+            .is_some_and(|checkpoints| checkpoints.by_the_clock() && checkpoints.is_due(0, 1))
+    }
+}
+
+#[cfg(not(feature = "checkpoint"))]
+impl<E: Real> Session<'_, E> {
+    pub(super) fn steps_until_checkpoint(&self, _position: &Position) -> u64 {
+        u64::MAX
+    }
+
+    pub(super) fn is_due(&self, _ranks: &Ranks, _position: &Position, _each: u64) -> bool {
+        false
+    }
+
+    pub(super) fn save<D: Host<E>>(
+        &mut self,
+        _trainer: &Trainer<'_, E, D>,
+        _position: Option<&Position>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(super) fn save_best<D: Host<E>>(
+        &self,
+        _trainer: &Trainer<'_, E, D>,
+        _position: &Position,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    pub(crate) fn with_checkpoint(&self, error: Error) -> Error {
+        error
+    }
+
+    pub(super) fn saves(&self) -> &'static str {
+        "none"
+    }
+
+    pub(super) fn is_late_to_save(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,93 @@
+//! The end of an epoch, and what is asked of the model there.
+
+use super::{Fit, Session, agree::means_of_all};
+use crate::{
+    block::{AnyBlock, Host},
+    data::DataView,
+    device::{Backend, Real},
+    error::Error,
+    infer::{Asked, InputRows},
+    model::{Model, Position, Trainer},
+    report::{Ended, EpochReport},
+    step::Runtime,
+};
+
+impl<E: Real> Session<'_, E> {
+    /// The report of an epoch that is done, and whether it was the last.
+    pub(super) fn end_epoch<D: Runtime<E>>(
+        &mut self,
+        trainer: &mut Trainer<'_, E, D>,
+        position: &mut Position,
+        seconds: f64,
+    ) -> Result<(EpochReport, Option<Ended>), Error> {
+        trainer.counters.epochs += 1;
+        let last = position.epochs_before + self.fit.epochs as u64;
+        let means = means_of_all(trainer.ranks, std::mem::take(&mut position.means))?;
+        let mut report = means.report(trainer.counters.epochs, last as usize, seconds);
+        let mut ended = None;
+        let turn = (report.epoch - position.epochs_before)
+            .is_multiple_of(self.fit.validate_every as u64)
+            || report.epoch == last;
+        if let Some(rows) = self.validation.as_ref().filter(|_| turn) {
+            let evaluation = look(trainer, self.fit, rows, |asked| {
+                asked.evaluate("NoProp::evaluate", &rows.targets)
+            })?;
+            let stop = self.fit.early_stopping.as_ref();
+            let least = stop.map_or(0.0, |stop| stop.least);
+            if position.validated(evaluation.loss(), least) {
+                self.save_best(trainer, position)?;
+            }
+            if stop.is_some_and(|stop| position.waited >= stop.patience) {
+                ended = Some(Ended::NoProgress);
+            }
+            report.validation = Some(evaluation);
+        }
+        for observer in &mut self.observers {
+            if observer.epoch(&report)?.is_break() {
+                ended = ended.or(Some(Ended::Observer));
+            }
+        }
+        Ok((report, ended))
+    }
+}
+
+/// A model with its moving averages instead of the weights.
+struct Averaged<E: Real, D: Backend<E>> {
+    model: Model<E, D>,
+    blocks: Vec<Box<D::Block>>,
+}
+
+impl<E: Real, D: Host<E>> Averaged<E, D> {
+    fn new(trainer: &Trainer<'_, E, D>) -> Result<Self, Error> {
+        let averaged = || {
+            let mut blocks = Vec::with_capacity(trainer.blocks.len());
+            for block in &trainer.blocks {
+                let mut copy = block.copy()?;
+                block.state().optimizer.put_averages(copy.parts().1)?;
+                blocks.push(copy);
+            }
+            Ok(Self { model: trainer.model.averaged()?, blocks })
+        };
+        let averaged: Result<_, D::Err> = averaged();
+        averaged.map_err(Error::device("averaging the model"))
+    }
+}
+
+/// What `ask` finds of the model with some rows: by the averages where they are kept, by the
+/// weights elsewhere.
+pub(super) fn look<E: Real, D: Host<E>, T>(
+    trainer: &Trainer<'_, E, D>,
+    fit: &Fit,
+    rows: &DataView<'_, E>,
+    ask: impl FnOnce(Asked<'_, E, D>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let inputs = InputRows { numbers: rows.inputs, width: rows.width };
+    let ranks = trainer.ranks;
+    if fit.average.is_none() {
+        let blocks = trainer.blocks.iter().map(|block| &**block).collect();
+        return ask(Asked { model: trainer.model, blocks, ranks, inputs });
+    }
+    let averaged = Averaged::new(trainer)?;
+    let blocks = averaged.blocks.iter().map(|block| &**block).collect();
+    ask(Asked { model: &averaged.model, blocks, ranks, inputs })
+}

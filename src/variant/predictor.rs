@@ -1,0 +1,79 @@
+//! What the network of flow matching predicts.
+
+use crate::{
+    Config,
+    device::Real,
+    error::Error,
+    head::{Head, Reads, Velocity},
+};
+
+/// In flow matching: the network estimates the target, û, as in discrete and continuous time, and
+/// v = (û − z) / (1 − t). Integration ends at t = 0.99, where the last estimate is the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Estimate {
+    /// The weight of ‖û − z_1‖² over time.
+    pub weighting: EstimateWeighting,
+}
+
+/// The weight of ‖û − z_1‖² at time t.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum EstimateWeighting {
+    /// 1 at all times.
+    #[default]
+    Uniform,
+    /// 1 / (1 − t)², but 10⁴ at most: the error of the velocity.
+    Velocity,
+}
+
+/// What the network of flow matching gives: a [`Velocity`], or an [`Estimate`] of the target.
+/// Sealed.
+pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
+    sealed::Sealed + Config + Clone + std::fmt::Debug + Send + Sync + 'static
+{
+    /// Who says how wide the output is.
+    type Reader: Reads<Z>;
+
+    /// The prediction without its type, its settings checked.
+    #[doc(hidden)]
+    fn prediction(&self) -> Result<Prediction, Error>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Velocity {}
+    impl Sealed for super::Estimate {}
+}
+
+/// What the network gives, and how the velocity follows from it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Prediction {
+    /// v itself; a class is read from the latent with this sharpness.
+    Velocity { sharpness: f64 },
+    /// û, and v = (û − z) / (1 − t).
+    Estimate { weighting: EstimateWeighting },
+}
+
+impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Velocity {
+    type Reader = Velocity;
+
+    fn prediction(&self) -> Result<Prediction, Error> {
+        if self.sharpness.is_finite() && self.sharpness > 0.0 {
+            return Ok(Prediction::Velocity { sharpness: self.sharpness });
+        }
+        Err(Error::config("Velocity::sharpness", "a finite number above 0", self.sharpness))
+    }
+}
+
+impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Estimate {
+    type Reader = H;
+
+    fn prediction(&self) -> Result<Prediction, Error> {
+        Ok(Prediction::Estimate { weighting: self.weighting })
+    }
+}
