@@ -43,8 +43,7 @@
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
 //! - `mpi`: blocks on many machines, by MPI.
-//! - `cuda`: dfdx's GPU device ([`guide::cuda`]). It compiles and links; it has not run on a GPU
-//!   yet.
+//! - `cuda`: dfdx's GPU device, and what was measured on one ([`guide::cuda`]).
 //!
 //! # What is random
 //!
