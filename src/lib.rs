@@ -37,7 +37,6 @@
 //!
 //! # Features
 //!
-//! - `cpu` (default): matrix products on the processor.
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
 //! - `serde` (default): settings and reports as data.
 //! - `checkpoint` (default): trainers as safetensors files.

@@ -4,7 +4,7 @@
 use std::{fs, ops::ControlFlow};
 
 use dfdx_noprop::{
-    head::{Classification, Errors},
+    head::{Classification, Confusion, Errors},
     observe::{Csv, JsonLines, Plots, Progress, plots},
     prelude::*,
     train::{
@@ -50,13 +50,15 @@ fn step(step: u64) -> StepReport {
 }
 
 fn classification(accuracy: f64) -> Classification {
+    let mut confusion = Confusion::default();
+    (0..2).for_each(|class| confusion.add(class, class));
     Classification {
         rows: 100,
         correct: (100.0 * accuracy) as usize,
         accuracy,
         negative_log_likelihood: 1.0 - accuracy,
         calibration_error: 0.1,
-        confusion: vec![vec![1, 0], vec![0, 1]],
+        confusion,
         network_calls: 2.0,
     }
 }
@@ -121,7 +123,7 @@ fn json_lines_hold_every_report() {
     assert_eq!(found["step"], 2);
     assert_eq!(found["blocks"][1]["gradient_norm"], 1.5);
     let found = events.iter().filter(|line| line["event"] == "epoch").nth(1).unwrap();
-    assert_eq!(found["validation"]["confusion"][0][0], 1);
+    assert_eq!(found["validation"]["confusion"], serde_json::json!([[0, 0, 1], [1, 1, 1]]));
     // Infinity has no JSON.
     assert_eq!(events[0]["schedule"][50]["snr"], Value::Null);
     tell(&mut JsonLines::append(&path).unwrap().every(0)).unwrap();

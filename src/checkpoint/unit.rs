@@ -24,7 +24,7 @@ pub(super) fn weights<E: Real, D: Backend<E>>(
     module: &dyn Tensors<E, D>,
 ) -> Result<Vec<NamedTensor>, Error> {
     let named = |e: NamedValues<E, D>| tensor(join(prefix, &e.path), e.shape, &e.values.as_vec());
-    Ok(entries(module)?.into_iter().map(named).collect())
+    entries(module)?.into_iter().map(named).collect()
 }
 
 /// The weights, what the optimiser remembers of them, and their averages, where there are any.
@@ -38,7 +38,7 @@ pub(super) fn unit<E: Real, D: Backend<E>>(
     for (kind, list) in kinds(state) {
         for (entry, memory) in entries.iter().filter(|e| e.trained).zip(list) {
             let name = join(&join(kind, name), &entry.path);
-            tensors.push(tensor(name, entry.shape.clone(), &memory.as_vec()));
+            tensors.push(tensor(name, entry.shape.clone(), &memory.as_vec())?);
         }
     }
     tensors.extend(weights(name, module)?);
@@ -56,6 +56,11 @@ fn kinds<E: Real, D: Backend<E>>(
     ]
 }
 
+/// Whether a tensor of this name is one of weights, and not what an optimiser remembers.
+pub(super) fn is_weights(name: &str) -> bool {
+    !["optimizer.", "average."].iter().any(|kind| name.starts_with(kind))
+}
+
 fn join(prefix: &str, path: &str) -> String {
     match (prefix.is_empty(), path.is_empty()) {
         (true, _) => path.to_owned(),
@@ -69,8 +74,14 @@ pub(super) fn number_type<E: Real>() -> NumberType {
     if size_of::<E>() == size_of::<f64>() { NumberType::F64 } else { NumberType::F32 }
 }
 
-fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> NamedTensor {
-    NamedTensor { name, dtype: number_type::<E>(), shape, bytes: E::to_bytes(values) }
+/// A tensor for a file, which holds finite numbers only.
+fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Result<NamedTensor, Error> {
+    if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+        let expected = "finite numbers; go on from an older checkpoint, with a smaller rate";
+        let found = format!("{bad} in `{name}`");
+        return Err(Error::not_finite("saving the model", expected, found));
+    }
+    Ok(NamedTensor { name, dtype: number_type::<E>(), shape, bytes: E::to_bytes(values) })
 }
 
 /// Tensors of a file by name, each of which can be taken once.
@@ -144,7 +155,14 @@ fn take<E: Real>(
     if found.dtype != number_type::<E>() || found.shape != shape {
         return Err(Mismatch::Tensor(expected, wrong));
     }
-    Ok(E::from_bytes(&found.bytes))
+    let values = E::from_bytes(&found.bytes);
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => {
+            let expected = format!("finite numbers in the tensor `{name}`");
+            Err(Mismatch::Tensor(expected, format!("{} at place {i}", values[i])))
+        }
+        None => Ok(values),
+    }
 }
 
 impl<E: Real, D: Backend<E>> Restored<E, D> {

@@ -1,7 +1,7 @@
 //! Loops over contiguous numbers: compiled for what the processor has and chosen when the program
 //! runs, on as many threads of the pool around us as are worth it.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::LazyLock};
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -12,10 +12,25 @@ thread_local! {
 
 /// How many threads share an operation: all of the pool around us, if nothing else was said by
 /// [`on_threads`].
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     match MOST.get() {
         1 => 1,
-        most => most.min(rayon::current_num_threads()),
+        most => most.min(around()),
+    }
+}
+
+/// The threads of the pool around us; outside of one those of rayon's own pool, or 1 where the
+/// system has no threads for that.
+fn around() -> usize {
+    /// Whether rayon's own pool can be used: to ask for it where it cannot start is a panic.
+    static GLOBAL: LazyLock<bool> = LazyLock::new(|| {
+        let built = rayon::ThreadPoolBuilder::new().build_global();
+        // An error without a cause says that somebody else has started it before.
+        built.map_or_else(|error| std::error::Error::source(&error).is_none(), |()| true)
+    });
+    match rayon::current_thread_index() {
+        None if !*GLOBAL => 1,
+        _ => rayon::current_num_threads(),
     }
 }
 

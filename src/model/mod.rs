@@ -6,6 +6,7 @@ mod ranks;
 
 #[doc(hidden)]
 pub use position::Position;
+pub(crate) use position::{RunSettings, StepSettings};
 pub(crate) use ranks::Ranks;
 
 use std::sync::Arc;
@@ -78,7 +79,29 @@ pub(crate) struct Counters {
     pub(crate) epochs: u64,
 }
 
+impl<E: Real, D: Backend<E>> Clone for Model<E, D> {
+    fn clone(&self) -> Self {
+        Self {
+            objective: self.objective.clone(),
+            embedding: self.embedding.clone(),
+            embedding_optimizer: self.embedding_optimizer.clone(),
+            schedule: self.schedule.clone(),
+            device: self.device.clone(),
+            switches: self.switches,
+            resident: None,
+        }
+    }
+}
+
 impl<E: Real, D: Backend<E>> Model<E, D> {
+    /// Forgets what the optimisers of embedding and schedule have remembered.
+    pub(crate) fn forget_moments(&mut self) {
+        self.embedding_optimizer.forget_moments();
+        if let Some(schedule) = &mut self.schedule {
+            schedule.optimizer.forget_moments();
+        }
+    }
+
     /// A model that has learned nothing, with this embedding to start from, row-major.
     pub(crate) fn new(
         device: &D,
@@ -87,7 +110,7 @@ impl<E: Real, D: Backend<E>> Model<E, D> {
     ) -> Result<Self, Error> {
         let failed = || Error::device("building the model");
         let reading = objective.reading();
-        let shape = (reading.outputs, reading.latent);
+        let shape = reading.embedding_shape();
         if embedding.len() != shape.0 * shape.1 {
             let expected = format!("an embedding of {} classes, {} wide", shape.0, shape.1);
             return Err(Error::argument("NoProp::new", expected, embedding.len()));

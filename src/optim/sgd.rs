@@ -1,7 +1,7 @@
 //! Stochastic gradient descent.
 
 use super::{below_one, not_negative};
-use crate::{error::Error, kernel::SgdStep};
+use crate::{error::Error, kernel::SgdStep, number::Real};
 
 /// Stochastic gradient descent with momentum and decoupled weight decay.
 ///
@@ -45,9 +45,9 @@ impl Sgd {
         SgdStep { keep: if self.decay_biases { step.keep } else { 1.0 }, ..step }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        not_negative("Sgd::learning_rate", self.learning_rate)?;
-        below_one("Sgd::momentum", self.momentum)?;
-        not_negative("Sgd::weight_decay", self.weight_decay)
+    pub(super) fn validate<E: Real>(&self) -> Result<(), Error> {
+        not_negative::<E>("Sgd::learning_rate", self.learning_rate)?;
+        below_one::<E>("Sgd::momentum", self.momentum)?;
+        not_negative::<E>("Sgd::weight_decay", self.weight_decay)
     }
 }

@@ -21,7 +21,7 @@ impl<E: Real> Session<'_, E> {
         seconds: f64,
     ) -> Result<(EpochReport, Option<Ended>), Error> {
         trainer.counters.epochs += 1;
-        let last = position.epochs_before + self.fit.epochs as u64;
+        let last = position.epochs_before.saturating_add(self.fit.epochs as u64);
         let means = means_of_all(trainer.ranks, std::mem::take(&mut position.means))?;
         let mut report = means.report(trainer.counters.epochs, last as usize, seconds);
         let mut ended = None;

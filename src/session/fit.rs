@@ -1,6 +1,11 @@
 //! How a model is trained, as data.
 
-use crate::{error::Error, head::Reading, optim::LearningRate};
+use crate::{
+    error::Error,
+    head::Reading,
+    model::{RunSettings, StepSettings},
+    optim::LearningRate,
+};
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +105,14 @@ impl Fit {
             }
         }
         self.validate_class_weights(reading)
+    }
+
+    /// What a run over so many rows depends on.
+    pub(super) fn run_settings(&self, rows: usize) -> RunSettings {
+        let Self { batch_size, seed, learning_rate, clip, average, .. } = *self;
+        let class_weights = self.class_weights.clone();
+        let steps = StepSettings { learning_rate, clip, average, class_weights };
+        RunSettings { rows, batch_size, seed, steps }
     }
 
     fn validate_class_weights(&self, reading: Reading) -> Result<(), Error> {

@@ -10,7 +10,9 @@ use rand::seq::SliceRandom;
 
 #[cfg(feature = "checkpoint")]
 use super::Saving;
-use super::{Fit, Hook, Observer, SessionParts, agree::Agreed, epoch::look};
+use super::{
+    Fit, Hook, Observer, SessionParts, agree::Agreed, checkpoints::FolderLock, epoch::look,
+};
 use crate::{
     block::{AnyBlock, Host},
     data::DataView,
@@ -40,6 +42,9 @@ pub struct Session<'a, E: Real> {
     state: Option<State>,
     /// On several ranks: what they agreed on at the end of the last epoch.
     pub(super) agreed: Agreed,
+    /// The checksum of the data, once it was needed.
+    #[cfg(feature = "checkpoint")]
+    pub(super) checksum: std::cell::OnceCell<String>,
 }
 
 /// Where a run is between two epochs.
@@ -54,6 +59,8 @@ pub(super) struct State {
     pub(super) total: u64,
     last: u64,
     closing: Option<Closing>,
+    /// The folder of checkpoints, for as long as the run writes there.
+    _lock: FolderLock,
 }
 
 /// An epoch whose report has been given.
@@ -94,6 +101,8 @@ impl<'a, E: Real> Session<'a, E> {
             position: parts.position,
             state: None,
             agreed: Agreed::default(),
+            #[cfg(feature = "checkpoint")]
+            checksum: std::cell::OnceCell::new(),
         }
     }
 
@@ -120,8 +129,7 @@ impl<'a, E: Real> Session<'a, E> {
         let mut position = match self.position.take() {
             Some(position) => position,
             None => {
-                let (rows, fit) = (self.data.rows(), self.fit);
-                Position::start(trainer.counters.epochs, rows, fit.batch_size, fit.seed)
+                Position::start(trainer.counters.epochs, self.fit.run_settings(self.data.rows()))
             }
         };
         let next = self.next(trainer, &mut state, &mut position, flow);
@@ -145,8 +153,10 @@ impl<'a, E: Real> Session<'a, E> {
         }
         self.agree_on_the_run(trainer)?;
         if let Some(position) = &self.position {
-            position.check(rows, self.fit.batch_size, self.fit.seed)?;
+            position.check(&self.fit.run_settings(rows))?;
+            self.check_data(trainer.ranks, position)?;
         }
+        let _lock = self.take_folder(trainer)?;
         let done = self.position.as_ref().map_or(0, |position| position.steps);
         let about = self.about(trainer, done)?;
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
@@ -157,8 +167,8 @@ impl<'a, E: Real> Session<'a, E> {
             _ => trainer.blocks.len(),
         };
         let each = about.steps_per_epoch as u64;
-        let total = each * self.fit.epochs as u64;
-        let last = self.fit.step_limit.map_or(total, |limit| total.min(done + limit));
+        let total = each.saturating_mul(self.fit.epochs as u64);
+        let last = self.fit.step_limit.map_or(total, |limit| total.min(done.saturating_add(limit)));
         Ok(State {
             workers: Workers::new(threads, units)?,
             order: Vec::new(),
@@ -169,6 +179,7 @@ impl<'a, E: Real> Session<'a, E> {
             total,
             last,
             closing: None,
+            _lock,
         })
     }
 
@@ -204,7 +215,10 @@ impl<'a, E: Real> Session<'a, E> {
         // Other data may lie there the next time.
         trainer.model.resident = None;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);
-        let position = self.position.take();
+        let mut position = self.position.take();
+        if let Some(position) = position.as_mut().filter(|_| !done) {
+            position.data = self.checksum(trainer.ranks);
+        }
         let saved = self.save(trainer, if done { None } else { position.as_ref() });
         let along = match &self.validation {
             Some(rows) => look(trainer, self.fit, rows, |asked| {

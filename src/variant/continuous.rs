@@ -29,7 +29,7 @@ use crate::{
 /// own logits.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ContinuousTime<H = OneHot> {
     /// γ(t), and with it ᾱ(t) = σ(−γ(t)); fixed or learned.
     pub schedule: GammaSchedule,
@@ -46,12 +46,48 @@ pub struct ContinuousTime<H = OneHot> {
     /// How the network steps.
     pub optimizer: Optimizer,
     /// How the network gets its gradient.
-    #[cfg_attr(feature = "serde", serde(default))]
     pub estimator: Estimator,
     /// What the targets are.
     pub head: H,
     /// The seed of the initial weights.
     pub seed: u64,
+}
+
+impl ContinuousTime {
+    /// The same settings for targets of another kind.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    ///
+    /// let variant = ContinuousTime::default().with_head(Regression);
+    /// assert_eq!(variant, ContinuousTime::<Regression>::default());
+    /// ```
+    pub fn with_head<G>(self, head: G) -> ContinuousTime<G> {
+        let Self {
+            schedule,
+            weighting,
+            eta,
+            cross_entropy,
+            times,
+            inference,
+            optimizer,
+            estimator,
+            seed,
+            ..
+        } = self;
+        ContinuousTime {
+            schedule,
+            weighting,
+            eta,
+            cross_entropy,
+            times,
+            inference,
+            optimizer,
+            estimator,
+            seed,
+            head,
+        }
+    }
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
@@ -144,6 +180,10 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
         &self.optimizer
     }
 
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator) {
+        (&mut self.optimizer, &mut self.estimator)
+    }
+
     fn seed(&self) -> u64 {
         self.seed
     }
@@ -154,7 +194,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
 
     fn mathematics(&self) -> Result<Mathematics, Error> {
         let reading = H::reading();
-        self.schedule.validate()?;
+        self.schedule.validate::<E>()?;
         check_weight("ContinuousTime::eta", self.eta)?;
         check_weight("ContinuousTime::cross_entropy", self.cross_entropy)?;
         if self.eta == 0.0 && (self.cross_entropy == 0.0 || !reading.has_classes()) {

@@ -33,7 +33,7 @@ use crate::{
 /// and to it each block may add the cross-entropy of its own logits.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct DiscreteTime<H = OneHot> {
     /// T, the number of blocks: at least 1.
     pub blocks: usize,
@@ -48,12 +48,38 @@ pub struct DiscreteTime<H = OneHot> {
     /// How blocks step.
     pub optimizer: Optimizer,
     /// How blocks get their gradient.
-    #[cfg_attr(feature = "serde", serde(default))]
     pub estimator: Estimator,
     /// What the targets are.
     pub head: H,
     /// The seed of the initial weights.
     pub seed: u64,
+}
+
+impl DiscreteTime {
+    /// The same settings for targets of another kind.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    ///
+    /// let variant = DiscreteTime::default().with_head(Regression);
+    /// assert_eq!(variant, DiscreteTime::<Regression>::default());
+    /// ```
+    pub fn with_head<G>(self, head: G) -> DiscreteTime<G> {
+        let Self {
+            blocks, schedule, eta, cross_entropy, sampler, optimizer, estimator, seed, ..
+        } = self;
+        DiscreteTime {
+            blocks,
+            schedule,
+            eta,
+            cross_entropy,
+            sampler,
+            optimizer,
+            estimator,
+            seed,
+            head,
+        }
+    }
 }
 
 impl<H: Default> Default for DiscreteTime<H> {
@@ -121,6 +147,10 @@ where
 
     fn optimizer(&self) -> &Optimizer {
         &self.optimizer
+    }
+
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator) {
+        (&mut self.optimizer, &mut self.estimator)
     }
 
     fn seed(&self) -> u64 {

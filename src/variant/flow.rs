@@ -31,7 +31,7 @@ use crate::{
 /// (û − z) / (1 − t). Inference integrates dz/dt = v.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct FlowMatching<H = OneHot, P = Velocity> {
     /// What the network gives: a [`Velocity`], or an [`Estimate`](super::Estimate) of the target.
     pub predictor: P,
@@ -44,12 +44,26 @@ pub struct FlowMatching<H = OneHot, P = Velocity> {
     /// How the network steps.
     pub optimizer: Optimizer,
     /// How the network gets its gradient.
-    #[cfg_attr(feature = "serde", serde(default))]
     pub estimator: Estimator,
     /// What the targets are.
     pub head: H,
     /// The seed of the initial weights.
     pub seed: u64,
+}
+
+impl FlowMatching {
+    /// The same settings for targets of another kind.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    ///
+    /// let variant = FlowMatching::default().with_head(Regression);
+    /// assert_eq!(variant, FlowMatching::<Regression>::default());
+    /// ```
+    pub fn with_head<G>(self, head: G) -> FlowMatching<G> {
+        let Self { predictor, cross_entropy, times, solver, optimizer, estimator, seed, .. } = self;
+        FlowMatching { predictor, cross_entropy, times, solver, optimizer, estimator, seed, head }
+    }
 }
 
 impl<H: Default, P: Default> Default for FlowMatching<H, P> {
@@ -163,6 +177,10 @@ where
 
     fn optimizer(&self) -> &Optimizer {
         &self.optimizer
+    }
+
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator) {
+        (&mut self.optimizer, &mut self.estimator)
     }
 
     fn seed(&self) -> u64 {

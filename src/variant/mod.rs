@@ -66,6 +66,10 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     /// How blocks step.
     fn optimizer(&self) -> &Optimizer;
 
+    /// How blocks step, and how they get their gradient, to be changed.
+    #[doc(hidden)]
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator);
+
     /// The seed of the initial weights.
     fn seed(&self) -> u64;
 

@@ -33,7 +33,7 @@ pub enum EstimateWeighting {
 /// What the network of flow matching gives: a [`Velocity`], or an [`Estimate`] of the target.
 /// Sealed.
 pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
-    sealed::Sealed + Config + Clone + std::fmt::Debug + Send + Sync + 'static
+    sealed::Sealed + Config + Clone + Default + std::fmt::Debug + Send + Sync + 'static
 {
     /// Who says how wide the output is.
     type Reader: Reads<Z>;
