@@ -269,7 +269,6 @@ pub(super) struct Checked<E: Real, D: Backend<E>> {
 }
 
 /// A checkpoint that was taken: where it was, and of a run that is not at its end, where that is.
-#[doc(hidden)]
 pub struct Taken {
     pub(crate) path: PathBuf,
     pub(crate) position: Option<Position>,

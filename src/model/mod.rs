@@ -4,7 +4,6 @@
 mod position;
 mod ranks;
 
-#[doc(hidden)]
 pub use position::Position;
 pub(crate) use position::{RunSettings, StepSettings};
 pub(crate) use ranks::Ranks;

@@ -222,7 +222,6 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
 }
 
 /// Continuous time with the type of its head gone.
-#[doc(hidden)]
 pub struct Continuous {
     setup: Setup,
     schedule: GammaSchedule,

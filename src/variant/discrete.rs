@@ -188,7 +188,6 @@ where
 }
 
 /// Discrete time with the noise levels that follow from its settings.
-#[doc(hidden)]
 pub struct Discrete {
     pub(crate) setup: Setup,
     pub(crate) levels: NoiseLevels,
