@@ -1,7 +1,7 @@
 //! Loops over contiguous numbers: compiled for what the processor has and chosen when the program
 //! runs, on as many threads of the pool around us as are worth it.
 
-use std::{cell::Cell, sync::LazyLock};
+use std::{cell::Cell, sync::Once};
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -15,23 +15,21 @@ thread_local! {
 pub(crate) fn threads() -> usize {
     match MOST.get() {
         1 => 1,
-        most => most.min(around()),
+        most => most.min(rayon::current_num_threads()),
     }
 }
 
-/// The threads of the pool around us; outside of one those of rayon's own pool, or 1 where the
-/// system has no threads for that.
-fn around() -> usize {
-    /// Whether rayon's own pool can be used: to ask for it where it cannot start is a panic.
-    static GLOBAL: LazyLock<bool> = LazyLock::new(|| {
-        let built = rayon::ThreadPoolBuilder::new().build_global();
-        // An error without a cause says that somebody else has started it before.
-        built.map_or_else(|error| std::error::Error::source(&error).is_none(), |()| true)
+/// Makes sure that rayon's own pool can be asked for, as dfdx's products do: where the system has no
+/// threads for it, that would be a panic, and the pool is the thread that we are on.
+pub(crate) fn ensure_pool() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let pool = || rayon::ThreadPoolBuilder::new();
+        if pool().build().is_err() {
+            // An error says that somebody else has started it before.
+            let _ = pool().num_threads(1).use_current_thread().build_global();
+        }
     });
-    match rayon::current_thread_index() {
-        None if !*GLOBAL => 1,
-        _ => rayon::current_num_threads(),
-    }
 }
 
 /// Shares the operations of `work` among `most` threads at most, or among 1.

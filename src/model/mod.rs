@@ -16,6 +16,7 @@ use crate::{
     block::Embedding,
     device::{Backend, Matrix, Module, Real},
     error::Error,
+    kernel,
     optim::OptimizerState,
     schedule::LearnedGamma,
     variant::Objective,
@@ -107,6 +108,7 @@ impl<E: Real, D: Backend<E>> Model<E, D> {
         objective: Arc<dyn Objective<E, D>>,
         embedding: Vec<E>,
     ) -> Result<Self, Error> {
+        kernel::ensure_pool();
         let failed = || Error::device("building the model");
         let reading = objective.reading();
         let shape = reading.embedding_shape();
