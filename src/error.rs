@@ -187,6 +187,16 @@ impl Error {
         Self::Config { setting, expected: expected.into(), found: found.to_string() }
     }
 
+    /// [`Error::Config`] for a count that is 0, or that nobody lives to see the end of.
+    pub(crate) fn check_count(setting: &'static str, count: usize) -> Result<(), Self> {
+        const MOST: usize = 1 << 24;
+        match count {
+            0 => Err(Self::config(setting, "at least 1", 0)),
+            1..=MOST => Ok(()),
+            _ => Err(Self::config(setting, format!("{MOST} at most"), count)),
+        }
+    }
+
     pub(crate) fn argument(
         operation: &'static str,
         expected: impl Into<String>,

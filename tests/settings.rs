@@ -4,7 +4,13 @@
 mod common;
 
 use common::{blobs, weights};
-use dfdx_noprop::{head::Prototypes, prelude::*, train::Ended};
+use dfdx_noprop::{
+    gradient::{Estimator, WeightNoise},
+    head::Prototypes,
+    prelude::*,
+    solver::{Solver, Steps},
+    train::Ended,
+};
 
 type Block = ConditionalResNetDt<3, 4, 8>;
 type Dt = NoProp<DiscreteTime, Block, 3, 4>;
@@ -120,4 +126,33 @@ fn wide_numbers_have_no_table() {
     model.fit(&data, &Fit { epochs: 1, ..Fit::default() }).unwrap();
     assert!(model.embedding().is_empty());
     assert!(model.evaluate(&data).unwrap().mean_squared_error.is_finite());
+}
+
+#[test]
+fn counts_that_nobody_has_room_for_are_refused_by_name() {
+    let device = AutoDevice::default();
+    let refused = |error: Error, name: &str| {
+        let text = error.to_string();
+        assert!(matches!(error, Error::Config { .. }) && text.contains(name), "{text}");
+    };
+    for blocks in [usize::MAX, 1_000_000_000] {
+        let variant = DiscreteTime { blocks, ..DiscreteTime::default() };
+        refused(Dt::new(&device, variant).unwrap_err(), "DiscreteTime::blocks");
+    }
+    let mut model = model();
+    let sampler = Sampler::Stochastic { draws: usize::MAX, seed: 0 };
+    refused(model.set_sampler(sampler).unwrap_err(), "draws");
+    let noise = WeightNoise { directions: usize::MAX, ..WeightNoise::default() };
+    refused(model.set_estimator(Estimator::WeightNoise(noise)).unwrap_err(), "directions");
+    let sde = Inference::Sde { steps: usize::MAX, draws: 1, seed: 0 };
+    let variant = ContinuousTime { inference: sde, ..ContinuousTime::default() };
+    let made = NoProp::<ContinuousTime, ConditionalResNetCt<3, 4, 8>, 3, 4>::new(&device, variant);
+    refused(made.unwrap_err(), "Sde::steps");
+    let mut model = NoProp::<FlowMatching, ConditionalResNetCt<3, 4, 8>, 3, 4>::new(
+        &device,
+        Default::default(),
+    )
+    .unwrap();
+    model.set_solver(Solver { steps: Steps::Fixed(1 << 40), ..Solver::default() });
+    refused(model.predict(&[[0.0; 4]]).unwrap_err(), "Steps::Fixed");
 }

@@ -7,6 +7,7 @@ use std::{fs, path::Path};
 
 use common::blobs;
 use dfdx_noprop::{
+    checkpoint::Contents,
     prelude::*,
     train::{Checkpoints, Every},
 };
@@ -188,4 +189,21 @@ fn weights_alone_are_told_from_a_checkpoint_and_taken_by_a_call_of_their_own() {
     let mut third = model();
     third.load_weights(folder.path().join("step-000000005.safetensors")).unwrap();
     assert_eq!(third.predict_proba(&rows).unwrap(), expected);
+}
+
+/// An edited file whose checksum was made good again.
+#[test]
+fn a_checkpoint_takes_no_more_memory_than_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("step-000000005.safetensors");
+    stopped(folder.path());
+    for blocks in ["18446744073709551615", "1000000000", "3"] {
+        let mut contents = Contents::read(&path).unwrap();
+        let settings = contents.metadata.get_mut("settings").unwrap();
+        *settings = settings.replace("\"blocks\":2", &format!("\"blocks\":{blocks}"));
+        let edited = folder.path().join("edited.safetensors");
+        contents.write(&edited).unwrap();
+        let text = Dt::from_checkpoint(&Cpu::default(), &edited).unwrap_err().to_string();
+        assert!(text.contains(blocks) && text.contains("those of 2"), "{text}");
+    }
 }

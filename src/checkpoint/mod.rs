@@ -19,6 +19,7 @@ pub(crate) use file::Found;
 pub use file::{Contents, NamedTensor, NumberType};
 pub use folder::Folder;
 pub(crate) use folder::FolderLock;
+pub(crate) use gather::check_blocks;
 #[doc(hidden)]
 pub use trainer::{Identity, Saved, Taken, Wanted};
 pub(crate) use trainer::{parse, restore, text};

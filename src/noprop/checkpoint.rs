@@ -6,7 +6,7 @@ use dfdx::nn::BuildOnDevice;
 
 use super::{NoProp, Runs};
 use crate::{
-    checkpoint::{Contents, Found, Identity, Saved, Wanted, parse, text},
+    checkpoint::{Contents, Found, Identity, Saved, Wanted, check_blocks, parse, text},
     device::{Backend, Real},
     error::Error,
     head::SuitsHead,
@@ -99,7 +99,9 @@ where
         let path = path.as_ref();
         let contents = Contents::read(path)?;
         Self::named(String::new()).check::<E>(&contents, path)?;
-        let mut model = Self::new(device, parse(&contents, "settings", path)?)?;
+        let variant: V = parse(&contents, "settings", path)?;
+        check_blocks(&contents, variant.blocks(), path)?;
+        let mut model = Self::new(device, variant)?;
         let mut found = Some((path.to_owned(), contents));
         model.restore(Wanted::Trainer, &mut || Ok(found.take()))?;
         Ok(model)

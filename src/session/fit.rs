@@ -16,8 +16,8 @@ pub struct Fit {
     pub epochs: usize,
     /// How many rows make a step: at least 1. The last batch of an epoch may be smaller.
     pub batch_size: usize,
-    /// How many threads blocks are spread over; `None` for as many as the processor has. The
-    /// weights do not depend on it.
+    /// How many threads blocks are spread over; `None` for as many as the processor has, and at most
+    /// eight times as many. The weights do not depend on it.
     pub threads: Option<usize>,
     /// The seed of the order of the rows, of the noise, and of what a batch's hook draws.
     pub seed: u64,

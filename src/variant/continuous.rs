@@ -152,13 +152,11 @@ impl Default for Inference {
 impl Inference {
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Sde { steps: 0, .. } => {
-                Err(Error::config("Inference::Sde::steps", "at least 1", 0))
+            Self::Sde { steps, draws, .. } => {
+                Error::check_count("Inference::Sde::steps", *steps)?;
+                Error::check_count("Inference::Sde::draws", *draws)
             }
-            Self::Sde { draws: 0, .. } => {
-                Err(Error::config("Inference::Sde::draws", "at least 1", 0))
-            }
-            _ => Ok(()),
+            Self::Ode(_) => Ok(()),
         }
     }
 }

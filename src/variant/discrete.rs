@@ -122,10 +122,10 @@ pub enum Sampler {
 impl Sampler {
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Stochastic { draws: 0, .. } => {
-                Err(Error::config("Sampler::Stochastic::draws", "at least 1", 0))
+            Self::Stochastic { draws, .. } => {
+                Error::check_count("Sampler::Stochastic::draws", *draws)
             }
-            _ => Ok(()),
+            Self::Deterministic => Ok(()),
         }
     }
 }
