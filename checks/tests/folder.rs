@@ -207,3 +207,36 @@ fn a_checkpoint_takes_no_more_memory_than_it_holds() {
         assert!(text.contains(blocks) && text.contains("those of 2"), "{text}");
     }
 }
+
+#[test]
+fn what_training_cannot_have_left_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("step-000000005.safetensors");
+    stopped(folder.path());
+    let refused = |edit: &dyn Fn(&mut Contents), words: &str| {
+        let mut contents = Contents::read(&path).unwrap();
+        edit(&mut contents);
+        let edited = folder.path().join("edited.safetensors");
+        contents.write(&edited).unwrap();
+        let text = model().load(&edited).unwrap_err().to_string();
+        assert!(text.contains(words), "{text}");
+    };
+    let bytes = |contents: &mut Contents, name: &str, value: f32| {
+        let tensor = contents.tensors.iter_mut().find(|tensor| tensor.name == name).unwrap();
+        tensor.bytes[..4].copy_from_slice(&value.to_le_bytes());
+    };
+    let second = "optimizer.second.block.1.0.z.weight";
+    refused(&|contents| bytes(contents, second, -1.0), "means of squares");
+    refused(&|contents| bytes(contents, second, f32::INFINITY), "finite");
+    for kind in ["optimizer.first", "optimizer.second"] {
+        let without = |contents: &mut Contents| {
+            contents.tensors.retain(|tensor| !tensor.name.starts_with(&format!("{kind}.block.2")));
+        };
+        refused(&without, &format!("{kind}.block.2"));
+    }
+    let mut other = model();
+    other.load(&path).unwrap();
+    let fewer = Fit { epochs: 1, ..fit() };
+    let text = other.fit(&blobs(40, 1), &fewer).unwrap_err().to_string();
+    assert!(text.contains("Fit::epochs"), "{text}");
+}

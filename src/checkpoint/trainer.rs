@@ -19,6 +19,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     model::{Counters, Model, Position, Ranks, Trainer},
+    optim::Optimizer,
 };
 
 /// What the first lines of every checkpoint say; another number is another layout of the file.
@@ -222,17 +223,21 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         progress: Progress,
         tensors: &mut FileTensors,
     ) -> Result<Checked<E, D>, Mismatch> {
+        let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
+        let remembered = |steps| unit::Remembered { steps, squares };
         let blocks = self.blocks.iter().map(|block| {
             let state = block.state();
             let steps = progress.blocks.get(state.t - 1).copied().unwrap_or_default();
-            unit::restore(&name(state.t), block.tensors(), &state.device, steps, tensors)
+            let remembered = remembered(steps);
+            unit::restore(&name(state.t), block.tensors(), &state.device, remembered, tensors)
         });
         let blocks = blocks.collect::<Result<_, _>>()?;
         let (model, device) = (self.model, &self.model.device);
         let embedding = match self.has_embedding() {
             true => {
-                let (embedding, steps) = (&model.embedding, progress.embedding);
-                Some(unit::restore("embedding", embedding, device, steps, tensors)?)
+                let remembered = remembered(progress.embedding);
+                let embedding = &model.embedding;
+                Some(unit::restore("embedding", embedding, device, remembered, tensors)?)
             }
             false => {
                 // Older files have one, of zeros.
@@ -242,8 +247,8 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         };
         let schedule = match &model.schedule {
             Some(schedule) => {
-                let (gamma, steps) = (&schedule.gamma, progress.schedule);
-                Some(unit::restore("schedule", gamma, device, steps, tensors)?)
+                let (gamma, remembered) = (&schedule.gamma, remembered(progress.schedule));
+                Some(unit::restore("schedule", gamma, device, remembered, tensors)?)
             }
             None => None,
         };

@@ -11,6 +11,10 @@ use crate::{
     optim::OptimizerState,
 };
 
+/// What the means of gradients and of their squares are called.
+const FIRST: &str = "optimizer.first";
+const SECOND: &str = "optimizer.second";
+
 /// All tensors of a module, in dfdx's order.
 fn entries<E: Real, D: Backend<E>>(
     module: &dyn Tensors<E, D>,
@@ -50,8 +54,8 @@ fn kinds<E: Real, D: Backend<E>>(
     state: &OptimizerState<E, D>,
 ) -> [(&'static str, &[Tensor<(usize,), E, D>]); 3] {
     [
-        ("optimizer.first", state.first_moments()),
-        ("optimizer.second", state.second_moments()),
+        (FIRST, state.first_moments()),
+        (SECOND, state.second_moments()),
         ("average", state.averages()),
     ]
 }
@@ -105,32 +109,47 @@ pub(super) fn restore_weights<E: Real, D: Backend<E>>(
     Ok(Restored { values, state: OptimizerState::default() })
 }
 
-/// The same with what the optimiser remembers, which has taken `steps` steps.
+/// What an optimiser must have left.
+#[derive(Clone, Copy)]
+pub(super) struct Remembered {
+    pub(super) steps: u64,
+    /// Whether it keeps a mean of squares.
+    pub(super) squares: bool,
+}
+
+/// The same with what the optimiser remembers.
 pub(super) fn restore<E: Real, D: Backend<E>>(
     name: &str,
     module: &dyn Tensors<E, D>,
     device: &D,
-    steps: u64,
+    remembered: Remembered,
     tensors: &mut FileTensors,
 ) -> Result<Restored<E, D>, Mismatch> {
+    let Remembered { steps, squares } = remembered;
     let mut restored = restore_weights(name, module, tensors)?;
     let entries = entries(module).map_err(Mismatch::Other)?;
     let trained: Vec<&NamedValues<E, D>> = entries.iter().filter(|e| e.trained).collect();
-    let mut list = |kind: &str| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
+    let mut list = |kind: &str, needed: bool| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
         let full = |e: &NamedValues<E, D>| join(&join(kind, name), &e.path);
-        if !trained.iter().any(|e| tensors.contains_key(&full(e))) {
+        if !needed && !trained.iter().any(|e| tensors.contains_key(&full(e))) {
             return Ok(Vec::new());
         }
         let one = |e: &&NamedValues<E, D>| {
-            let values = take(tensors, full(e), &e.shape)?;
+            let values: Vec<E> = take(tensors, full(e), &e.shape)?;
+            if kind == SECOND
+                && let Some(bad) = values.iter().find(|v| **v < E::zero())
+            {
+                let expected = format!("means of squares in the tensor `{}`", full(e));
+                return Err(Mismatch::Tensor(expected, bad.to_string()));
+            }
             let shape = (values.len(),);
             let tensor = device.try_tensor_from_vec(values, shape);
             tensor.map_err(|e| Mismatch::Other(Error::device("loading a checkpoint")(e)))
         };
         trained.iter().map(one).collect()
     };
-    let (first, second) = (list("optimizer.first")?, list("optimizer.second")?);
-    let average = list("average")?;
+    let (first, second) = (list(FIRST, steps > 0)?, list(SECOND, steps > 0 && squares)?);
+    let average = list("average", false)?;
     restored.state = OptimizerState { steps, first, second, average };
     Ok(restored)
 }

@@ -167,6 +167,12 @@ impl<'a, E: Real> Session<'a, E> {
             _ => trainer.blocks.len(),
         };
         let each = about.steps_per_epoch as u64;
+        // A run that is past its end would say that it is finished.
+        if done > each.saturating_mul(self.fit.epochs as u64) {
+            let expected =
+                format!("more than {} epochs, which the run that goes on has done", done / each);
+            return Err(Error::config("Fit::epochs", expected, self.fit.epochs));
+        }
         let total = each.saturating_mul(self.fit.epochs as u64);
         let last = self.fit.step_limit.map_or(total, |limit| total.min(done.saturating_add(limit)));
         Ok(State {
