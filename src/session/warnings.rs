@@ -2,8 +2,9 @@
 
 use super::Fit;
 
-/// Fewer steps than this hardly move a network. Measured on iris (150 rows; AdamW at its default
-/// rate of 0.001, batches of 128, mean of five seeds): see `docs/training.md`.
+/// A network is seldom done before. Measured with AdamW at its default rate: iris and 150 digits
+/// are within a point of their best accuracy after 200 steps in all variants, up to 5 points below
+/// after 100, and 10 to 60 after 20 (`docs/training.md` has the table).
 const FEW: u64 = 200;
 
 /// A sentence for each. `each` are the steps of an epoch, `before` those that the trainer had taken
@@ -18,7 +19,7 @@ pub(super) fn warnings(fit: &Fit, rows: usize, each: usize, before: u64) -> Vec<
     let steps_named = if steps == 1 { "1 step".to_owned() } else { format!("{steps} steps") };
     vec![format!(
         "the whole run has {steps_named} ({rows} rows in batches of {batch_size}, {epochs} \
-         epochs), and fewer than {FEW} hardly train a network: raise Fit::epochs, or lower \
+         epochs), and a network is seldom done before {FEW}: raise Fit::epochs, or lower \
          Fit::batch_size"
     )]
 }
