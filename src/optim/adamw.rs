@@ -14,17 +14,23 @@ use crate::{error::Error, kernel::AdamWStep, number::Real};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AdamW {
     /// η, the size of a step: 0 or more.
+    /// Default: `0.001`.
     pub learning_rate: f64,
     /// β₁, the memory of the mean of the gradient: from 0 to below 1.
+    /// Default: `0.9`.
     pub beta1: f64,
     /// β₂, the memory of the mean of its square: from 0 to below 1.
+    /// Default: `0.999`.
     pub beta2: f64,
     /// ε, which keeps the division finite: above 0, in the weights' own numbers too.
+    /// Default: `1e-8`.
     pub epsilon: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
+    /// Default: `0.001`.
     pub weight_decay: f64,
     /// Whether biases, norms and other parameters with one axis decay too: they have no reason to
     /// be small.
+    /// Default: `false`.
     pub decay_biases: bool,
 }
 

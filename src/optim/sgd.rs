@@ -13,13 +13,17 @@ use crate::{error::Error, kernel::SgdStep, number::Real};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Sgd {
     /// η, the size of a step: 0 or more.
+    /// Default: `0.01`.
     pub learning_rate: f64,
     /// μ, the share of the last step that goes on: from 0 to below 1.
+    /// Default: `0.9`.
     pub momentum: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
+    /// Default: `0.0`.
     pub weight_decay: f64,
     /// Whether biases, norms and other parameters with one axis decay too: they have no reason to
     /// be small.
+    /// Default: `false`.
     pub decay_biases: bool,
 }
 

@@ -17,10 +17,13 @@ use crate::{device::Real, error::Error};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct GammaSchedule {
     /// γ_0 = γ(1), at the target: below γ_1.
+    /// Default: `-6.0`.
     pub gamma_0: f64,
     /// γ_1 = γ(0), at the noise: above γ_0.
+    /// Default: `6.0`.
     pub gamma_1: f64,
     /// The way between.
+    /// Default: `Path::Cosine`.
     pub path: Path,
 }
 

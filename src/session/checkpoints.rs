@@ -16,7 +16,7 @@ use crate::{
 
 /// No folder to take.
 #[cfg(not(feature = "checkpoint"))]
-pub(super) type FolderLock = ();
+pub(super) struct FolderLock;
 
 /// What a run does with checkpoints, where there are any.
 #[cfg(feature = "checkpoint")]
@@ -71,6 +71,7 @@ impl<E: Real> Session<'_, E> {
     ) -> Result<(), Error> {
         let position = self.with_checksum(trainer.ranks, position);
         let Some(Saving { checkpoints, identity }) = &mut self.saving else { return Ok(()) };
+        self.observers.iter_mut().try_for_each(|observer| observer.saving())?;
         let saved = trainer.saved(identity);
         checkpoints.save(&saved, position.as_ref(), self.fit)
     }
@@ -84,7 +85,7 @@ impl<E: Real> Session<'_, E> {
     }
 
     pub(super) fn save_best<D: Host<E>>(
-        &self,
+        &mut self,
         trainer: &Trainer<'_, E, D>,
         position: &Position,
     ) -> Result<(), Error> {
@@ -92,6 +93,7 @@ impl<E: Real> Session<'_, E> {
             return Ok(());
         };
         let Some(Saving { checkpoints, identity }) = &self.saving else { return Ok(()) };
+        self.observers.iter_mut().try_for_each(|observer| observer.saving())?;
         checkpoints.save_best(&trainer.saved(identity), &position, self.fit)
     }
 
@@ -121,7 +123,7 @@ impl<E: Real> Session<'_, E> {
         &self,
         _trainer: &Trainer<'_, E, D>,
     ) -> Result<FolderLock, Error> {
-        Ok(())
+        Ok(FolderLock)
     }
 
     pub(super) fn checksum(&self, _ranks: &Ranks) -> Option<String> {
@@ -149,7 +151,7 @@ impl<E: Real> Session<'_, E> {
     }
 
     pub(super) fn save_best<D: Host<E>>(
-        &self,
+        &mut self,
         _trainer: &Trainer<'_, E, D>,
         _position: &Position,
     ) -> Result<(), Error> {

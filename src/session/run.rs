@@ -12,6 +12,7 @@ use rand::seq::SliceRandom;
 use super::Saving;
 use super::{
     Fit, Hook, Observer, SessionParts, agree::Agreed, checkpoints::FolderLock, epoch::look,
+    warnings::warnings,
 };
 use crate::{
     block::{AnyBlock, Host},
@@ -61,6 +62,8 @@ pub(super) struct State {
     closing: Option<Closing>,
     /// The folder of checkpoints, for as long as the run writes there.
     _lock: FolderLock,
+    /// What the run was told to have against it, before its first step.
+    warnings: Vec<String>,
 }
 
 /// An epoch whose report has been given.
@@ -140,7 +143,7 @@ impl<'a, E: Real> Session<'a, E> {
                 self.state = Some(state);
                 Ok(Event::Epoch(report))
             }
-            Next::Ended(ended) => self.end(trainer, ended, state.epochs).map(Event::Ended),
+            Next::Ended(ended) => self.end(trainer, ended, state).map(Event::Ended),
         }
     }
 
@@ -186,6 +189,7 @@ impl<'a, E: Real> Session<'a, E> {
             last,
             closing: None,
             _lock,
+            warnings: about.warnings,
         })
     }
 
@@ -197,6 +201,8 @@ impl<'a, E: Real> Session<'a, E> {
         let (model, rows) = (&*trainer.model, self.data.rows());
         let parameters = trainer.blocks.iter().map(|block| block.tensors().parameters());
         let parameters = parameters.sum::<Result<usize, _>>();
+        let each = rows.div_ceil(self.own_batch_size(trainer.ranks));
+        let counters = &trainer.counters;
         Ok(RunReport {
             variant: model.objective.setup().name,
             blocks: trainer.ranks.layout.blocks,
@@ -204,8 +210,12 @@ impl<'a, E: Real> Session<'a, E> {
             rows,
             batch_size: self.fit.batch_size,
             epochs: self.fit.epochs,
-            steps_per_epoch: rows.div_ceil(self.own_batch_size(trainer.ranks)),
+            steps_per_epoch: each,
             steps_done,
+            steps_before: counters.steps,
+            epochs_before: counters.epochs,
+            cross_entropy_weight: model.objective.setup().cross_entropy,
+            warnings: warnings(self.fit, rows, each, counters.steps.saturating_sub(steps_done)),
             classes: model.objective.reading().has_classes(),
             schedule: model.objective.points(model.learned()),
         })
@@ -216,8 +226,9 @@ impl<'a, E: Real> Session<'a, E> {
         &mut self,
         trainer: &mut Trainer<'_, E, D>,
         ended: Ended,
-        epochs: Vec<EpochReport>,
+        state: State,
     ) -> Result<Outcome, Error> {
+        let State { epochs, warnings, .. } = state;
         // Other data may lie there the next time.
         trainer.model.resident = None;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);
@@ -236,7 +247,7 @@ impl<'a, E: Real> Session<'a, E> {
             self.position = position;
         }
         saved?;
-        let outcome = Outcome { epochs, ended, along: along? };
+        let outcome = Outcome { epochs, ended, warnings, along: along? };
         self.observers.iter_mut().try_for_each(|observer| observer.end(&outcome))?;
         Ok(outcome)
     }

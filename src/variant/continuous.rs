@@ -32,24 +32,34 @@ use crate::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ContinuousTime<H = OneHot> {
     /// γ(t), and with it ᾱ(t) = σ(−γ(t)); fixed or learned.
+    /// Default: that of [`GammaSchedule`].
     pub schedule: GammaSchedule,
     /// The weight of the squared error over time.
+    /// Default: `Weighting::Uniform`.
     pub weighting: Weighting,
     /// η, the weight of the squared error in all: 0 or more.
+    /// Default: `1.0`.
     pub eta: f64,
     /// The weight of the cross-entropy on the network's own logits: 0 (the paper) or more.
+    /// Default: `5.0`.
     pub cross_entropy: f64,
     /// How times are drawn.
+    /// Default: `TimeSampling::LowDiscrepancy`.
     pub times: TimeSampling,
     /// How answers are read off.
+    /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
     pub inference: Inference,
     /// How the network steps.
+    /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
     /// How the network gets its gradient.
+    /// Default: `Estimator::Local`.
     pub estimator: Estimator,
     /// What the targets are.
+    /// Default: that of the head.
     pub head: H,
     /// The seed of the initial weights.
+    /// Default: `0`.
     pub seed: u64,
 }
 
@@ -208,6 +218,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
                 reading,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
+                cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: Some(self.times),
             },
             schedule: self.schedule.clone(),

@@ -36,22 +36,31 @@ use crate::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct DiscreteTime<H = OneHot> {
     /// T, the number of blocks: at least 1.
+    /// Default: `10`.
     pub blocks: usize,
     /// How noise turns into target.
+    /// Default: `Schedule::Cosine`.
     pub schedule: Schedule,
     /// η, the weight of the squared error: 0 or more.
+    /// Default: `0.1`.
     pub eta: f64,
     /// The weight of the cross-entropy on each block's own logits: 0 (the paper) or more.
+    /// Default: `1.0`.
     pub cross_entropy: f64,
     /// How answers are read off.
+    /// Default: `Sampler::Deterministic`.
     pub sampler: Sampler,
     /// How blocks step.
+    /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
     /// How blocks get their gradient.
+    /// Default: `Estimator::Local`.
     pub estimator: Estimator,
     /// What the targets are.
+    /// Default: that of the head.
     pub head: H,
     /// The seed of the initial weights.
+    /// Default: `0`.
     pub seed: u64,
 }
 
@@ -177,6 +186,7 @@ where
                 reading,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
+                cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: None,
             },
             levels: self.schedule.levels(self.blocks)?,

@@ -34,20 +34,28 @@ use crate::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct FlowMatching<H = OneHot, P = Velocity> {
     /// What the network gives: a [`Velocity`], or an [`Estimate`](super::Estimate) of the target.
+    /// Default: that of [`Velocity`].
     pub predictor: P,
     /// The weight of the cross-entropy on the extrapolated target: 0 or more.
+    /// Default: `50.0`.
     pub cross_entropy: f64,
     /// How times are drawn.
+    /// Default: `TimeSampling::LowDiscrepancy`.
     pub times: TimeSampling,
     /// What integrates dz/dt = v.
+    /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
     pub solver: Solver,
     /// How the network steps.
+    /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
     /// How the network gets its gradient.
+    /// Default: `Estimator::Local`.
     pub estimator: Estimator,
     /// What the targets are.
+    /// Default: that of the head.
     pub head: H,
     /// The seed of the initial weights.
+    /// Default: `0`.
     pub seed: u64,
 }
 
@@ -207,6 +215,7 @@ where
                 reading,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
+                cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: Some(self.times),
             },
             prediction,

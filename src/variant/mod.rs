@@ -123,6 +123,8 @@ pub(crate) struct Setup {
     pub(crate) optimizer: Optimizer,
     /// How blocks get their gradient.
     pub(crate) estimator: Estimator,
+    /// The weight of the cross-entropy in the loss; 0 for a head without classes.
+    pub(crate) cross_entropy: f64,
     /// How the times of a batch are drawn, where a block takes times.
     pub(crate) times: Option<TimeSampling>,
 }
