@@ -43,7 +43,7 @@ struct Options {
 fn main() -> Result<(), Error> {
     common::quiet::when_stdout_closes();
     let options = Options::parse();
-    let mut sum = 0.0;
+    let (mut sum, mut loss) = (0.0, 0.0);
     for round in 1..=options.repeats {
         let seed = options.seed + round - 1;
         let digits = data::digits_with_seed(seed)?;
@@ -58,17 +58,23 @@ fn main() -> Result<(), Error> {
         let report = model.evaluate(&digits.test)?;
         let percent = 100.0 * report.accuracy;
         println!(
-            "seed {seed}: accuracy {percent:.2} % on {} test digits, after {seconds:.1} s of training",
-            report.rows
+            "seed {seed}: accuracy {percent:.2} %, negative log-likelihood {:.3} nats, on {} test \
+             digits, after {seconds:.1} s of training",
+            report.negative_log_likelihood, report.rows
         );
         sum += report.accuracy;
+        loss += report.negative_log_likelihood;
         if round < options.repeats {
             continue;
         }
 
-        let accuracy = sum / options.repeats as f64;
+        let [accuracy, loss] = [sum, loss].map(|sum| sum / options.repeats as f64);
         if options.repeats > 1 {
-            println!("mean of {} seeds: accuracy {:.2} %", options.repeats, 100.0 * accuracy);
+            println!(
+                "mean of {} seeds: accuracy {:.2} %, negative log-likelihood {loss:.3} nats",
+                options.repeats,
+                100.0 * accuracy
+            );
         }
         draw(&digits.test, &model.predict(&digits.test.samples()[..6])?);
         if options.json {
@@ -78,6 +84,7 @@ fn main() -> Result<(), Error> {
                 "train_rows": digits.train.rows(),
                 "test_rows": report.rows,
                 "test_accuracy": accuracy,
+                "negative_log_likelihood": loss,
                 "network_calls": report.network_calls,
                 "epochs": epochs,
                 "train_seconds": seconds,

@@ -55,7 +55,7 @@ fn main() -> Result<(), Error> {
         Some(t) => ("tsitouras", Method::Tsitouras, Steps::adaptive(t, t)),
     };
     let solver = Solver { method, steps, save: Save::End };
-    let mut sum = 0.0;
+    let (mut sum, mut loss) = (0.0, 0.0);
     for round in 1..=options.repeats {
         let seed = options.seed + round - 1;
         let digits = data::digits_with_seed(seed)?;
@@ -66,18 +66,24 @@ fn main() -> Result<(), Error> {
 
         let report = model.evaluate(&digits.test)?;
         println!(
-            "seed {seed}: accuracy {:.2} % on {} test digits",
+            "seed {seed}: accuracy {:.2} %, negative log-likelihood {:.3} nats, on {} test digits",
             100.0 * report.accuracy,
+            report.negative_log_likelihood,
             report.rows
         );
         sum += report.accuracy;
+        loss += report.negative_log_likelihood;
         if round < options.repeats {
             continue;
         }
 
-        let accuracy = sum / options.repeats as f64;
+        let [accuracy, loss] = [sum, loss].map(|sum| sum / options.repeats as f64);
         if options.repeats > 1 {
-            println!("mean of {} seeds: accuracy {:.2} %", options.repeats, 100.0 * accuracy);
+            println!(
+                "mean of {} seeds: accuracy {:.2} %, negative log-likelihood {loss:.3} nats",
+                options.repeats,
+                100.0 * accuracy
+            );
         }
         watch(&model, &digits.test)?;
         if options.json {
@@ -87,6 +93,7 @@ fn main() -> Result<(), Error> {
                 "train_rows": digits.train.rows(),
                 "test_rows": report.rows,
                 "test_accuracy": accuracy,
+                "negative_log_likelihood": loss,
                 "network_calls": report.network_calls,
                 "solver": name,
                 "epochs": options.epochs,

@@ -246,7 +246,12 @@ where
         seconds = outcome.epochs.iter().map(|epoch| epoch.seconds).sum();
     }
     let report = model.evaluate(&data.test)?;
-    println!("accuracy {:.2} % on {} test images", 100.0 * report.accuracy, report.rows);
+    println!(
+        "accuracy {:.2} %, negative log-likelihood {:.3} nats, on {} test images",
+        100.0 * report.accuracy,
+        report.negative_log_likelihood,
+        report.rows
+    );
     if options.json {
         let result = serde_json::json!({
             "variant": format!("{:?}", options.variant).to_lowercase(),
@@ -255,6 +260,8 @@ where
             "train_rows": data.train.rows(),
             "test_rows": report.rows,
             "test_accuracy": report.accuracy,
+            "negative_log_likelihood": report.negative_log_likelihood,
+            "calibration_error": report.calibration_error,
             "network_calls": report.network_calls,
             "epochs": options.epochs,
             "train_seconds": seconds,
