@@ -125,11 +125,6 @@ pub(crate) struct Compared<E: Real, D: Backend<E>> {
     logits: Matrix<E, D, OwnedTape<E, D>>,
 }
 
-/// How much more sharply the final latent is read than extrapolated ones in training, which may lie
-/// beyond the targets, as no final one does: by the negative log-likelihood on held-out rows of
-/// three data sets, from factors of 1 to 3.
-const ANSWER_SHARPNESS: f64 = 1.5;
-
 impl Prediction {
     /// Where integration ends: 1, or just before where the velocity is singular there.
     fn end(self) -> f64 {
@@ -334,7 +329,6 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
         let failed = || Error::device("inference");
         match self.prediction {
             Prediction::Velocity { sharpness } => {
-                let sharpness = ANSWER_SHARPNESS * sharpness;
                 let output = self.setup.reading.read(z.clone(), embedding, sharpness);
                 Ok(End { z, output: output.map_err(failed())? })
             }
