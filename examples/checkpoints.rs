@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let loaded = Model::from_checkpoint(&device, path)?;
         let report = loaded.evaluate(&digits.test)?;
         println!(
-            "{}: {:.2} % of {} test digits",
+            "{}: accuracy {:.2} % on {} test digits",
             path.display(),
             100.0 * report.accuracy,
             report.rows

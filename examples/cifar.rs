@@ -18,7 +18,7 @@ use dfdx_noprop::{
     },
     observe::{Progress, ctrl_c},
     prelude::*,
-    train::{Checkpoints, Every},
+    train::{Checkpoints, Ended, Every},
     variant::Variant,
 };
 
@@ -71,6 +71,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     if options.hundred {
         classes("cifar-100", &data::cifar100(&options.data)?, &options)
@@ -143,10 +144,15 @@ where
                 augment.apply(Pixels::<3, 32, 32>, batch.inputs_mut(), rng);
             });
         }
-        seconds = training.run(&data.train)?.epochs.iter().map(|epoch| epoch.seconds).sum();
+        let outcome = training.run(&data.train)?;
+        if outcome.ended == Ended::Interrupted {
+            println!("interrupted; the same command goes on with it");
+            std::process::exit(130);
+        }
+        seconds = outcome.epochs.iter().map(|epoch| epoch.seconds).sum();
     }
     let report = model.evaluate(&data.test)?;
-    println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
+    println!("accuracy {:.2} % on {} test images", 100.0 * report.accuracy, report.rows);
     if options.json {
         let result = serde_json::json!({
             "variant": V::NAME,

@@ -53,6 +53,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     let mut sum = 0.0;
     for round in 1..=options.repeats {
@@ -63,7 +64,11 @@ fn main() -> Result<(), Error> {
         let reports = model.fit(&digits.train, &fit)?;
 
         let report = model.evaluate(&digits.test)?;
-        println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+        println!(
+            "seed {seed}: accuracy {:.2} % on {} test digits",
+            100.0 * report.accuracy,
+            report.rows
+        );
         sum += report.accuracy;
         if round < options.repeats {
             continue;
@@ -71,7 +76,7 @@ fn main() -> Result<(), Error> {
 
         let accuracy = sum / options.repeats as f64;
         if options.repeats > 1 {
-            println!("mean of {} seeds: {:.2} %", options.repeats, 100.0 * accuracy);
+            println!("mean of {} seeds: accuracy {:.2} %", options.repeats, 100.0 * accuracy);
         }
         watch(&mut model, &digits.test, options.steps)?;
         if options.json {

@@ -85,6 +85,6 @@ fn main() -> Result<(), Error> {
     let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
     model.fit(&digits.train, &Fit { epochs: options.epochs, ..Fit::default() })?;
     let report = model.evaluate(&digits.test)?;
-    println!("{:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+    println!("accuracy {:.2} % on {} test digits", 100.0 * report.accuracy, report.rows);
     Ok(())
 }

@@ -38,7 +38,7 @@ fn main() -> Result<(), Error> {
                 &mut rng,
             )?;
             if step == 1 || step == options.steps {
-                println!("block {block}, step {step:>4}: loss {loss:.6}");
+                println!("block {block}, step {step:>4}: mean square of the output {loss:.6}");
             }
         }
     }

@@ -41,6 +41,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     let mut sum = 0.0;
     for round in 1..=options.repeats {
@@ -57,7 +58,7 @@ fn main() -> Result<(), Error> {
         let report = model.evaluate(&digits.test)?;
         let percent = 100.0 * report.accuracy;
         println!(
-            "seed {seed}: {percent:.2} % of {} test digits, after {seconds:.1} s",
+            "seed {seed}: accuracy {percent:.2} % on {} test digits, after {seconds:.1} s of training",
             report.rows
         );
         sum += report.accuracy;
@@ -67,7 +68,7 @@ fn main() -> Result<(), Error> {
 
         let accuracy = sum / options.repeats as f64;
         if options.repeats > 1 {
-            println!("mean of {} seeds: {:.2} %", options.repeats, 100.0 * accuracy);
+            println!("mean of {} seeds: accuracy {:.2} %", options.repeats, 100.0 * accuracy);
         }
         draw(&digits.test, &model.predict(&digits.test.samples()[..6])?);
         if options.json {
@@ -93,6 +94,8 @@ fn main() -> Result<(), Error> {
 
 /// The first test digits as text, side by side; below each what it is, and what it was taken for.
 fn draw(test: &Dataset<64, Labels<10>>, predicted: &[u32]) {
+    /// As wide as the longest text, and two spaces.
+    const PLACE: usize = 18;
     const SHADES: &[u8; 9] = b" .:-=+*%@";
     println!();
     for row in 0..8 {
@@ -104,18 +107,18 @@ fn draw(test: &Dataset<64, Labels<10>>, predicted: &[u32]) {
             let level = |pixel: f32| 8.99 * (pixel - smallest) / (largest - smallest);
             let shade = |pixel: &f32| SHADES[(level(*pixel) as usize).min(8)] as char;
             let line: String = pixels.iter().flat_map(|p| [shade(p); 2]).collect();
-            print!("{line}  ");
+            print!("{line:<PLACE$}");
         }
         println!();
     }
     let truth = test.targets().as_slice();
     for truth in &truth[..predicted.len()] {
-        print!("{:<18}", format!("this is a {truth},"));
+        print!("{:<PLACE$}", format!("this is a {truth},"));
     }
     println!();
     for (predicted, truth) in predicted.iter().zip(truth) {
         let verdict = if predicted == truth { "right" } else { "wrong" };
-        print!("{:<18}", format!("read as {predicted}: {verdict}"));
+        print!("{:<PLACE$}", format!("read as {predicted}: {verdict}"));
     }
     println!();
 }

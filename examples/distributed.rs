@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use dfdx_noprop::{
@@ -89,13 +89,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// A line on stderr, in one piece: `eprintln!` writes it in several, and other processes' pieces
-/// may come between.
+/// A line on stderr, in one piece, so that other processes' pieces do not come between.
 fn say(line: String) {
-    eprint!("{}", line + "\n");
+    // Nobody has to read it.
+    let _ = std::io::stderr().write_all((line + "\n").as_bytes());
 }
 
 fn train() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     let time_out = Duration::try_from_secs_f64(options.time_out).unwrap_or_default();
     let rows = if options.own_rows { Rows::Own } else { Rows::All };
@@ -183,7 +184,7 @@ where
         model.export(path)?;
     }
     if rank == 0 {
-        println!("{:.2} % of {} test rows", 100.0 * report.accuracy, report.rows);
+        println!("accuracy {:.2} % on {} test rows", 100.0 * report.accuracy, report.rows);
     }
     if options.json {
         let output = json!({

@@ -45,6 +45,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     if options.by_hand {
         return by_hand(options.seed);
@@ -64,7 +65,11 @@ fn main() -> Result<(), Error> {
         let reports = model.fit(&digits.train, &fit)?;
 
         let report = model.evaluate(&digits.test)?;
-        println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+        println!(
+            "seed {seed}: accuracy {:.2} % on {} test digits",
+            100.0 * report.accuracy,
+            report.rows
+        );
         sum += report.accuracy;
         if round < options.repeats {
             continue;
@@ -72,7 +77,7 @@ fn main() -> Result<(), Error> {
 
         let accuracy = sum / options.repeats as f64;
         if options.repeats > 1 {
-            println!("mean of {} seeds: {:.2} %", options.repeats, 100.0 * accuracy);
+            println!("mean of {} seeds: accuracy {:.2} %", options.repeats, 100.0 * accuracy);
         }
         watch(&model, &digits.test)?;
         if options.json {
@@ -133,6 +138,6 @@ fn by_hand(seed: u64) -> Result<(), Error> {
         }
     }
     let report = model.evaluate(&digits.test)?;
-    println!("{:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+    println!("accuracy {:.2} % on {} test digits", 100.0 * report.accuracy, report.rows);
     Ok(())
 }

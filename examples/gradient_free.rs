@@ -74,6 +74,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     match &options.data {
         None => train("digits", &options, 5e-3, data::digits_with_seed),
@@ -113,7 +114,11 @@ fn train<const X: usize>(
         let epochs = model.training(&fit).observer(&mut Progress::plain()).run(&data.train)?.epochs;
 
         let report = model.evaluate(&data.test)?;
-        println!("seed {seed}: {:.2} % of {} test rows", 100.0 * report.accuracy, report.rows);
+        println!(
+            "seed {seed}: accuracy {:.2} % on {} test rows",
+            100.0 * report.accuracy,
+            report.rows
+        );
         sum += report.accuracy;
         if round < options.repeats {
             continue;
@@ -121,7 +126,7 @@ fn train<const X: usize>(
 
         let accuracy = sum / options.repeats as f64;
         if options.repeats > 1 {
-            println!("mean of {} seeds: {:.2} %", options.repeats, 100.0 * accuracy);
+            println!("mean of {} seeds: accuracy {:.2} %", options.repeats, 100.0 * accuracy);
         }
         if options.json {
             let result = serde_json::json!({

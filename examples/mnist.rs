@@ -19,7 +19,7 @@ use dfdx_noprop::{
     },
     observe::{Progress, ctrl_c},
     prelude::*,
-    train::{Checkpoints, Every},
+    train::{Checkpoints, Ended, Every},
     variant::{Predictor, Variant},
 };
 
@@ -123,6 +123,7 @@ struct Options {
 type Data = Split<784, Labels<10>>;
 
 fn main() -> Result<(), Error> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     let mut data = data::mnist(&options.data)?;
     if let Some(rows) = options.rows {
@@ -237,10 +238,15 @@ where
                 augment.apply(Pixels::<1, 28, 28>, batch.inputs_mut(), rng);
             });
         }
-        seconds = training.run(&data.train)?.epochs.iter().map(|epoch| epoch.seconds).sum();
+        let outcome = training.run(&data.train)?;
+        if outcome.ended == Ended::Interrupted {
+            println!("interrupted; the same command goes on with it");
+            std::process::exit(130);
+        }
+        seconds = outcome.epochs.iter().map(|epoch| epoch.seconds).sum();
     }
     let report = model.evaluate(&data.test)?;
-    println!("{:.2} % of {} test images", 100.0 * report.accuracy, report.rows);
+    println!("accuracy {:.2} % on {} test images", 100.0 * report.accuracy, report.rows);
     if options.json {
         let result = serde_json::json!({
             "variant": format!("{:?}", options.variant).to_lowercase(),

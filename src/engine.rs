@@ -8,7 +8,7 @@ use dfdx::prelude::Cpu;
 use dfdx::prelude::Cuda;
 
 #[cfg(feature = "checkpoint")]
-use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken};
+use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken, Wanted};
 #[cfg(feature = "checkpoint")]
 use crate::model::Position;
 use crate::{
@@ -129,12 +129,13 @@ pub trait Engine<E: Real, D: Backend<E>>: Sync {
         path: &std::path::Path,
     ) -> Result<(), Error>;
 
-    /// Takes the checkpoint that `find` finds.
+    /// Takes what is wanted of the file that `find` finds.
     #[cfg(feature = "checkpoint")]
     fn restore(
         &self,
         trainer: Trainer<'_, E, D>,
         identity: &Identity,
+        wanted: Wanted,
         find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
     ) -> Result<Option<Taken>, Error>;
 }
@@ -150,7 +151,7 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         embedding: Vec<E>,
     ) -> Result<Model<E, D>, Error> {
         let objective = mathematics.objective::<E, D>();
-        objective.optimizer().validate()?;
+        objective.optimizer().validate::<E>()?;
         Model::new(device, objective, embedding)
     }
 
@@ -275,10 +276,11 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         &self,
         trainer: Trainer<'_, E, D>,
         identity: &Identity,
+        wanted: Wanted,
         find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
     ) -> Result<Option<Taken>, Error> {
         let ranks = trainer.ranks;
-        ranks.report_to_ranks(checkpoint::restore(trainer, identity, find))
+        ranks.report_to_ranks(checkpoint::restore(trainer, identity, wanted, find))
     }
 }
 

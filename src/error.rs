@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// What can go wrong. Each variant holds what was being done, what was expected, and what came.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows the same sentence as `Display`, so that a `main` that returns it prints it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting outside of its range.
@@ -72,6 +74,17 @@ pub enum Error {
         found: String,
     },
 
+    /// Answers or weights that are not finite, where finite ones are needed: NaN or infinite.
+    #[error("{operation}: expected {expected}, found {found}")]
+    NotFinite {
+        /// The call: `NoProp::predict`.
+        operation: &'static str,
+        /// What has to be finite, and what to do if it is not.
+        expected: String,
+        /// The number, and where it is.
+        found: String,
+    },
+
     /// A loss or gradient that is no longer a finite number. The block that found it is as it was
     /// before the step; in discrete time the other blocks may be some steps further.
     #[error(
@@ -106,6 +119,12 @@ pub enum Error {
         /// The last checkpoint before it, if the run has any.
         checkpoint: Option<PathBuf>,
     },
+}
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 fn ranks_in_words(ranks: &[usize]) -> String {
@@ -168,12 +187,30 @@ impl Error {
         Self::Config { setting, expected: expected.into(), found: found.to_string() }
     }
 
+    /// [`Error::Config`] for a count that is 0, or that nobody lives to see the end of.
+    pub(crate) fn check_count(setting: &'static str, count: usize) -> Result<(), Self> {
+        const MOST: usize = 1 << 24;
+        match count {
+            0 => Err(Self::config(setting, "at least 1", 0)),
+            1..=MOST => Ok(()),
+            _ => Err(Self::config(setting, format!("{MOST} at most"), count)),
+        }
+    }
+
     pub(crate) fn argument(
         operation: &'static str,
         expected: impl Into<String>,
         found: impl ToString,
     ) -> Self {
         Self::Argument { operation, expected: expected.into(), found: found.to_string() }
+    }
+
+    pub(crate) fn not_finite(
+        operation: &'static str,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Self {
+        Self::NotFinite { operation, expected: expected.into(), found: found.to_string() }
     }
 
     pub(crate) fn file(path: &Path, expected: impl Into<String>, found: impl ToString) -> Self {

@@ -22,6 +22,16 @@ pub struct RunReport {
     pub steps_per_epoch: usize,
     /// How many steps of the run were taken before: 0 unless it was stopped and goes on.
     pub steps_done: u64,
+    /// How many steps the trainer had taken before, over its whole life: the next one is
+    /// `steps_before` + 1.
+    pub steps_before: u64,
+    /// How many epochs it had completed.
+    pub epochs_before: u64,
+    /// λ, what the cross-entropy of a block's own logits is multiplied by in what is minimised; 0
+    /// where there is none.
+    pub cross_entropy_weight: f64,
+    /// What is not wrong and yet hardly meant, a sentence each: a run too short to learn from.
+    pub warnings: Vec<String>,
     /// Whether the targets are classes, so that there is an accuracy.
     pub classes: bool,
     /// How noise turns into target, as it is before the first step: from t = 0 (noise) to t = 1
@@ -76,6 +86,12 @@ impl StepReport {
         let denoising: f64 = self.blocks.iter().map(|block| block.denoising).sum();
         self.terminal[0] + self.terminal[1] + denoising / self.blocks.len().max(1) as f64
     }
+
+    /// What the step made smaller, as [`EpochReport::minimised`] has it.
+    pub fn minimised(&self) -> f64 {
+        let cross_entropy: f64 = self.blocks.iter().map(|block| block.cross_entropy).sum();
+        self.loss() + cross_entropy / self.blocks.len().max(1) as f64
+    }
 }
 
 /// One block over an epoch.
@@ -111,6 +127,12 @@ pub struct EpochReport {
     /// CE(p̂(y | z_T)) + KL(q(z_0 | y) ‖ N(0, I)) + mean_t of the blocks' squared errors: the
     /// paper's loss, eq. 8.
     pub loss: f64,
+    /// What training makes smaller: `loss`, plus the mean over the blocks of λ times the
+    /// cross-entropy of their own logits.
+    pub minimised: f64,
+    /// That cross-entropy by itself, in nats as the validation rows' negative log-likelihood:
+    /// without λ, mean over the blocks and the rows. `None` where there is none.
+    pub cross_entropy: Option<f64>,
     /// The blocks, from noise to target.
     pub blocks: Vec<BlockMean>,
     /// The validation rows, where there are any and it is this epoch's turn.
@@ -181,7 +203,14 @@ impl Means {
         }
     }
 
-    pub(crate) fn report(&self, epoch: u64, epochs: usize, seconds: f64) -> EpochReport {
+    /// `weight` is that of the cross-entropy.
+    pub(crate) fn report(
+        &self,
+        epoch: u64,
+        epochs: usize,
+        seconds: f64,
+        weight: f64,
+    ) -> EpochReport {
         let share = 1.0 / self.rows.max(1) as f64;
         let mean = |sum: &BlockMean| BlockMean {
             denoising: share * sum.denoising,
@@ -190,14 +219,20 @@ impl Means {
             accuracy: share * sum.accuracy,
         };
         let blocks: Vec<BlockMean> = self.blocks.iter().map(mean).collect();
-        let denoising: f64 = blocks.iter().map(|block| block.denoising).sum();
+        let over_blocks = |of: fn(&BlockMean) -> f64| {
+            blocks.iter().map(of).sum::<f64>() / blocks.len().max(1) as f64
+        };
+        let loss = share * self.terminal + over_blocks(|block| block.denoising);
+        let cross_entropy = over_blocks(|block| block.cross_entropy);
         EpochReport {
             epoch,
             epochs,
             rows: self.rows,
             steps: self.steps,
             seconds,
-            loss: share * self.terminal + denoising / blocks.len().max(1) as f64,
+            loss,
+            minimised: loss + cross_entropy,
+            cross_entropy: (weight > 0.0).then(|| cross_entropy / weight),
             blocks,
             validation: None,
         }
@@ -245,6 +280,8 @@ pub struct Outcome {
     pub epochs: Vec<EpochReport>,
     /// Why it ended.
     pub ended: Ended,
+    /// Those of [`RunReport::warnings`].
+    pub warnings: Vec<String>,
     /// The validation rows' answers on the way from noise to target, for the model as it is at the
     /// end; empty without validation rows, and for solvers whose steps depend on the rows.
     pub along: Vec<AlongPoint>,

@@ -4,7 +4,7 @@
 mod common;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -41,6 +41,52 @@ fn ctrl_c_saves_and_returns() {
         let mut saving = Checkpoints::new(folder.path(), Every::Epochs(1), 9).unwrap();
         assert!(saving.resume(&mut model).unwrap() && model.is_unfinished());
     }
+}
+
+/// An example's program, where `cargo test` has built it beside the tests.
+fn example(name: &str) -> Option<PathBuf> {
+    let own = std::env::current_exe().unwrap();
+    let path = own.ancestors().nth(2).unwrap().join("examples").join(name);
+    path.exists().then_some(path)
+}
+
+#[test]
+fn the_example_that_is_interrupted_says_how_to_go_on() {
+    let Some(train) = example("train") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("run.json");
+    let run = folder.path().join("run");
+    let settings = serde_json::json!({
+        "folder": run,
+        "mathematics": { "discrete_time": { "blocks": 2 } },
+        "fit": { "epochs": 1_000_000, "time_limit": 60.0 },
+    });
+    std::fs::write(&config, settings.to_string()).unwrap();
+    let child = Command::new(train)
+        .arg("--config")
+        .arg(&config)
+        .args(["--plain"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| std::fs::read_dir(run.join("checkpoints")).is_ok_and(|files| files.count() > 1));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    let advice = format!("--config {} --resume", config.display());
+    assert!(text.contains("interrupted") && text.contains(&advice), "{text}");
+}
+
+#[test]
+fn an_example_whose_output_nobody_reads_ends_without_a_word() {
+    let Some(digits) = example("digits") else { return };
+    let script = "\"$0\" --epochs 1 --blocks 2 | true; exit ${PIPESTATUS[0]}";
+    let output = Command::new("bash").args(["-c", script]).arg(digits).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), &text[..]), (Some(141), ""));
 }
 
 fn wait_for(there: impl Fn() -> bool) {

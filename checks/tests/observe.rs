@@ -4,7 +4,7 @@
 use std::{fs, ops::ControlFlow};
 
 use dfdx_noprop::{
-    head::{Classification, Errors},
+    head::{Classification, Confusion, Errors},
     observe::{Csv, JsonLines, Plots, Progress, plots},
     prelude::*,
     train::{
@@ -26,6 +26,10 @@ fn run() -> RunReport {
         epochs: 4,
         steps_per_epoch: 3,
         steps_done: 0,
+        steps_before: 0,
+        epochs_before: 0,
+        cross_entropy_weight: 2.0,
+        warnings: vec!["too short".to_owned()],
         classes: true,
         schedule: (0..=50).map(point).map(|t| SchedulePoint { t, snr: snr(t) }).collect(),
     }
@@ -50,13 +54,15 @@ fn step(step: u64) -> StepReport {
 }
 
 fn classification(accuracy: f64) -> Classification {
+    let mut confusion = Confusion::default();
+    (0..2).for_each(|class| confusion.add(class, class));
     Classification {
         rows: 100,
         correct: (100.0 * accuracy) as usize,
         accuracy,
         negative_log_likelihood: 1.0 - accuracy,
         calibration_error: 0.1,
-        confusion: vec![vec![1, 0], vec![0, 1]],
+        confusion,
         network_calls: 2.0,
     }
 }
@@ -71,14 +77,21 @@ fn epoch(epoch: u64, epochs: usize, blocks: usize, validated: bool) -> EpochRepo
         accuracy: 1.0 - 0.5 * (-3.0 * part).exp() - 0.3 * (-(t as f64)).exp(),
     };
     let accuracy = 0.98 - 0.4 * (-5.0 * part).exp();
+    let blocks: Vec<_> = (0..blocks).map(block).collect();
+    let mean =
+        |of: fn(&BlockMean) -> f64| blocks.iter().map(of).sum::<f64>() / blocks.len().max(1) as f64;
+    let loss = 0.05 + mean(|block| block.denoising);
+    let cross_entropy = mean(|block| block.cross_entropy);
     EpochReport {
         epoch,
         epochs,
         rows: 20,
         steps: 3,
         seconds: 1.25,
-        loss: 20.0 * (-6.0 * part).exp() + 0.05,
-        blocks: (0..blocks).map(block).collect(),
+        loss,
+        minimised: loss + cross_entropy,
+        cross_entropy: Some(0.5 * cross_entropy),
+        blocks,
         validation: validated.then(|| classification(accuracy).into()),
     }
 }
@@ -90,13 +103,20 @@ fn outcome() -> Outcome {
         AlongPoint { t, calls: f64::from(i), evaluation }
     };
     let epochs = (1..=4).map(|e| epoch(e, 4, 2, true)).collect();
-    Outcome { epochs, ended: Ended::Finished, along: (1..=10).map(along).collect() }
+    let along = (1..=10).map(along).collect();
+    Outcome { epochs, ended: Ended::Finished, warnings: Vec::new(), along }
 }
 
 /// Tells an observer of a whole run.
 fn tell(observer: &mut dyn Observer) -> Result<(), Error> {
-    observer.begin(&run())?;
-    for e in 1..=4 {
+    tell_from(observer, 0)
+}
+
+/// Tells an observer of a run of four epochs whose trainer has had others before.
+fn tell_from(observer: &mut dyn Observer, before: u64) -> Result<(), Error> {
+    let run = RunReport { steps_before: 3 * before, epochs_before: before, ..run() };
+    observer.begin(&run)?;
+    for e in before + 1..=before + 4 {
         for s in 1..=3 {
             assert_eq!(observer.step(&step(3 * (e - 1) + s))?, ControlFlow::Continue(()));
         }
@@ -121,10 +141,10 @@ fn json_lines_hold_every_report() {
     assert_eq!(found["step"], 2);
     assert_eq!(found["blocks"][1]["gradient_norm"], 1.5);
     let found = events.iter().filter(|line| line["event"] == "epoch").nth(1).unwrap();
-    assert_eq!(found["validation"]["confusion"][0][0], 1);
+    assert_eq!(found["validation"]["confusion"], serde_json::json!([[0, 0, 1], [1, 1, 1]]));
     // Infinity has no JSON.
     assert_eq!(events[0]["schedule"][50]["snr"], Value::Null);
-    tell(&mut JsonLines::append(&path).unwrap().every(0)).unwrap();
+    tell_from(&mut JsonLines::append(&path).unwrap().every(0), 4).unwrap();
     let both = fs::read_to_string(&path).unwrap();
     assert!(both.starts_with(&text));
     assert_eq!(lines(&both).len(), 12 + 6);
@@ -134,9 +154,9 @@ fn json_lines_hold_every_report() {
 fn tables_have_one_header() {
     let folder = tempfile::tempdir().unwrap();
     let (epochs, steps) = (folder.path().join("epochs.csv"), folder.path().join("steps.csv"));
-    for _ in 0..2 {
-        tell(&mut Csv::epochs(&epochs).unwrap()).unwrap();
-        tell(&mut Csv::steps(&steps).unwrap()).unwrap();
+    for before in [0, 4] {
+        tell_from(&mut Csv::epochs(&epochs).unwrap(), before).unwrap();
+        tell_from(&mut Csv::steps(&steps).unwrap(), before).unwrap();
     }
     let read = |path| csv::Reader::from_path(path).unwrap();
     let mut table = read(&epochs);
@@ -185,12 +205,13 @@ fn plots_have_titles_axes_and_legends() {
         }
         assert_eq!(found, lines, "{name}");
     };
-    see("loss.svg", &["Loss", "epoch", "squared error", "cross-entropy", "validation"], 2);
+    see("loss.svg", &["Cross-entropy", "epoch", "nats", "makes smaller", "validation"], 2);
     see("accuracy.svg", &["Accuracy", "accuracy (%)", "block 1 of 2", "the whole model"], 2);
     see("along.svg", &["on the way", "1 to 10 network calls", "validation rows (%)"], 1);
     see("schedule.svg", &["Signal to noise", "SNR", "ᾱ", "from noise"], 2);
     let names = fs::read_dir(folder.path().join("plots")).unwrap().count();
-    assert_eq!(names, 4);
+    // And what they are drawn of.
+    assert_eq!(names, 5);
 
     let ten: Vec<_> = (1..=100).map(|e| epoch(e, 100, 10, true)).collect();
     let (texts, lines) = picture(&plots::accuracy(&ten).unwrap());
@@ -246,6 +267,17 @@ fn progress_says_nothing_where_there_is_no_terminal() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(stderr.matches("epoch ").count(), 4, "{stderr}");
     assert!(stderr.contains("validation"), "{stderr}");
+    assert!(stderr.contains("warning: too short"), "{stderr}");
+    // The parts are those of the loss, with their names.
+    let number = |line: &str, after: &str| -> f64 {
+        let rest = line.split(after).nth(1).unwrap_or_else(|| panic!("no {after}: {line}"));
+        rest.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    for line in stderr.lines().filter(|line| line.contains("epoch ")) {
+        let sum = number(line, "squared error ") + 2.0 * number(line, "2 × cross-entropy ");
+        let whole = number(line, "loss ");
+        assert!((sum + number(line, "ends ") - whole).abs() < 1e-3, "{line}");
+    }
 }
 
 #[test]

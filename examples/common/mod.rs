@@ -1,4 +1,6 @@
-//! What examples say of themselves in their JSON.
+//! What examples share: what they say of themselves in their JSON, and how they end.
+
+pub mod quiet;
 
 /// The most memory that this process has held, in MB; none where the system does not say.
 pub fn peak_rss_mb() -> Option<f64> {

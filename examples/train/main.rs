@@ -5,10 +5,14 @@
 //! cargo run --release --example train -- --config examples/train/digits.json
 //! cargo run --release --example train -- --config examples/train/digits.json --resume
 //! ```
+//!
+//! A run that Ctrl-C has stopped ends with status 130.
 
 mod config;
+#[path = "../common/quiet.rs"]
+mod quiet;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use config::{Config, Data, Mathematics};
@@ -18,7 +22,7 @@ use dfdx_noprop::{
     nn::Denoises,
     observe::{Csv, JsonLines, Plots, Progress, ctrl_c},
     prelude::*,
-    train::{Checkpoints, Observer},
+    train::{Checkpoints, Ended, Observer},
     variant::Variant,
 };
 
@@ -38,7 +42,8 @@ struct Options {
     plain: bool,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Answer {
+    quiet::when_stdout_closes();
     let options = Options::parse();
     let config = config::read(&options.config)?;
     match &config.data {
@@ -57,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-type Answer = Result<(), Box<dyn std::error::Error>>;
+type Answer = Result<ExitCode, Box<dyn std::error::Error>>;
 
 fn by_variant<const X: usize, Untimed, Timed>(
     config: &Config,
@@ -124,14 +129,21 @@ where
             training = training.observer(observer);
         }
         let training = training.checkpoints(&mut saving).interrupt(ctrl_c()?);
-        println!("{}", training.run(&split.train)?.ended);
+        let ended = training.run(&split.train)?.ended;
+        println!("{ended}");
+        if ended == Ended::Interrupted {
+            let config = options.config.display();
+            println!("to go on with it: --config {config} --resume");
+            return Ok(ExitCode::from(130));
+        }
     }
     let answer = match config.fit.average {
         Some(_) => model.averaged()?.evaluate(&data.test)?,
         None => model.evaluate(&data.test)?,
     };
-    println!("{:.2} % of {} test rows", 100.0 * answer.accuracy, answer.rows);
-    println!("calibration error {:.4}", answer.calibration_error);
+    println!("accuracy {:.2} % on {} test rows", 100.0 * answer.accuracy, answer.rows);
+    println!("negative log-likelihood {:.4} nats", answer.negative_log_likelihood);
+    println!("calibration error {:.4} (0 to 1)", answer.calibration_error);
     println!("everything is in {}", folder.display());
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

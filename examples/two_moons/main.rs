@@ -49,6 +49,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    common::quiet::when_stdout_closes();
     let options = Options::parse();
     if options.given_class {
         // x names the moon: (1, 0) or (0, 1).

@@ -2,7 +2,7 @@
 
 mod learn;
 
-use std::ops::ControlFlow;
+use std::{io::Write, ops::ControlFlow};
 
 use clap::Args;
 use dfdx_noprop::{prelude::*, train::EpochReport};
@@ -48,16 +48,16 @@ impl Training {
 /// One line for an epoch, on stderr.
 pub fn show(report: &EpochReport, score: &str) -> Result<ControlFlow<()>, Error> {
     say(format!(
-        "epoch {:>3}/{}   loss {:8.4}   {score}   {:5.2} s",
-        report.epoch, report.epochs, report.loss, report.seconds
+        "epoch {:>3}/{}   loss minimised {:8.4}   {score}   {:5.2} s",
+        report.epoch, report.epochs, report.minimised, report.seconds
     ));
     Ok(ControlFlow::Continue(()))
 }
 
-/// A line on stderr, in one piece: `eprintln!` writes it in several, and other processes' pieces
-/// may come between.
+/// A line on stderr, in one piece, so that other processes' pieces do not come between.
 pub fn say(line: String) {
-    eprint!("{}", line + "\n");
+    // Nobody has to read it.
+    let _ = std::io::stderr().write_all((line + "\n").as_bytes());
 }
 
 /// The most memory that this process has held, in MB; null where the system does not say.

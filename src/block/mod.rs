@@ -179,12 +179,30 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
         &self.state.optimizer
     }
 
+    pub(crate) fn optimizer_mut(&mut self) -> &mut OptimizerState<E, D> {
+        &mut self.state.optimizer
+    }
+
     pub(crate) fn device(&self) -> &D {
         &self.state.device
     }
 
     pub(crate) fn kind(&self) -> Kind<B, E, D> {
         self.kind
+    }
+}
+
+impl<B: Clone, E: Real, D: Backend<E>> Clone for Block<B, E, D> {
+    fn clone(&self) -> Self {
+        let state = BlockState {
+            t: self.state.t,
+            optimizer: self.state.optimizer.clone(),
+            device: self.state.device.clone(),
+            gradients: None,
+            more_gradients: Vec::new(),
+            lanes: None,
+        };
+        Self { state, module: Module(self.module.0.clone()), kind: self.kind }
     }
 }
 

@@ -12,7 +12,7 @@ use safetensors::{
 };
 use sha2::{Digest, Sha256};
 
-use super::atomic::write_atomically;
+use super::{atomic::write_atomically, checksum::hexadecimal};
 use crate::error::Error;
 
 /// The text entry that holds the checksum.
@@ -112,7 +112,8 @@ impl Contents {
         let mut text: std::collections::HashMap<String, String> =
             self.metadata.clone().into_iter().collect();
         text.insert(CHECKSUM.to_owned(), self.checksum());
-        serialize(views, Some(text)).or_else(|e| wrong("a safetensors file", e.to_string()))
+        let bytes = serialize(views, Some(text));
+        Ok(in_order(bytes.or_else(|e| wrong("a safetensors file", e.to_string()))?))
     }
 
     /// What the bytes of a file say; `path` is for messages.
@@ -173,8 +174,34 @@ impl Contents {
             part(format!("{:?}{:?}", tensor.dtype, tensor.shape).as_bytes());
             part(&tensor.bytes);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(hash)
     }
+}
+
+/// The same file with the entries of its header in order: the same contents are the same bytes.
+fn in_order(mut bytes: Vec<u8>) -> Vec<u8> {
+    const LENGTH: usize = 8;
+    let header = bytes.first_chunk::<LENGTH>().map(|n| u64::from_le_bytes(*n) as usize);
+    let header = header.and_then(|length| bytes.get_mut(LENGTH..LENGTH + length));
+    let Some(header) = header else { return bytes };
+    let Ok(entries) = serde_json::from_slice::<BTreeMap<String, Entry>>(header) else {
+        return bytes;
+    };
+    if let Ok(text) = serde_json::to_vec(&entries)
+        && let Some((to, padding)) = header.split_at_mut_checked(text.len())
+    {
+        to.copy_from_slice(&text);
+        padding.fill(b' ');
+    }
+    bytes
+}
+
+/// An entry of the header: text by name, or where a tensor lies.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Text(BTreeMap<String, String>),
+    Tensor(BTreeMap<String, serde_json::Value>),
 }
 
 /// The text of a file whose header is known to be right.

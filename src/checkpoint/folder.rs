@@ -1,15 +1,19 @@
 //! The checkpoints of a run.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use super::{Contents, atomic::remove_unfinished, file::Found};
 use crate::error::Error;
 
+/// The file that a run which writes has locked; it says which process that is.
+const LOCK: &str = ".lock";
+
 /// A folder of checkpoints, `step-000000123.safetensors` after step 123 and `best.safetensors`, of
-/// which some are kept.
+/// which some are kept. Looking at it changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
@@ -29,8 +33,47 @@ impl Folder {
             return Err(Error::config("Folder::keep_last", "at least 1", 0));
         }
         fs::create_dir_all(&path).map_err(|e| Error::io(&path, "make the folder", e))?;
-        remove_unfinished(&path)?;
         Ok(Self { path, keep_last })
+    }
+
+    /// Takes the folder for a run that writes, for as long as the lock lives: it is the file
+    /// system's, so that a process that is killed leaves none. What killed runs have left
+    /// unfinished is removed.
+    pub(crate) fn lock(&self) -> Result<FolderLock, Error> {
+        let path = self.path.join(LOCK);
+        let failed = |operation| {
+            let path = path.clone();
+            move |e| Error::io(&path, operation, e)
+        };
+        let options =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let who = fs::read_to_string(&path).unwrap_or_default();
+                let found = format!("{}, which writes here", who.trim());
+                let expected = "no other run in this folder: choose another one, or wait";
+                return Err(Error::file(&self.path, expected, found));
+            }
+            // A file system without locks: nothing can be known.
+            Err(TryLockError::Error(_)) => {}
+        }
+        file.set_len(0).map_err(failed("write"))?;
+        writeln!(file, "process {}", std::process::id()).map_err(failed("write"))?;
+        remove_unfinished(&self.path)?;
+        Ok(FolderLock { _file: Some(file) })
+    }
+
+    /// The step of the newest checkpoint.
+    pub(crate) fn last_step(&self) -> Result<Option<u64>, Error> {
+        Ok(self.all()?.last().map(|(step, _)| *step))
+    }
+
+    /// Removes all checkpoints, the best among them.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        let all = self.all()?.into_iter().map(|(_, path)| path);
+        all.chain([self.best()]).try_for_each(|path| remove(&path))
     }
 
     /// The folder.
@@ -49,7 +92,7 @@ impl Folder {
         let many = all.len().saturating_sub(self.keep_last);
         all.retain(|(_, other)| *other != path);
         for (_, old) in all.into_iter().take(many) {
-            fs::remove_file(&old).map_err(|e| Error::io(&old, "remove", e))?;
+            remove(&old)?;
         }
         Ok(path)
     }
@@ -97,5 +140,19 @@ impl Folder {
             .collect();
         all.sort();
         Ok(all)
+    }
+}
+
+/// A folder that is taken by a run, or none.
+#[derive(Debug, Default)]
+pub(crate) struct FolderLock {
+    _file: Option<File>,
+}
+
+/// Removes a file, unless it is gone already.
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove", e)),
+        _ => Ok(()),
     }
 }

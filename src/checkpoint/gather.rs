@@ -1,6 +1,9 @@
 //! Checkpoints of trainers whose blocks are on several ranks: one file, written and read by rank 0.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Contents, Saved,
@@ -133,6 +136,17 @@ fn part(contents: &Contents, layout: Layout) -> Contents {
     };
     let tensors = contents.tensors.iter().filter(|tensor| needs(&tensor.name)).cloned().collect();
     Contents { metadata: contents.metadata.clone(), tensors }
+}
+
+/// Whether a file has the blocks that its settings speak of, before there is memory for them.
+pub(crate) fn check_blocks(contents: &Contents, blocks: usize, path: &Path) -> Result<(), Error> {
+    let held: BTreeSet<usize> =
+        contents.tensors.iter().filter_map(|tensor| block_of(&tensor.name)).collect();
+    if held.len() >= blocks {
+        return Ok(());
+    }
+    let expected = format!("tensors of {blocks} blocks, as its settings say");
+    Err(Error::file(path, expected, format!("those of {}", held.len())))
 }
 
 /// The block that a tensor belongs to: `optimizer.first.block.3.0.weight` to block 3.

@@ -7,15 +7,19 @@
 //! checkpoints of a run, the last few and the best.
 
 mod atomic;
+mod checksum;
 mod file;
 mod folder;
 mod gather;
 mod trainer;
 mod unit;
 
+pub(crate) use checksum::data_checksum;
 pub(crate) use file::Found;
 pub use file::{Contents, NamedTensor, NumberType};
 pub use folder::Folder;
+pub(crate) use folder::FolderLock;
+pub(crate) use gather::check_blocks;
 #[doc(hidden)]
-pub use trainer::{Identity, Saved, Taken};
+pub use trainer::{Identity, Saved, Taken, Wanted};
 pub(crate) use trainer::{parse, restore, text};

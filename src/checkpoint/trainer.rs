@@ -19,6 +19,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     model::{Counters, Model, Position, Ranks, Trainer},
+    optim::Optimizer,
 };
 
 /// What the first lines of every checkpoint say; another number is another layout of the file.
@@ -105,6 +106,11 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         if self.ranks.layout.replica() == 0 { &self.blocks } else { &[] }
     }
 
+    /// Whether the head has classes, which are embedded.
+    fn has_embedding(&self) -> bool {
+        self.model.objective.reading().has_classes()
+    }
+
     /// All of the trainer, in a run at `position` with the settings `fit`, as JSON; of a
     /// distributed one, this rank's part.
     pub(super) fn contents(
@@ -118,7 +124,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             let state = block.state();
             tensors.extend(unit::unit(&name(state.t), block.tensors(), &state.optimizer)?);
         }
-        if first {
+        if first && self.has_embedding() {
             tensors.extend(unit::unit("embedding", &model.embedding, &model.embedding_optimizer)?);
         }
         let mut progress = Progress {
@@ -150,7 +156,9 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             tensors.extend(unit::weights(&name(block.state().t), block.tensors())?);
         }
         if self.ranks.layout.rank == 0 {
-            tensors.extend(unit::weights("embedding", &self.model.embedding)?);
+            if self.has_embedding() {
+                tensors.extend(unit::weights("embedding", &self.model.embedding)?);
+            }
             if let Some(schedule) = &self.model.schedule {
                 tensors.extend(unit::weights("schedule", &schedule.gamma)?);
             }
@@ -170,18 +178,34 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     }
 
     /// What a checkpoint holds of this rank, if all of it fits the trainer.
-    pub(super) fn check(&self, contents: Contents, path: &Path) -> Result<Checked<E, D>, Error> {
+    pub(super) fn check(
+        &self,
+        contents: Contents,
+        path: &Path,
+        wanted: Wanted,
+    ) -> Result<Checked<E, D>, Error> {
         self.identity.check::<E>(&contents, path)?;
-        let settings: Value = parse(&contents, "settings", path)?;
-        let mine = serde_json::from_str(&self.identity.settings).map_err(unwritable)?;
-        check_settings("settings", &mine, &settings, path)?;
-        let progress: Progress = parse(&contents, "progress", path)?;
+        let progress = match wanted {
+            Wanted::Weights => {
+                Progress { blocks: vec![0; self.ranks.layout.blocks], ..Progress::default() }
+            }
+            Wanted::Trainer => {
+                let settings: Value = parse(&contents, "settings", path)?;
+                let mine = serde_json::from_str(&self.identity.settings).map_err(unwritable)?;
+                check_settings("settings", &mine, &settings, path)?;
+                parse(&contents, "progress", path)?
+            }
+        };
         if progress.blocks.len() != self.ranks.layout.blocks {
             let expected = format!("progress of {} blocks", self.ranks.layout.blocks);
             return Err(Error::file(path, expected, progress.blocks.len()));
         }
-        let mut tensors: FileTensors =
-            contents.tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let mut tensors: FileTensors = contents
+            .tensors
+            .into_iter()
+            .filter(|tensor| wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
+            .map(|tensor| (tensor.name.clone(), tensor))
+            .collect();
         let checked = self.parts(progress, &mut tensors).map_err(|mismatch| match mismatch {
             Mismatch::Tensor(expected, found) => Error::file(path, expected, found),
             Mismatch::Other(error) => error,
@@ -199,19 +223,32 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         progress: Progress,
         tensors: &mut FileTensors,
     ) -> Result<Checked<E, D>, Mismatch> {
+        let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
+        let remembered = |steps| unit::Remembered { steps, squares };
         let blocks = self.blocks.iter().map(|block| {
             let state = block.state();
             let steps = progress.blocks.get(state.t - 1).copied().unwrap_or_default();
-            unit::restore(&name(state.t), block.tensors(), &state.device, steps, tensors)
+            let remembered = remembered(steps);
+            unit::restore(&name(state.t), block.tensors(), &state.device, remembered, tensors)
         });
         let blocks = blocks.collect::<Result<_, _>>()?;
         let (model, device) = (self.model, &self.model.device);
-        let embedding = &model.embedding;
-        let embedding = unit::restore("embedding", embedding, device, progress.embedding, tensors)?;
+        let embedding = match self.has_embedding() {
+            true => {
+                let remembered = remembered(progress.embedding);
+                let embedding = &model.embedding;
+                Some(unit::restore("embedding", embedding, device, remembered, tensors)?)
+            }
+            false => {
+                // Older files have one, of zeros.
+                tensors.remove("embedding");
+                None
+            }
+        };
         let schedule = match &model.schedule {
             Some(schedule) => {
-                let (gamma, steps) = (&schedule.gamma, progress.schedule);
-                Some(unit::restore("schedule", gamma, device, steps, tensors)?)
+                let (gamma, remembered) = (&schedule.gamma, remembered(progress.schedule));
+                Some(unit::restore("schedule", gamma, device, remembered, tensors)?)
             }
             None => None,
         };
@@ -219,16 +256,24 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     }
 }
 
+/// What is to be taken from a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All that training depends on.
+    Trainer,
+    /// The weights alone.
+    Weights,
+}
+
 /// A checkpoint that fits the trainer.
 pub(super) struct Checked<E: Real, D: Backend<E>> {
     progress: Progress,
     blocks: Vec<Restored<E, D>>,
-    embedding: Restored<E, D>,
+    embedding: Option<Restored<E, D>>,
     schedule: Option<Restored<E, D>>,
 }
 
 /// A checkpoint that was taken: where it was, and of a run that is not at its end, where that is.
-#[doc(hidden)]
 pub struct Taken {
     pub(crate) path: PathBuf,
     pub(crate) position: Option<Position>,
@@ -238,11 +283,12 @@ pub struct Taken {
 pub(crate) fn restore<E: Real, D: Host<E>>(
     trainer: Trainer<'_, E, D>,
     identity: &Identity,
+    wanted: Wanted,
     find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
 ) -> Result<Option<Taken>, Error> {
     let ranks = trainer.ranks;
     let Some((path, contents)) = own_part(ranks, find)? else { return Ok(None) };
-    let checked = trainer.saved(identity).check(contents, &path)?;
+    let checked = trainer.saved(identity).check(contents, &path, wanted)?;
     meet(ranks)?;
     let position = checked.put(trainer)?;
     Ok(Some(Taken { path, position }))
@@ -256,7 +302,9 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
             let (state, tensors) = block.parts();
             restored.put(tensors, &mut state.optimizer)?;
         }
-        self.embedding.put(&mut model.embedding, &mut model.embedding_optimizer)?;
+        if let Some(restored) = self.embedding {
+            restored.put(&mut model.embedding, &mut model.embedding_optimizer)?;
+        }
         if let (Some(schedule), Some(restored)) = (&mut model.schedule, self.schedule) {
             restored.put(&mut schedule.gamma, &mut schedule.optimizer)?;
         }
@@ -309,7 +357,11 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     key: &str,
     path: &Path,
 ) -> Result<T, Error> {
-    let text = contents.metadata.get(key).map_or("", String::as_str);
+    let Some(text) = contents.metadata.get(key) else {
+        let expected = format!("a checkpoint, with {key} of a trainer");
+        let found = "weights alone, as `export` writes them: `NoProp::load_weights` takes these";
+        return Err(Error::file(path, expected, found));
+    };
     let what = |error| Error::file(path, format!("{key} of a trainer"), error);
     serde_json::from_str(text).map_err(what)
 }
@@ -329,7 +381,16 @@ fn check_settings(name: &str, mine: &Value, file: &Value, path: &Path) -> Result
     if mine == file {
         return Ok(());
     }
-    Err(Error::file(path, format!("{name} = {mine}, as this trainer has it"), file))
+    // A smaller rate after a run that diverged is the reason to change one.
+    let advice = match name.starts_with("settings.optimizer") || name.starts_with("settings.estim")
+    {
+        true => {
+            " (make the trainer with the file's; after that `set_optimizer` and \
+                 `set_estimator` change it)"
+        }
+        false => "",
+    };
+    Err(Error::file(path, format!("{name} = {mine}, as this trainer has it{advice}"), file))
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ use crate::{
     optim::OptimizerState,
 };
 
+/// What the means of gradients and of their squares are called.
+const FIRST: &str = "optimizer.first";
+const SECOND: &str = "optimizer.second";
+
 /// All tensors of a module, in dfdx's order.
 fn entries<E: Real, D: Backend<E>>(
     module: &dyn Tensors<E, D>,
@@ -24,7 +28,7 @@ pub(super) fn weights<E: Real, D: Backend<E>>(
     module: &dyn Tensors<E, D>,
 ) -> Result<Vec<NamedTensor>, Error> {
     let named = |e: NamedValues<E, D>| tensor(join(prefix, &e.path), e.shape, &e.values.as_vec());
-    Ok(entries(module)?.into_iter().map(named).collect())
+    entries(module)?.into_iter().map(named).collect()
 }
 
 /// The weights, what the optimiser remembers of them, and their averages, where there are any.
@@ -38,7 +42,7 @@ pub(super) fn unit<E: Real, D: Backend<E>>(
     for (kind, list) in kinds(state) {
         for (entry, memory) in entries.iter().filter(|e| e.trained).zip(list) {
             let name = join(&join(kind, name), &entry.path);
-            tensors.push(tensor(name, entry.shape.clone(), &memory.as_vec()));
+            tensors.push(tensor(name, entry.shape.clone(), &memory.as_vec())?);
         }
     }
     tensors.extend(weights(name, module)?);
@@ -50,10 +54,15 @@ fn kinds<E: Real, D: Backend<E>>(
     state: &OptimizerState<E, D>,
 ) -> [(&'static str, &[Tensor<(usize,), E, D>]); 3] {
     [
-        ("optimizer.first", state.first_moments()),
-        ("optimizer.second", state.second_moments()),
+        (FIRST, state.first_moments()),
+        (SECOND, state.second_moments()),
         ("average", state.averages()),
     ]
+}
+
+/// Whether a tensor of this name is one of weights, and not what an optimiser remembers.
+pub(super) fn is_weights(name: &str) -> bool {
+    !["optimizer.", "average."].iter().any(|kind| name.starts_with(kind))
 }
 
 fn join(prefix: &str, path: &str) -> String {
@@ -69,8 +78,14 @@ pub(super) fn number_type<E: Real>() -> NumberType {
     if size_of::<E>() == size_of::<f64>() { NumberType::F64 } else { NumberType::F32 }
 }
 
-fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> NamedTensor {
-    NamedTensor { name, dtype: number_type::<E>(), shape, bytes: E::to_bytes(values) }
+/// A tensor for a file, which holds finite numbers only.
+fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Result<NamedTensor, Error> {
+    if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+        let expected = "finite numbers; go on from an older checkpoint, with a smaller rate";
+        let found = format!("{bad} in `{name}`");
+        return Err(Error::not_finite("saving the model", expected, found));
+    }
+    Ok(NamedTensor { name, dtype: number_type::<E>(), shape, bytes: E::to_bytes(values) })
 }
 
 /// Tensors of a file by name, each of which can be taken once.
@@ -94,32 +109,47 @@ pub(super) fn restore_weights<E: Real, D: Backend<E>>(
     Ok(Restored { values, state: OptimizerState::default() })
 }
 
-/// The same with what the optimiser remembers, which has taken `steps` steps.
+/// What an optimiser must have left.
+#[derive(Clone, Copy)]
+pub(super) struct Remembered {
+    pub(super) steps: u64,
+    /// Whether it keeps a mean of squares.
+    pub(super) squares: bool,
+}
+
+/// The same with what the optimiser remembers.
 pub(super) fn restore<E: Real, D: Backend<E>>(
     name: &str,
     module: &dyn Tensors<E, D>,
     device: &D,
-    steps: u64,
+    remembered: Remembered,
     tensors: &mut FileTensors,
 ) -> Result<Restored<E, D>, Mismatch> {
+    let Remembered { steps, squares } = remembered;
     let mut restored = restore_weights(name, module, tensors)?;
     let entries = entries(module).map_err(Mismatch::Other)?;
     let trained: Vec<&NamedValues<E, D>> = entries.iter().filter(|e| e.trained).collect();
-    let mut list = |kind: &str| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
+    let mut list = |kind: &str, needed: bool| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
         let full = |e: &NamedValues<E, D>| join(&join(kind, name), &e.path);
-        if !trained.iter().any(|e| tensors.contains_key(&full(e))) {
+        if !needed && !trained.iter().any(|e| tensors.contains_key(&full(e))) {
             return Ok(Vec::new());
         }
         let one = |e: &&NamedValues<E, D>| {
-            let values = take(tensors, full(e), &e.shape)?;
+            let values: Vec<E> = take(tensors, full(e), &e.shape)?;
+            if kind == SECOND
+                && let Some(bad) = values.iter().find(|v| **v < E::zero())
+            {
+                let expected = format!("means of squares in the tensor `{}`", full(e));
+                return Err(Mismatch::Tensor(expected, bad.to_string()));
+            }
             let shape = (values.len(),);
             let tensor = device.try_tensor_from_vec(values, shape);
             tensor.map_err(|e| Mismatch::Other(Error::device("loading a checkpoint")(e)))
         };
         trained.iter().map(one).collect()
     };
-    let (first, second) = (list("optimizer.first")?, list("optimizer.second")?);
-    let average = list("average")?;
+    let (first, second) = (list(FIRST, steps > 0)?, list(SECOND, steps > 0 && squares)?);
+    let average = list("average", false)?;
     restored.state = OptimizerState { steps, first, second, average };
     Ok(restored)
 }
@@ -144,7 +174,14 @@ fn take<E: Real>(
     if found.dtype != number_type::<E>() || found.shape != shape {
         return Err(Mismatch::Tensor(expected, wrong));
     }
-    Ok(E::from_bytes(&found.bytes))
+    let values = E::from_bytes(&found.bytes);
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => {
+            let expected = format!("finite numbers in the tensor `{name}`");
+            Err(Mismatch::Tensor(expected, format!("{} at place {i}", values[i])))
+        }
+        None => Ok(values),
+    }
 }
 
 impl<E: Real, D: Backend<E>> Restored<E, D> {

@@ -34,11 +34,14 @@ pub struct Pixels<const C: usize, const H: usize, const W: usize>;
 pub struct Augment {
     /// By how many pixels an image is shifted at most, up or down and left or right; a crop with so
     /// much padding is the same.
+    /// Default: `0`.
     pub shift: usize,
     /// Whether half of the images, by chance, are mirrored, left and right.
+    /// Default: `false`.
     pub flip: bool,
     /// What comes in from outside: the background, which is 0 before and about −0.42 after MNIST's
     /// standardisation.
+    /// Default: `0.0`.
     pub background: f64,
 }
 

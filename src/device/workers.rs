@@ -22,11 +22,16 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// `threads` threads for `units` units.
+    /// `threads` threads for `units` units, but no more than a few for each core: the others would
+    /// only take turns with them.
     ///
     /// # Errors
     /// [`Error::Device`] if the operating system gives no more threads.
     pub fn new(threads: usize, units: usize) -> Result<Self, Error> {
+        /// How many threads a core may have, at most.
+        const EACH: usize = 8;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(EACH * cores);
         let at_once = threads.min(units);
         let pool = |i: usize| {
             let more = usize::from(i < threads % at_once);
@@ -142,6 +147,13 @@ mod tests {
             workers.run(units, &|| seen.lock().unwrap().push(rayon::current_num_threads()));
             assert_eq!(seen.lock().unwrap().len(), expected.len().max(1));
         }
+    }
+
+    #[test]
+    fn nobody_gets_more_threads_than_the_cores_can_use() {
+        let workers = Workers::new(20_000, 3).unwrap();
+        let all: usize = workers.pools.iter().map(ThreadPool::current_num_threads).sum();
+        assert!(all <= 8 * std::thread::available_parallelism().unwrap().get(), "{all}");
     }
 
     #[test]

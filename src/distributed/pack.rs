@@ -15,7 +15,7 @@ pub(crate) fn pack(parts: &[Vec<u8>]) -> Vec<u8> {
 /// The `count` parts of what [`pack`] has packed.
 pub(crate) fn unpack(packed: &[u8], count: usize, what: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut rest = packed;
-    let mut parts = Vec::with_capacity(count);
+    let mut parts = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk() {
         let Some((part, after)) = after.split_at_checked(u64::from_le_bytes(*length) as usize)
         else {

@@ -35,10 +35,13 @@ use crate::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ActivityNoise {
     /// σ, by how much what a layer gives moves: above 0.
+    /// Default: `0.01`.
     pub noise_scale: f64,
     /// D, the number of directions, each tried both ways: at least 1.
+    /// Default: `8`.
     pub directions: usize,
     /// What directions are drawn from.
+    /// Default: `Noise::Signs`.
     pub noise: Noise,
 }
 

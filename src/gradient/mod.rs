@@ -85,8 +85,7 @@ impl Estimator {
             (scale, _) if !(scale.is_finite() && scale > 0.0) => {
                 Err(Error::config("noise_scale", "a finite number above 0", scale))
             }
-            (_, 0) => Err(Error::config("directions", "at least 1", 0)),
-            _ => Ok(()),
+            (_, directions) => Error::check_count("directions", directions),
         }
     }
 }

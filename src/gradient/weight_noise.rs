@@ -37,12 +37,16 @@ use crate::{
 pub struct WeightNoise {
     /// σ, by how much each weight moves: above 0. A large one smooths the loss, a small one is lost
     /// in rounding.
+    /// Default: `0.01`.
     pub noise_scale: f64,
     /// D, the number of directions, each tried both ways: at least 1.
+    /// Default: `16`.
     pub directions: usize,
     /// What directions are drawn from.
+    /// Default: `Noise::Signs`.
     pub noise: Noise,
     /// What of the losses counts.
+    /// Default: `Shaping::Losses`.
     pub shaping: Shaping,
 }
 

@@ -2,7 +2,7 @@
 
 use num_traits::Float;
 
-use super::Classification;
+use super::{Classification, Confusion};
 use crate::device::Real;
 
 /// The row of the embedding of each label, `[rows, width]`.
@@ -41,7 +41,7 @@ pub(super) fn evaluate<E: Real>(
     // A probability that underflows counts as the smallest number there is, so that one row is not
     // everything.
     let log = |p: E| Float::max(p, E::min_positive_value()).as_f64().ln();
-    let mut confusion = vec![vec![0; classes]; classes];
+    let mut confusion = Confusion::default();
     let (mut likelihood, mut correct) = (0.0, 0);
     let mut bins = [Bin::default(); 15];
     let predicted = predictions(classes, probabilities);
@@ -49,7 +49,7 @@ pub(super) fn evaluate<E: Real>(
         probabilities.chunks_exact(classes.max(1)).zip(labels).zip(&predicted)
     {
         likelihood += log(row[y as usize]);
-        confusion[y as usize][guess as usize] += 1;
+        confusion.add(y, guess);
         correct += usize::from(y == guess);
         let confidence = row[guess as usize].as_f64();
         let bin = &mut bins[((confidence * 15.0) as usize).min(14)];

@@ -23,8 +23,15 @@ use crate::{
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Learned<const C: usize> {
-    /// The standard deviation of the initial embedding: above 0.
+    /// The standard deviation of the initial embedding: above 0; 1 by default.
+    #[cfg_attr(feature = "serde", serde(default = "unit"))]
     pub scale: f64,
+}
+
+// For serde, which has no defaults of types with const parameters.
+#[cfg(feature = "serde")]
+fn unit() -> f64 {
+    1.0
 }
 
 impl<const C: usize, const Z: usize> Reads<Z> for Learned<C> {

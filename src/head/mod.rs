@@ -14,7 +14,7 @@ pub use one_hot::OneHot;
 pub use prototypes::Prototypes;
 pub use reading::Reading;
 pub use regression::Regression;
-pub use report::{Classification, Errors, Evaluation};
+pub use report::{Classification, Confusion, Errors, Evaluation};
 pub use velocity::Velocity;
 
 use dfdx::prelude::*;
@@ -32,7 +32,7 @@ use crate::{
 /// The block's output o is `Out` wide. For classes it holds logits, and û = softmax(o) W with the
 /// embedding W: `[C, Z]`; for real-valued targets û = o.
 pub trait Head<const Z: usize, E: Real>:
-    sealed::Sealed + Reads<Z> + Config + Clone + std::fmt::Debug + Send + Sync + 'static
+    sealed::Sealed + Reads<Z> + Config + Clone + Default + std::fmt::Debug + Send + Sync + 'static
 {
     /// The targets of a data set for this head.
     type Targets: Targets;
@@ -47,7 +47,8 @@ pub trait Head<const Z: usize, E: Real>:
     /// Whether the targets are classes.
     const CLASSES: bool;
 
-    /// The embedding to start from, row-major, `[C, Z]`; unused (zeros) for numbers.
+    /// The embedding to start from, row-major, `[C, Z]`; for numbers one row of zeros, which nothing
+    /// reads.
     ///
     /// # Errors
     /// [`Error::Config`] if the head's settings are out of range.

@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// `C` classes, each embedded as a given row of `Z` numbers that stays as it is.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// By default there are none yet, and a model cannot be made.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "Vec<Vec<f64>>", into = "Vec<Vec<f64>>"))]
 pub struct Prototypes<const C: usize, const Z: usize> {
@@ -159,6 +161,10 @@ impl<const C: usize, const W: usize, const Z: usize, E: Real> Head<Z, E> for Pro
     const LEARNED: bool = false;
 
     fn table(&self, _seed: u64) -> Result<Vec<E>, Error> {
+        if self.rows.len() != C * Z {
+            let expected = format!("{C} rows, as `from_rows` or `medoids` gives them");
+            return Err(Error::config("Prototypes", expected, "none"));
+        }
         Ok(self.rows.iter().map(|&v| E::of(v)).collect())
     }
 

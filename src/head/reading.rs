@@ -42,6 +42,11 @@ impl Reading {
         Self { kind: Kind::Numbers, latent, outputs: latent }
     }
 
+    /// The shape of the embedding. Numbers have none: one row stands for it.
+    pub(crate) fn embedding_shape(self) -> (usize, usize) {
+        (if self.has_classes() { self.outputs } else { 1 }, self.latent)
+    }
+
     /// Whether the embedding is trained.
     pub(crate) fn is_learned(self) -> bool {
         self.kind == Kind::Embedded { learned: true }

@@ -31,7 +31,7 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
     const CLASSES: bool = false;
 
     fn table(&self, _seed: u64) -> Result<Vec<E>, Error> {
-        Ok(vec![E::zero(); Z * Z])
+        Ok(vec![E::zero(); Z])
     }
 
     fn reading() -> Reading {

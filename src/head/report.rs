@@ -1,5 +1,7 @@
 //! What `evaluate` answers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 /// Predicted classes against the true ones.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -16,10 +18,62 @@ pub struct Classification {
     /// far, on average, the model's confidence is from the share that it gets right; from 0 to 1
     /// (Guo et al. 2017, *On calibration of modern neural networks*, eq. 3).
     pub calibration_error: f64,
-    /// How often a row of the first class was taken for the second: `confusion[truth][predicted]`.
-    pub confusion: Vec<Vec<usize>>,
+    /// How often rows of each class were taken for each.
+    pub confusion: Confusion,
     /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
     pub network_calls: f64,
+}
+
+/// How often a row of one class was taken for another: what never happened takes no memory.
+///
+/// As data it is a list of `[truth, predicted, count]`. Printed it is a table of the classes that
+/// there are rows of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confusion {
+    counts: BTreeMap<(u32, u32), usize>,
+}
+
+impl Confusion {
+    /// One more row of class `truth` that was taken for `predicted`.
+    pub fn add(&mut self, truth: u32, predicted: u32) {
+        *self.counts.entry((truth, predicted)).or_default() += 1;
+    }
+
+    /// How many rows of class `truth` were taken for `predicted`.
+    pub fn count(&self, truth: u32, predicted: u32) -> usize {
+        self.counts.get(&(truth, predicted)).copied().unwrap_or_default()
+    }
+
+    /// Truth, prediction, and how often, for all that happened, in order.
+    pub fn counts(&self) -> impl Iterator<Item = (u32, u32, usize)> + '_ {
+        self.counts.iter().map(|(&(truth, predicted), &count)| (truth, predicted, count))
+    }
+}
+
+impl std::fmt::Display for Confusion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seen = self.counts.keys().flat_map(|&(truth, predicted)| [truth, predicted]);
+        let classes: BTreeSet<u32> = seen.collect();
+        let most = self.counts.values().copied().max().unwrap_or_default();
+        let largest = classes.last().map_or(0, |&class| class as usize);
+        let width = most.max(largest).to_string().len().max(5);
+        write!(f, "{:>width$}", "truth")?;
+        classes.iter().try_for_each(|class| write!(f, " {class:>width$}"))?;
+        for &truth in &classes {
+            write!(f, "\n{truth:>width$}")?;
+            for &predicted in &classes {
+                write!(f, " {:>width$}", self.count(truth, predicted))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Confusion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.counts())
+    }
 }
 
 /// Predicted numbers against the true ones.

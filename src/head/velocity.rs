@@ -12,8 +12,8 @@ use super::Reads;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Velocity {
-    /// κ, how sharply a class is read from a latent: above 0. For one-hot embeddings softmax(κ z)
-    /// up to a constant.
+    /// κ, how sharply a class is read from a latent: above 0; 3 by default. For one-hot embeddings
+    /// softmax(κ z) up to a constant. Answers are read from the final latent with 1.5 κ.
     pub sharpness: f64,
 }
 

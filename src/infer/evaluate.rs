@@ -2,7 +2,12 @@
 
 use super::{Asked, InferenceOutput, InferenceRequest, PointOutput};
 use crate::{
-    block::Host, data::TargetRows, device::Real, error::Error, head::Evaluation, report::AlongPoint,
+    block::{AnyBlock, Host},
+    data::TargetRows,
+    device::Real,
+    error::Error,
+    head::Evaluation,
+    report::AlongPoint,
 };
 
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
@@ -13,8 +18,42 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error> {
         let inputs = self.inputs;
-        self.ranks
-            .collective_on_rows(operation, inputs.rows(), inputs.numbers, || self.infer(request))
+        self.ranks.collective_on_rows(operation, inputs.rows(), inputs.numbers, || {
+            let output = self.infer(request)?;
+            self.check_finite(operation, &output)?;
+            Ok(output)
+        })
+    }
+
+    /// Whether all answers are finite: if not, the message names the weight that is to blame.
+    fn check_finite(
+        &self,
+        operation: &'static str,
+        output: &InferenceOutput<E>,
+    ) -> Result<(), Error> {
+        let Some(i) = output.values.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+        let width = output.values.len() / self.inputs.rows().max(1);
+        let why = match self.bad_weight()? {
+            Some(name) => format!("the weights `{name}` are not finite: load an older checkpoint"),
+            None => "all weights are finite, so numbers grew too large on the way: use normalised \
+                     inputs, or f64"
+                .to_owned(),
+        };
+        let found = format!("{} for row {}; {why}", output.values[i], i / width.max(1));
+        Err(Error::not_finite(operation, "finite answers", found))
+    }
+
+    /// The first of this rank's tensors of weights that holds a number that is not finite.
+    fn bad_weight(&self) -> Result<Option<String>, Error> {
+        for block in &self.blocks {
+            let named = block.tensors().named().map_err(Error::device("reading the weights"))?;
+            let bad = named.iter().find(|w| w.values.as_vec().iter().any(|v| !v.is_finite()));
+            if let Some(bad) = bad {
+                return Ok(Some(format!("block.{}.{}", block.state().t, bad.path)));
+            }
+        }
+        let embedding = self.model.embedding.numbers();
+        Ok(embedding.iter().any(|v| !v.is_finite()).then(|| "embedding".to_owned()))
     }
 
     /// The answers to all rows against the truth.
@@ -37,8 +76,11 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         self.check(operation, targets)?;
         let inputs = self.inputs;
         let points =
-            self.ranks
-                .collective_on_rows(operation, inputs.rows(), inputs.numbers, || self.along())?;
+            self.ranks.collective_on_rows(operation, inputs.rows(), inputs.numbers, || {
+                let points = self.along()?;
+                points.iter().try_for_each(|p| self.check_finite(operation, &p.output))?;
+                Ok(points)
+            })?;
         let point = |PointOutput { t, output }| {
             let calls = self.calls(&output);
             AlongPoint { t, calls, evaluation: self.judge(&output, targets) }

@@ -64,7 +64,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
         let JobRows { first, rows } = inputs.of_job(rank + job * ranks);
         let device = device_of::<E, D>(blocks[0]);
         let x = on_device(device, rows.numbers.to_vec(), (rows.rows(), rows.width))?;
-        let embedding = on_device(device, embedding.clone(), (reading.outputs, reading.latent))?;
+        let embedding = on_device(device, embedding.clone(), reading.embedding_shape())?;
         let network = Network::new(field, reading, &curve, &embedding, blocks[0], x)?;
         network.answer(request, first)
     });

@@ -111,7 +111,7 @@ impl<E: Real> Way<'_, E> {
             true => vec![E::zero(); rows * reading.latent],
             false => draw_rows(&mut streams, reading.latent),
         };
-        let shape = (reading.outputs, reading.latent);
+        let shape = reading.embedding_shape();
         Ok(Rollout {
             embedding: on_device(device, self.embedding.to_vec(), shape)?,
             x: on_device(device, inputs.numbers.to_vec(), (rows, inputs.width))?,

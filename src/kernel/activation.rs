@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{number::Real, rows::Matrix};
 
-/// For a contiguous tensor: max(x, 0); back: ∂x where x > 0.
+/// For a contiguous tensor: max(x, 0), and NaN where x is; back: ∂x where x > 0.
 pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
     x: Tensor<S, E, Cpu, T>,
 ) -> Result<Tensor<S, E, Cpu, T>, CpuError> {
@@ -146,7 +146,8 @@ fn clamp<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> Result<(), CpuError> {
     let x = elements_mut(x).ok_or(CpuError::WrongNumElements)?;
     vectorised(|| {
         for value in x {
-            *value = if *value > E::zero() { *value } else { E::zero() };
+            // A NaN stays, so that whoever asks for the answer finds it.
+            *value = if *value <= E::zero() { E::zero() } else { *value };
         }
     });
     Ok(())

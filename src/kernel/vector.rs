@@ -1,7 +1,7 @@
 //! Loops over contiguous numbers: compiled for what the processor has and chosen when the program
 //! runs, on as many threads of the pool around us as are worth it.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Once};
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -12,11 +12,24 @@ thread_local! {
 
 /// How many threads share an operation: all of the pool around us, if nothing else was said by
 /// [`on_threads`].
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     match MOST.get() {
         1 => 1,
         most => most.min(rayon::current_num_threads()),
     }
+}
+
+/// Makes sure that rayon's own pool can be asked for, as dfdx's products do: where the system has no
+/// threads for it, that would be a panic, and the pool is the thread that we are on.
+pub(crate) fn ensure_pool() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let pool = || rayon::ThreadPoolBuilder::new();
+        if pool().build().is_err() {
+            // An error says that somebody else has started it before.
+            let _ = pool().num_threads(1).use_current_thread().build_global();
+        }
+    });
 }
 
 /// Shares the operations of `work` among `most` threads at most, or among 1.

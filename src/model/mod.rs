@@ -4,8 +4,8 @@
 mod position;
 mod ranks;
 
-#[doc(hidden)]
 pub use position::Position;
+pub(crate) use position::{RunSettings, StepSettings};
 pub(crate) use ranks::Ranks;
 
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::{
     block::Embedding,
     device::{Backend, Matrix, Module, Real},
     error::Error,
+    kernel,
     optim::OptimizerState,
     schedule::LearnedGamma,
     variant::Objective,
@@ -78,16 +79,39 @@ pub(crate) struct Counters {
     pub(crate) epochs: u64,
 }
 
+impl<E: Real, D: Backend<E>> Clone for Model<E, D> {
+    fn clone(&self) -> Self {
+        Self {
+            objective: self.objective.clone(),
+            embedding: self.embedding.clone(),
+            embedding_optimizer: self.embedding_optimizer.clone(),
+            schedule: self.schedule.clone(),
+            device: self.device.clone(),
+            switches: self.switches,
+            resident: None,
+        }
+    }
+}
+
 impl<E: Real, D: Backend<E>> Model<E, D> {
+    /// Forgets what the optimisers of embedding and schedule have remembered.
+    pub(crate) fn forget_moments(&mut self) {
+        self.embedding_optimizer.forget_moments();
+        if let Some(schedule) = &mut self.schedule {
+            schedule.optimizer.forget_moments();
+        }
+    }
+
     /// A model that has learned nothing, with this embedding to start from, row-major.
     pub(crate) fn new(
         device: &D,
         objective: Arc<dyn Objective<E, D>>,
         embedding: Vec<E>,
     ) -> Result<Self, Error> {
+        kernel::ensure_pool();
         let failed = || Error::device("building the model");
         let reading = objective.reading();
-        let shape = (reading.outputs, reading.latent);
+        let shape = reading.embedding_shape();
         if embedding.len() != shape.0 * shape.1 {
             let expected = format!("an embedding of {} classes, {} wide", shape.0, shape.1);
             return Err(Error::argument("NoProp::new", expected, embedding.len()));

@@ -1,6 +1,6 @@
 //! Where a run is.
 
-use crate::{error::Error, report::Means};
+use crate::{error::Error, optim::LearningRate, report::Means};
 
 /// How far a run has come: with the weights and what the optimisers remember, all that the rest of
 /// it depends on, since every random number follows from a seed and a step.
@@ -15,6 +15,12 @@ pub struct Position {
     rows: usize,
     batch_size: usize,
     seed: u64,
+    /// What else a step depends on; not in files of before 0.2.
+    #[cfg_attr(feature = "serde", serde(default))]
+    settings: Option<StepSettings>,
+    /// The SHA-256 checksum of the data, once it was needed.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) data: Option<String>,
     /// The epoch that is under way.
     pub(crate) means: Means,
     /// The lowest validation loss, and how many validations came after it.
@@ -22,15 +28,36 @@ pub struct Position {
     pub(crate) waited: usize,
 }
 
+/// What a run's steps depend on, besides the variant's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunSettings {
+    pub(crate) rows: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) seed: u64,
+    pub(crate) steps: StepSettings,
+}
+
+/// What a step depends on, but for its rows.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct StepSettings {
+    pub(crate) learning_rate: LearningRate,
+    pub(crate) clip: Option<f64>,
+    pub(crate) average: Option<f64>,
+    pub(crate) class_weights: Option<Vec<f64>>,
+}
+
 impl Position {
-    /// The start of a run over so many rows.
-    pub(crate) fn start(epochs_before: u64, rows: usize, batch_size: usize, seed: u64) -> Self {
+    /// The start of a run.
+    pub(crate) fn start(epochs_before: u64, settings: RunSettings) -> Self {
         Self {
             epochs_before,
             steps: 0,
-            rows,
-            batch_size,
-            seed,
+            rows: settings.rows,
+            batch_size: settings.batch_size,
+            seed: settings.seed,
+            settings: Some(settings.steps),
+            data: None,
             means: Means::default(),
             lowest: None,
             waited: 0,
@@ -43,22 +70,24 @@ impl Position {
         Self { means, ..self }
     }
 
-    /// Whether a run with this data and these settings can go on from here.
-    pub(crate) fn check(&self, rows: usize, batch_size: usize, seed: u64) -> Result<(), Error> {
-        let same = [
-            ("rows", self.rows as u64, rows as u64),
-            ("batch_size", self.batch_size as u64, batch_size as u64),
-            ("seed", self.seed, seed),
-        ];
-        match same.into_iter().find(|(_, expected, found)| expected != found) {
-            Some((what, expected, found)) => Err(Error::argument(
-                "NoProp::fit",
-                format!(
-                    "{what} = {expected}, as in the run that was stopped and goes on (or \
-                     `forget_run` first)"
-                ),
-                found,
-            )),
+    /// Whether a run with these settings can go on from here.
+    pub(crate) fn check(&self, now: &RunSettings) -> Result<(), Error> {
+        same("rows", &self.rows, &now.rows)?;
+        same("Fit::batch_size", &self.batch_size, &now.batch_size)?;
+        same("Fit::seed", &self.seed, &now.seed)?;
+        let Some(before) = &self.settings else { return Ok(()) };
+        let now = &now.steps;
+        same("Fit::learning_rate", &before.learning_rate, &now.learning_rate)?;
+        same("Fit::clip", &before.clip, &now.clip)?;
+        same("Fit::average", &before.average, &now.average)?;
+        same("Fit::class_weights", &before.class_weights, &now.class_weights)
+    }
+
+    /// Whether it can go on with these rows, by their checksum.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn check_data(&self, now: &str) -> Result<(), Error> {
+        match &self.data {
+            Some(before) => same("the rows' checksum", before.as_str(), now),
             None => Ok(()),
         }
     }
@@ -75,4 +104,20 @@ impl Position {
         }
         better
     }
+}
+
+/// [`Error::Argument`] where a run that goes on would not be the run that was stopped.
+fn same<T: PartialEq + std::fmt::Debug + ?Sized>(
+    what: &str,
+    before: &T,
+    now: &T,
+) -> Result<(), Error> {
+    if before == now {
+        return Ok(());
+    }
+    let expected = format!(
+        "{what} = {before:?}, as in the run that was stopped and goes on (or `forget_run` first, \
+         for a run of its own)"
+    );
+    Err(Error::argument("NoProp::fit", expected, format!("{now:?}")))
 }

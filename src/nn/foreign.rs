@@ -88,7 +88,16 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> f
             name: "BatchNorm1D",
             draws: false,
             infer: |built, input| built.try_forward(input),
-            train: |built, input| built.try_forward_mut(input),
+            train: |built, input| {
+                // Of one row there is no variance: dfdx would make NaN of the running one.
+                let kept = (input.shape().0 == 1)
+                    .then(|| (built.running_mean.clone(), built.running_var.clone()));
+                let output = built.try_forward_mut(input)?;
+                if let Some((mean, variance)) = kept {
+                    (built.running_mean, built.running_var) = (mean, variance);
+                }
+                Ok(output)
+            },
             signals: std::marker::PhantomData,
         })))
     }

@@ -6,7 +6,7 @@ use dfdx::nn::BuildOnDevice;
 
 use super::{NoProp, Runs};
 use crate::{
-    checkpoint::{Contents, Found, Identity, Saved, parse, text},
+    checkpoint::{Contents, Found, Identity, Saved, Wanted, check_blocks, parse, text},
     device::{Backend, Real},
     error::Error,
     head::SuitsHead,
@@ -53,7 +53,20 @@ where
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         let mut find = || Ok(Some((path.to_owned(), Contents::read(path)?)));
-        self.restore(&mut find).map(|_| ())
+        self.restore(Wanted::Trainer, &mut find).map(|_| ())
+    }
+
+    /// Takes the weights of a file that [`export`](Self::export) or [`save`](Self::save) has
+    /// written, embedding and learned schedule among them, and nothing else: settings stay, what
+    /// optimisers remember and the run that was under way are forgotten, and steps count from 0.
+    /// The trainer is as it was unless all of the weights fit.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), but for settings.
+    pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let mut find = || Ok(Some((path.to_owned(), Contents::read(path)?)));
+        self.restore(Wanted::Weights, &mut find).map(|_| ())
     }
 
     /// A trainer made from a checkpoint alone: the settings are those in the file.
@@ -86,9 +99,11 @@ where
         let path = path.as_ref();
         let contents = Contents::read(path)?;
         Self::named(String::new()).check::<E>(&contents, path)?;
-        let mut model = Self::new(device, parse(&contents, "settings", path)?)?;
+        let variant: V = parse(&contents, "settings", path)?;
+        check_blocks(&contents, variant.blocks(), path)?;
+        let mut model = Self::new(device, variant)?;
         let mut found = Some((path.to_owned(), contents));
-        model.restore(&mut || Ok(found.take()))?;
+        model.restore(Wanted::Trainer, &mut || Ok(found.take()))?;
         Ok(model)
     }
 
@@ -96,7 +111,8 @@ where
     /// for what is in a block, `embedding` (`[C, Z]`) for heads with classes, `schedule.…` where it
     /// is learned. For the averages of the weights export [`averaged`](Self::averaged).
     ///
-    /// Python reads it by `safetensors.numpy.load_file(path)`.
+    /// Python reads it by `safetensors.numpy.load_file(path)`, and
+    /// [`load_weights`](Self::load_weights) takes it back.
     ///
     /// # Errors
     /// Those of [`save`](Self::save).
@@ -119,10 +135,12 @@ where
     /// one.
     pub(crate) fn restore(
         &mut self,
+        wanted: Wanted,
         find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
     ) -> Result<Option<PathBuf>, Error> {
         let (identity, engine) = (self.identity()?, self.engine);
-        let Some(taken) = engine.restore(self.trainer(), &identity, find)? else { return Ok(None) };
+        let taken = engine.restore(self.trainer(), &identity, wanted, find)?;
+        let Some(taken) = taken else { return Ok(None) };
         self.position = taken.position;
         Ok(Some(taken.path))
     }
@@ -170,7 +188,9 @@ impl Checkpoints {
         E: Real,
         D: Backend<E>,
     {
-        let Some(path) = model.restore(&mut || self.latest())? else { return Ok(false) };
+        let Some(path) = model.restore(Wanted::Trainer, &mut || self.latest())? else {
+            return Ok(false);
+        };
         self.went_on_from(path);
         Ok(true)
     }

@@ -10,6 +10,7 @@ mod flow;
 mod inputs;
 mod predict;
 mod runs;
+mod settings;
 mod summary;
 mod training;
 
@@ -74,6 +75,50 @@ where
     position: Option<Position>,
     engine: &'static dyn Engine<E, D>,
     erase: Erase<M::Built, E, D>,
+}
+
+impl<V, M, const Z: usize, const X: usize, E, D> Clone for NoProp<V, M, Z, X, E, D>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E, Built: Clone>,
+    E: Real,
+    D: Backend<E>,
+{
+    /// A model of its own: weights, what the optimisers remember, and where the run is. Numbers are
+    /// copied when one of the two changes them.
+    fn clone(&self) -> Self {
+        Self {
+            variant: self.variant.clone(),
+            model: self.model.clone(),
+            blocks: self.blocks.clone(),
+            ranks: self.ranks.clone(),
+            counters: self.counters,
+            position: self.position.clone(),
+            engine: self.engine,
+            erase: self.erase,
+        }
+    }
+}
+
+impl<V, M, const Z: usize, const X: usize, E, D> std::fmt::Debug for NoProp<V, M, Z, X, E, D>
+where
+    V: Variant<Z, X, E, D>,
+    M: BuildOnDevice<D, E>,
+    E: Real,
+    D: Backend<E>,
+{
+    /// The settings and how far it is, without its weights.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NoProp")
+            .field("variant", &self.variant)
+            .field("z", &Z)
+            .field("x", &X)
+            .field("blocks", &self.blocks.len())
+            .field("steps", &self.counters.steps)
+            .field("epochs", &self.counters.epochs)
+            .field("is_unfinished", &self.is_unfinished())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The targets that a variant trains on.
@@ -192,18 +237,6 @@ where
         Ok(Self { variant, model, blocks, ranks, counters, position, engine, erase })
     }
 
-    /// The variant's settings.
-    pub fn variant(&self) -> &V {
-        &self.variant
-    }
-
-    /// Takes other settings of inference, which are checked.
-    fn set_variant(&mut self, variant: V) -> Result<(), Error> {
-        self.engine.set_mathematics(&mut self.model, variant.mathematics()?);
-        self.variant = variant;
-        Ok(())
-    }
-
     /// The blocks, from noise to target; where the trainer is distributed, those of this rank.
     pub fn blocks(&self) -> &[Block<M::Built, E, D>] {
         &self.blocks
@@ -214,9 +247,9 @@ where
         &mut self.blocks
     }
 
-    /// The embedding W of the classes, row-major, `[C, Z]`; zeros for a head without classes.
+    /// The embedding W of the classes, row-major, `[C, Z]`; empty for a head without classes.
     pub fn embedding(&self) -> Vec<E> {
-        self.model.embedding.numbers()
+        if V::Head::CLASSES { self.model.embedding.numbers() } else { Vec::new() }
     }
 
     /// The ranks that train this model; `None` where it is all in this process.
@@ -248,40 +281,6 @@ where
     /// Makes the next [`fit`](Self::fit) a run of its own, even if the last was stopped.
     pub fn forget_run(&mut self) {
         self.position = None;
-    }
-
-    /// Whether the device makes the noise of training by itself, and not the host, which then sends
-    /// it there. By default on a GPU; on the processor the host's way is the faster one.
-    ///
-    /// In both ways the noise depends on the seed, the block and the step alone, but the numbers
-    /// are not the same: a run that goes on in the other way draws other noise. Blocks that several
-    /// ranks share have the host's noise in any case, as have inference and the terms of the loss
-    /// that no block has a part in.
-    pub fn set_device_noise(&mut self, on_device: bool) {
-        self.model.switches.device_noise = on_device;
-    }
-
-    /// Whether the device makes the noise of training by itself.
-    pub fn has_device_noise(&self) -> bool {
-        self.model.switches.device_noise
-    }
-
-    /// Whether losses and norms of gradients stay on the device until a span of up to 64 steps is
-    /// done, so that no step waits for the host; clipping, and leaving a block as it was where its
-    /// gradient is not finite, are then done there. By default on a GPU; on the processor there is
-    /// nothing to wait for.
-    ///
-    /// The weights are the same within rounding. Blocks that are one computation
-    /// ([`set_stacked`](Self::set_stacked)) are read late in any case. What is learned beside the
-    /// blocks (an embedding, a schedule), gradients without derivatives, and blocks that several
-    /// ranks share need their numbers at each step all the same.
-    pub fn set_late_reports(&mut self, late: bool) {
-        self.model.switches.deferred = late;
-    }
-
-    /// Whether the numbers of steps are read once for a span of them.
-    pub fn has_late_reports(&self) -> bool {
-        self.model.switches.deferred
     }
 
     /// The same model with the moving averages instead of the weights, of the embedding and of the

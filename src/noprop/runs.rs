@@ -32,7 +32,6 @@ where
 }
 
 /// How a block loses its type, for this device's threads.
-#[doc(hidden)]
 pub struct Erase<B, E: Real, D: Backend<E>> {
     shared: fn(&Block<B, E, D>) -> &D::Block,
     mutable: fn(&mut Block<B, E, D>) -> &mut D::Block,

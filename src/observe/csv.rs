@@ -1,27 +1,31 @@
 //! Metrics as a table.
 
-use std::{fs::File, ops::ControlFlow, path::PathBuf};
+use std::{fmt::Write, ops::ControlFlow, path::PathBuf};
 
-use serde::Serialize;
-
-use super::open;
+use super::lines::Lines;
 use crate::{
     error::Error,
     head::Evaluation,
-    report::{EpochReport, Outcome, StepReport},
+    report::{EpochReport, Outcome, RunReport, StepReport},
     session::Observer,
 };
 
 /// Writes a row for each epoch, or for each step, under one header.
+///
+/// After a stop or a kill the file holds each step (epoch) once, in order: it is on the disk before
+/// each checkpoint, and when a run begins it is cut back to where its trainer is. Rows of later
+/// steps go, and so does what a killed process has left unfinished. A run whose trainer has taken
+/// no step yet begins a new file, and gives one that is there another name: `epochs.1.csv` for
+/// `epochs.csv`, the first number that is free.
 #[derive(Debug)]
 pub struct Csv {
-    path: PathBuf,
-    table: csv::Writer<File>,
+    lines: Lines,
     rows: Rows,
     /// The header that is in the file, once it is.
-    header: Option<Vec<String>>,
+    header: Option<String>,
     /// How many columns the rows so far have.
     columns: usize,
+    line: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,22 +34,49 @@ enum Rows {
     Steps,
 }
 
-/// A value; its column's name is made only where the header is.
-#[derive(Serialize)]
-#[serde(untagged)]
 enum Cell {
     Count(u64),
     Number(f64),
-    Nothing(()),
+    Nothing,
 }
 
 /// What is said of each block, in an epoch or a step.
 const OF_BLOCKS: [&str; 4] = ["denoising", "cross_entropy", "gradient_norm", "accuracy"];
+const OF_EPOCHS: [&str; 9] = [
+    "epoch",
+    "steps",
+    "rows",
+    "seconds",
+    "loss",
+    "minimised",
+    "cross_entropy",
+    "validation_loss",
+    "validation_accuracy",
+];
+const OF_STEPS: [&str; 6] = ["step", "epoch", "learning_rate", "rows", "loss", "minimised"];
+
+impl Rows {
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Epochs => &OF_EPOCHS,
+            Self::Steps => &OF_STEPS,
+        }
+    }
+
+    /// The header for so many blocks.
+    fn header(self, blocks: usize) -> String {
+        let of_block = |block: usize| OF_BLOCKS.map(|name| format!("block_{block}_{name}"));
+        let columns = self.columns().iter().map(|&name| name.to_owned());
+        let names: Vec<String> = columns.chain((1..=blocks).flat_map(of_block)).collect();
+        names.join(",")
+    }
+}
 
 impl Csv {
-    /// A row for each epoch: epoch, steps, rows, seconds, loss, the validation metrics, and for
-    /// each block its squared error, cross-entropy, norm of the gradient and accuracy. An epoch
-    /// without validation has empty cells there.
+    /// A row for each epoch: epoch, steps, rows, seconds, loss, what is minimised, the
+    /// cross-entropy in nats, the validation metrics, and for each block its squared error,
+    /// cross-entropy (both weighted), norm of the gradient and accuracy. An epoch without
+    /// validation has empty cells there.
     ///
     /// A file that is there already is gone on with; its header has to be the same.
     ///
@@ -55,8 +86,8 @@ impl Csv {
         Self::new(path.into(), Rows::Epochs)
     }
 
-    /// A row for each step: step, epoch, learning rate, rows, loss, and for each block the same as
-    /// for an epoch.
+    /// A row for each step: step, epoch, learning rate, rows, loss, what is minimised, and for each
+    /// block the same as for an epoch.
     ///
     /// # Errors
     /// As [`epochs`](Self::epochs).
@@ -65,69 +96,117 @@ impl Csv {
     }
 
     fn new(path: PathBuf, rows: Rows) -> Result<Self, Error> {
-        let file = open(&path, true)?;
-        let header = header(&path)?;
-        let table = csv::WriterBuilder::new().has_headers(false).from_writer(file);
-        Ok(Self { path, table, rows, header, columns: 0 })
+        let lines = Lines::open(path)?;
+        Ok(Self { lines, rows, header: None, columns: 0, line: String::new() })
     }
 
-    /// A row under the names `columns`, and those of each block; the header goes before the first.
-    fn row(&mut self, columns: &[&str], blocks: usize, cells: Vec<Cell>) -> Result<(), Error> {
+    /// The file's own header, if it has one that can be of a run with up to so many blocks.
+    fn found_header(&mut self, blocks: usize) -> Result<Option<String>, Error> {
+        let first = self.lines.first()?;
+        let expected = self.rows.header(blocks);
+        let Some(whole) = first.strip_suffix(b"\n") else {
+            // Killed while it was written.
+            if expected.as_bytes().starts_with(&first) {
+                return Ok(None);
+            }
+            return Err(self.other_shape(&expected, &first));
+        };
+        let columns = whole.split(|byte| *byte == b',').count();
+        let of_blocks = columns.saturating_sub(self.rows.columns().len()) / OF_BLOCKS.len();
+        // A rank of several has its own blocks in its steps.
+        let fits = match self.rows {
+            Rows::Epochs => of_blocks == blocks,
+            Rows::Steps => of_blocks <= blocks,
+        };
+        let found = self.rows.header(of_blocks);
+        if !fits || found.as_bytes() != whole {
+            return Err(self.other_shape(&expected, whole));
+        }
+        Ok(Some(found))
+    }
+
+    fn other_shape(&self, expected: &str, found: &[u8]) -> Error {
+        let found = String::from_utf8_lossy(found).into_owned();
+        Error::file(self.lines.path(), format!("the header {expected}"), found)
+    }
+
+    /// Leaves the rows of the steps (epochs) that were taken before.
+    fn cut_back(&mut self, run: &RunReport) -> Result<(), Error> {
+        self.columns = 0;
+        self.header = self.found_header(run.blocks)?;
+        let Some(header) = &self.header else { return self.lines.clear() };
+        if run.steps_before == 0 {
+            self.header = None;
+            return self.lines.put_aside();
+        }
+        let before = match self.rows {
+            Rows::Epochs => run.epochs_before,
+            Rows::Steps => run.steps_before,
+        };
+        let columns = header.split(',').count();
+        let (mut first, mut last) = (true, 0);
+        self.lines.keep(|line| {
+            if std::mem::take(&mut first) {
+                return true;
+            }
+            let number = number(line, columns).filter(|n| *n > last && *n <= before);
+            last = number.unwrap_or(last);
+            number.is_some()
+        })
+    }
+
+    /// The header goes before the first row.
+    fn row(&mut self, blocks: usize, cells: &[Cell]) -> Result<(), Error> {
         if self.columns != cells.len() {
-            let of_blocks = (1..=blocks)
-                .flat_map(|block| OF_BLOCKS.map(|name| format!("block_{block}_{name}")));
-            let names: Vec<String> =
-                columns.iter().map(|&name| name.to_owned()).chain(of_blocks).collect();
+            let expected = self.rows.header(blocks);
             match &self.header {
-                Some(header) if *header != names => {
-                    let [expected, found] = [&names, header].map(|names| names.join(","));
-                    let expected = format!("the header {expected}");
-                    return Err(Error::file(&self.path, expected, found));
+                Some(header) if *header != expected => {
+                    return Err(self.other_shape(&expected, header.as_bytes()));
                 }
                 Some(_) => {}
-                None => self.written(|table| table.write_record(&names))?,
+                None => self.lines.write(format!("{expected}\n").as_bytes())?,
             }
-            self.header = Some(names);
+            self.header = Some(expected);
             self.columns = cells.len();
         }
-        self.written(|table| table.serialize(cells))
-    }
-
-    fn written(
-        &mut self,
-        write: impl FnOnce(&mut csv::Writer<File>) -> csv::Result<()>,
-    ) -> Result<(), Error> {
-        write(&mut self.table).map_err(|e| Error::io(&self.path, "write", e.into()))
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        self.table.flush().map_err(|e| Error::io(&self.path, "write", e))
+        self.line.clear();
+        for (i, cell) in cells.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            // Into a string, which takes everything.
+            let _ = match cell {
+                Cell::Count(count) => write!(self.line, "{comma}{count}"),
+                Cell::Number(number) => write!(self.line, "{comma}{number:?}"),
+                Cell::Nothing => write!(self.line, "{comma}"),
+            };
+        }
+        self.line.push('\n');
+        self.lines.write(self.line.as_bytes())
     }
 }
 
-/// The first line of a file that is not empty.
-fn header(path: &std::path::Path) -> Result<Option<Vec<String>>, Error> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .from_path(path)
-        .map_err(|e| Error::io(path, "read", e.into()))?;
-    match reader.records().next() {
-        Some(Ok(record)) => Ok(Some(record.iter().map(str::to_owned).collect())),
-        Some(Err(e)) => Err(Error::file(path, "a table", e)),
-        None => Ok(None),
-    }
+/// The number of the step (epoch) of a whole row.
+fn number(line: &[u8], columns: usize) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?;
+    let cells = || line.split(',');
+    let whole = cells().count() == columns
+        && cells().all(|cell| cell.is_empty() || cell.parse::<f64>().is_ok());
+    cells().next().filter(|_| whole)?.parse().ok()
 }
 
 impl Observer for Csv {
+    fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
+        self.cut_back(run)
+    }
+
     fn step(&mut self, step: &StepReport) -> Result<ControlFlow<()>, Error> {
         if self.rows == Rows::Steps {
-            let columns = ["step", "epoch", "learning_rate", "rows", "loss"];
             let mut cells = vec![
                 Cell::Count(step.step),
                 Cell::Count(step.epoch),
                 Cell::Number(step.learning_rate),
                 Cell::Count(step.rows() as u64),
                 Cell::Number(step.loss()),
+                Cell::Number(step.minimised()),
             ];
             for block in &step.blocks {
                 let accuracy = block.correct as f64 / block.rows.max(1) as f64;
@@ -136,30 +215,23 @@ impl Observer for Csv {
                         .map(Cell::Number),
                 );
             }
-            self.row(&columns, step.blocks.len(), cells)?;
+            self.row(step.blocks.len(), &cells)?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
         if self.rows == Rows::Epochs {
-            let columns = [
-                "epoch",
-                "steps",
-                "rows",
-                "seconds",
-                "loss",
-                "validation_loss",
-                "validation_accuracy",
-            ];
             let validation = epoch.validation.as_ref();
-            let or_nothing = |value: Option<f64>| value.map_or(Cell::Nothing(()), Cell::Number);
+            let or_nothing = |value: Option<f64>| value.map_or(Cell::Nothing, Cell::Number);
             let mut cells = vec![
                 Cell::Count(epoch.epoch),
                 Cell::Count(epoch.steps as u64),
                 Cell::Count(epoch.rows as u64),
                 Cell::Number(epoch.seconds),
                 Cell::Number(epoch.loss),
+                Cell::Number(epoch.minimised),
+                or_nothing(epoch.cross_entropy),
                 or_nothing(validation.map(Evaluation::loss)),
                 or_nothing(validation.and_then(Evaluation::accuracy)),
             ];
@@ -169,13 +241,17 @@ impl Observer for Csv {
                         .map(Cell::Number),
                 );
             }
-            self.row(&columns, epoch.blocks.len(), cells)?;
+            self.row(epoch.blocks.len(), &cells)?;
         }
-        self.flush()?;
+        self.lines.flush()?;
         Ok(ControlFlow::Continue(()))
     }
 
+    fn saving(&mut self) -> Result<(), Error> {
+        self.lines.sync()
+    }
+
     fn end(&mut self, _outcome: &Outcome) -> Result<(), Error> {
-        self.flush()
+        self.lines.flush()
     }
 }

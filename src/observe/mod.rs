@@ -26,6 +26,7 @@
 mod csv;
 mod ctrl_c;
 mod json_lines;
+mod lines;
 pub mod plots;
 mod progress;
 
@@ -34,20 +35,3 @@ pub use ctrl_c::ctrl_c;
 pub use json_lines::JsonLines;
 pub use plots::Plots;
 pub use progress::Progress;
-
-use std::{
-    fs::{self, File, OpenOptions},
-    path::Path,
-};
-
-use crate::error::Error;
-
-/// A file to write to, and its folder, made if there are none; `append` keeps what the file holds.
-fn open(path: &Path, append: bool) -> Result<File, Error> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|e| Error::io(parent, "make the folder", e))?;
-    }
-    let mut options = OpenOptions::new();
-    options.create(true).write(true).append(append).truncate(!append);
-    options.open(path).map_err(|e| Error::io(path, "open", e))
-}

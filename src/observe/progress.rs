@@ -1,6 +1,6 @@
 //! A bar that says how far a run is.
 
-use std::{ops::ControlFlow, time::Instant};
+use std::{io::Write, ops::ControlFlow, time::Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -10,15 +10,20 @@ use crate::{
     session::Observer,
 };
 
-/// A progress bar on stderr, over all steps of the run, with the loss, the accuracy of the last
-/// block's own logits, rows per second and the time left; and a line for each epoch. Where stderr
-/// is no terminal it prints nothing.
+/// A progress bar on stderr, over all steps of the run, with the loss that is minimised, the
+/// accuracy of the last block's own logits, rows per second and the time left; and a line for each
+/// epoch, which says what the loss is made of. A run's warnings come first. Where stderr is no
+/// terminal it prints nothing.
+///
+/// A run does not end because nobody can read stderr any more.
 #[derive(Debug)]
 pub struct Progress {
     /// Lines of text instead of a bar, whatever stderr is.
     plain: bool,
     bar: ProgressBar,
     classes: bool,
+    /// λ, the weight of the cross-entropy.
+    weight: f64,
     loss: f64,
     accuracy: f64,
     rows: u64,
@@ -39,6 +44,7 @@ impl Progress {
             plain: false,
             bar: ProgressBar::hidden(),
             classes: false,
+            weight: 0.0,
             loss: f64::NAN,
             accuracy: f64::NAN,
             rows: 0,
@@ -50,6 +56,34 @@ impl Progress {
     /// No bar, but a line on stderr for each epoch, whatever stderr is: for logs.
     pub fn plain() -> Self {
         Self { plain: true, ..Self::new() }
+    }
+
+    /// A line, above the bar where there is one.
+    fn say(&self, line: &str) {
+        if self.plain {
+            // In one piece, and without a word where stderr is gone.
+            let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    /// The loss that is minimised, and what it is made of.
+    fn loss(&self, epoch: &EpochReport) -> String {
+        let denoising: f64 = epoch.blocks.iter().map(|block| block.denoising).sum();
+        let squared_error = denoising / epoch.blocks.len().max(1) as f64;
+        let mut text = format!("loss {:8.4} = squared error {squared_error:.4}", epoch.minimised);
+        match epoch.cross_entropy {
+            Some(value) if self.weight == 1.0 => text += &format!(" + cross-entropy {value:.4}"),
+            Some(value) => text += &format!(" + {} × cross-entropy {value:.4}", self.weight),
+            None => {}
+        }
+        // Those of the ends of the way, which no block has a part in.
+        let rest = epoch.loss - squared_error;
+        if rest.abs() >= 5e-5 {
+            text += &format!(" + ends {rest:.4}");
+        }
+        text
     }
 
     fn message(&self) -> String {
@@ -69,8 +103,9 @@ fn follow(mean: &mut f64, value: f64) {
 
 impl Observer for Progress {
     fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
-        let total = (run.epochs * run.steps_per_epoch) as u64;
+        let total = run.epochs.saturating_mul(run.steps_per_epoch) as u64;
         self.classes = run.classes;
+        self.weight = run.cross_entropy_weight;
         self.start = Instant::now();
         self.rows = 0;
         if !self.plain {
@@ -81,11 +116,12 @@ impl Observer for Progress {
             self.bar.set_position(run.steps_done);
             self.bar.reset_eta();
         }
+        run.warnings.iter().for_each(|warning| self.say(&format!("warning: {warning}")));
         Ok(())
     }
 
     fn step(&mut self, step: &StepReport) -> Result<ControlFlow<()>, Error> {
-        follow(&mut self.loss, step.loss());
+        follow(&mut self.loss, step.minimised());
         if let Some(last) = step.blocks.last() {
             follow(&mut self.accuracy, last.correct as f64 / last.rows.max(1) as f64);
         }
@@ -101,22 +137,25 @@ impl Observer for Progress {
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
         let validation = epoch.validation.as_ref().map_or_else(String::new, |validation| {
             match validation.accuracy() {
-                Some(accuracy) => format!("   validation {:6.2} %", 100.0 * accuracy),
-                None => format!("   validation loss {:.4}", validation.loss()),
+                Some(accuracy) => {
+                    let loss = validation.loss();
+                    format!("   validation {:6.2} %, cross-entropy {loss:.4}", 100.0 * accuracy)
+                }
+                None => format!("   validation squared error {:.4}", validation.loss()),
             }
         });
         let line = format!(
-            "epoch {:>3}/{}   loss {:8.4}{}   {:6.2} s",
-            epoch.epoch, epoch.epochs, epoch.loss, validation, epoch.seconds
+            "epoch {:>3}/{}   {}{}   {:6.2} s",
+            epoch.epoch,
+            epoch.epochs,
+            self.loss(epoch),
+            validation,
+            epoch.seconds
         );
         if !validation.is_empty() {
             self.validation = validation;
         }
-        if self.plain {
-            eprintln!("{line}");
-        } else {
-            self.bar.println(line);
-        }
+        self.say(&line);
         Ok(ControlFlow::Continue(()))
     }
 

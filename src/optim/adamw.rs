@@ -1,7 +1,7 @@
 //! Adam with decoupled weight decay.
 
-use super::{below_one, not_negative};
-use crate::{error::Error, kernel::AdamWStep};
+use super::{above_zero, below_one, not_negative};
+use crate::{error::Error, kernel::AdamWStep, number::Real};
 
 /// AdamW (Loshchilov, Hutter 2019, *Decoupled weight decay regularization*, algorithm 2).
 ///
@@ -14,17 +14,23 @@ use crate::{error::Error, kernel::AdamWStep};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AdamW {
     /// η, the size of a step: 0 or more.
+    /// Default: `0.001`.
     pub learning_rate: f64,
     /// β₁, the memory of the mean of the gradient: from 0 to below 1.
+    /// Default: `0.9`.
     pub beta1: f64,
     /// β₂, the memory of the mean of its square: from 0 to below 1.
+    /// Default: `0.999`.
     pub beta2: f64,
-    /// ε, which keeps the division finite: 0 or more.
+    /// ε, which keeps the division finite: above 0, in the weights' own numbers too.
+    /// Default: `1e-8`.
     pub epsilon: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
+    /// Default: `0.001`.
     pub weight_decay: f64,
     /// Whether biases, norms and other parameters with one axis decay too: they have no reason to
     /// be small.
+    /// Default: `false`.
     pub decay_biases: bool,
 }
 
@@ -62,11 +68,11 @@ impl AdamW {
         AdamWStep { keep: if self.decay_biases { step.keep } else { 1.0 }, ..step }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        not_negative("AdamW::learning_rate", self.learning_rate)?;
-        below_one("AdamW::beta1", self.beta1)?;
-        below_one("AdamW::beta2", self.beta2)?;
-        not_negative("AdamW::epsilon", self.epsilon)?;
-        not_negative("AdamW::weight_decay", self.weight_decay)
+    pub(super) fn validate<E: Real>(&self) -> Result<(), Error> {
+        not_negative::<E>("AdamW::learning_rate", self.learning_rate)?;
+        below_one::<E>("AdamW::beta1", self.beta1)?;
+        below_one::<E>("AdamW::beta2", self.beta2)?;
+        above_zero::<E>("AdamW::epsilon", self.epsilon)?;
+        not_negative::<E>("AdamW::weight_decay", self.weight_decay)
     }
 }

@@ -19,7 +19,7 @@ pub use state::OptimizerState;
 pub(crate) use state::StreamedGradient;
 pub use stepping::Stepping;
 
-use crate::error::Error;
+use crate::{error::Error, number::Real};
 
 /// How a block turns gradients into steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,26 +69,47 @@ impl Optimizer {
         }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    /// Whether the settings make sense in the numbers that the weights are of.
+    pub(crate) fn validate<E: Real>(&self) -> Result<(), Error> {
         match self {
-            Self::AdamW(config) => config.validate(),
-            Self::Sgd(config) => config.validate(),
+            Self::AdamW(config) => config.validate::<E>(),
+            Self::Sgd(config) => config.validate::<E>(),
         }
     }
 }
 
-/// A rate, decay or epsilon: finite and not negative.
-fn not_negative(setting: &'static str, value: f64) -> Result<(), Error> {
-    if value.is_finite() && value >= 0.0 {
-        return Ok(());
-    }
-    Err(Error::config(setting, "a finite number, 0 or more", value))
+/// A rate or decay: not negative, and finite in the numbers that the weights are of.
+fn not_negative<E: Real>(setting: &'static str, value: f64) -> Result<(), Error> {
+    let holds = |v: f64| v.is_finite() && v >= 0.0;
+    check::<E>(setting, "a finite number, 0 or more", value, holds)
 }
 
-/// The decay rate of a running mean: from 0 to below 1.
-fn below_one(setting: &'static str, value: f64) -> Result<(), Error> {
-    if (0.0..1.0).contains(&value) {
+/// A number to divide by: above 0, also in the numbers that the weights are of.
+fn above_zero<E: Real>(setting: &'static str, value: f64) -> Result<(), Error> {
+    let holds = |v: f64| v.is_finite() && v > 0.0;
+    check::<E>(setting, "a finite number above 0", value, holds)
+}
+
+/// The memory of a running mean: from 0 to below 1, also in the numbers that the weights are of.
+fn below_one<E: Real>(setting: &'static str, value: f64) -> Result<(), Error> {
+    check::<E>(setting, "a number from 0 to below 1", value, |v| (0.0..1.0).contains(&v))
+}
+
+/// Whether something holds of a setting, and of what becomes of it in the numbers `E`.
+fn check<E: Real>(
+    setting: &'static str,
+    expected: &str,
+    value: f64,
+    holds: impl Fn(f64) -> bool,
+) -> Result<(), Error> {
+    if !holds(value) {
+        return Err(Error::config(setting, expected, value));
+    }
+    let rounded = E::of(value).as_f64();
+    if holds(rounded) {
         return Ok(());
     }
-    Err(Error::config(setting, "a number from 0 to below 1", value))
+    let numbers = std::any::type_name::<E>();
+    let found = format!("{value:e}, which is {rounded} there");
+    Err(Error::config(setting, format!("{expected}, in {numbers} too"), found))
 }

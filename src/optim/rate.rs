@@ -10,8 +10,10 @@ use crate::error::Error;
 pub struct LearningRate {
     /// How many steps it rises over, linearly; 0 for none (Goyal et al. 2017, *Accurate, large
     /// minibatch SGD*, section 2.2).
+    /// Default: `0`.
     pub warm_up: u64,
     /// How it falls after that.
+    /// Default: `Decay::Constant`.
     pub decay: Decay,
 }
 

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent.
 
 use super::{below_one, not_negative};
-use crate::{error::Error, kernel::SgdStep};
+use crate::{error::Error, kernel::SgdStep, number::Real};
 
 /// Stochastic gradient descent with momentum and decoupled weight decay.
 ///
@@ -13,13 +13,17 @@ use crate::{error::Error, kernel::SgdStep};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Sgd {
     /// η, the size of a step: 0 or more.
+    /// Default: `0.01`.
     pub learning_rate: f64,
     /// μ, the share of the last step that goes on: from 0 to below 1.
+    /// Default: `0.9`.
     pub momentum: f64,
     /// λ, the share of a weight that a step of size 1 takes off: 0 or more.
+    /// Default: `0.0`.
     pub weight_decay: f64,
     /// Whether biases, norms and other parameters with one axis decay too: they have no reason to
     /// be small.
+    /// Default: `false`.
     pub decay_biases: bool,
 }
 
@@ -45,9 +49,9 @@ impl Sgd {
         SgdStep { keep: if self.decay_biases { step.keep } else { 1.0 }, ..step }
     }
 
-    pub(super) fn validate(&self) -> Result<(), Error> {
-        not_negative("Sgd::learning_rate", self.learning_rate)?;
-        below_one("Sgd::momentum", self.momentum)?;
-        not_negative("Sgd::weight_decay", self.weight_decay)
+    pub(super) fn validate<E: Real>(&self) -> Result<(), Error> {
+        not_negative::<E>("Sgd::learning_rate", self.learning_rate)?;
+        below_one::<E>("Sgd::momentum", self.momentum)?;
+        not_negative::<E>("Sgd::weight_decay", self.weight_decay)
     }
 }

@@ -46,6 +46,11 @@ impl<E: Real, D: Backend<E>> OptimizerState<E, D> {
         &self.average
     }
 
+    /// Forgets what another kind of optimiser has remembered; averages stay.
+    pub(crate) fn forget_moments(&mut self) {
+        (self.steps, self.first, self.second) = (0, Vec::new(), Vec::new());
+    }
+
     /// Moves every parameter of `module` that takes part in training by one step; the gradients are
     /// spent. The answer is the norm of the gradient of all of them together, before clipping;
     /// where it is not finite nothing has moved.

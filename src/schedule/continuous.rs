@@ -17,10 +17,13 @@ use crate::{device::Real, error::Error};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct GammaSchedule {
     /// γ_0 = γ(1), at the target: below γ_1.
+    /// Default: `-6.0`.
     pub gamma_0: f64,
     /// γ_1 = γ(0), at the noise: above γ_0.
+    /// Default: `6.0`.
     pub gamma_1: f64,
     /// The way between.
+    /// Default: `Path::Cosine`.
     pub path: Path,
 }
 
@@ -82,6 +85,23 @@ fn softplus(x: f64) -> f64 {
 }
 
 impl MonotoneNetwork {
+    fn validate(&self) -> Result<(), Error> {
+        let Self { v0, v1, v2, c1 } = self;
+        let all = [("v0", std::slice::from_ref(v0)), ("v1", v1), ("v2", v2), ("c1", c1)];
+        for (name, numbers) in all {
+            if let Some(bad) = numbers.iter().find(|v| !v.is_finite()) {
+                let found = format!("{name} with {bad}");
+                return Err(Error::config("MonotoneNetwork", "finite numbers", found));
+            }
+        }
+        let rise = self.f(1.0).0 - self.f(0.0).0;
+        if rise.is_finite() && rise > 0.0 {
+            return Ok(());
+        }
+        let expected = "a function that rises from t = 0 to t = 1";
+        Err(Error::config("MonotoneNetwork", expected, format!("one that rises by {rise}")))
+    }
+
     /// f(t) and f′(t).
     fn f(&self, t: f64) -> (f64, f64) {
         let mut sum = (softplus(self.v0) * t, softplus(self.v0));
@@ -123,13 +143,30 @@ impl GammaSchedule {
         GammaPoint { gamma: self.gamma_0 + span * (1.0 - value), slope: -span * slope }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    /// Whether it falls, and its signal-to-noise ratios are numbers that `E` can hold.
+    pub(crate) fn validate<E: Real>(&self) -> Result<(), Error> {
         let (low, high) = (self.gamma_0, self.gamma_1);
-        if low.is_finite() && high.is_finite() && low < high {
-            return Ok(());
-        }
         let found = format!("{low} and {high}");
-        Err(Error::config("GammaSchedule", "finite ends with gamma_0 below gamma_1", found))
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            return Err(Error::config(
+                "GammaSchedule",
+                "finite ends with gamma_0 below gamma_1",
+                found,
+            ));
+        }
+        let holds = |gamma: f64| {
+            let snr = E::of((-gamma).exp());
+            snr.is_finite() && snr > E::zero()
+        };
+        if !(holds(low) && holds(high)) {
+            let numbers = std::any::type_name::<E>();
+            let expected = format!("ends whose SNR e^(−γ) {numbers} can hold, such as −20 and 20");
+            return Err(Error::config("GammaSchedule", expected, found));
+        }
+        match &self.path {
+            Path::Learned(network) => network.validate(),
+            _ => Ok(()),
+        }
     }
 }
 

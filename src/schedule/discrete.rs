@@ -27,9 +27,7 @@ impl Schedule {
     /// [`Error::Config`] if `blocks` is 0, or the given numbers are not T + 1, not in (0, 1), or
     /// fall.
     pub fn levels(&self, blocks: usize) -> Result<NoiseLevels, Error> {
-        if blocks == 0 {
-            return Err(Error::config("DiscreteTime::blocks", "at least 1", 0));
-        }
+        Error::check_count("DiscreteTime::blocks", blocks)?;
         let time = |t: usize| t as f64 / blocks as f64;
         let alpha_bar: Vec<f64> = match self {
             Self::Cosine => (0..=blocks)

@@ -24,7 +24,7 @@ pub(super) struct Agreed {
 }
 
 /// Whether each rank has rows of its own.
-fn has_own_rows(ranks: &Ranks) -> bool {
+pub(super) fn has_own_rows(ranks: &Ranks) -> bool {
     let settings = ranks.communicator.as_ref().map(|communicator| communicator.settings().rows);
     settings == Some(distributed::Rows::Own)
 }

@@ -1,14 +1,22 @@
 //! What a run does with checkpoints.
 
-#[cfg(feature = "checkpoint")]
-use super::Saving;
 use super::Session;
+#[cfg(feature = "checkpoint")]
+use super::{Saving, agree::has_own_rows};
+#[cfg(feature = "checkpoint")]
+pub(super) use crate::checkpoint::FolderLock;
+#[cfg(feature = "checkpoint")]
+use crate::checkpoint::data_checksum;
 use crate::{
     block::Host,
     device::Real,
     error::Error,
     model::{Position, Ranks, Trainer},
 };
+
+/// No folder to take.
+#[cfg(not(feature = "checkpoint"))]
+pub(super) struct FolderLock;
 
 /// What a run does with checkpoints, where there are any.
 #[cfg(feature = "checkpoint")]
@@ -27,23 +35,66 @@ impl<E: Real> Session<'_, E> {
         checkpoints.is_due(position.steps, each)
     }
 
+    /// Takes the folder of checkpoints for this run: the rank that writes does.
+    pub(super) fn take_folder<D: Host<E>>(
+        &self,
+        trainer: &Trainer<'_, E, D>,
+    ) -> Result<FolderLock, Error> {
+        match &self.saving {
+            Some(saving) if trainer.ranks.layout.rank == 0 => {
+                saving.checkpoints.take_folder(trainer.counters.steps)
+            }
+            _ => Ok(FolderLock::default()),
+        }
+    }
+
+    /// The checksum of the rows; none where other ranks have others.
+    pub(super) fn checksum(&self, ranks: &Ranks) -> Option<String> {
+        if has_own_rows(ranks) {
+            return None;
+        }
+        Some(self.checksum.get_or_init(|| data_checksum(&self.data)).clone())
+    }
+
+    /// Whether a run that goes on has the rows that it had.
+    pub(super) fn check_data(&self, ranks: &Ranks, position: &Position) -> Result<(), Error> {
+        match (&position.data, self.checksum(ranks)) {
+            (Some(_), Some(now)) => position.check_data(&now),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn save<D: Host<E>>(
         &mut self,
         trainer: &Trainer<'_, E, D>,
         position: Option<&Position>,
     ) -> Result<(), Error> {
+        let position = self.with_checksum(trainer.ranks, position);
         let Some(Saving { checkpoints, identity }) = &mut self.saving else { return Ok(()) };
+        self.observers.iter_mut().try_for_each(|observer| observer.saving())?;
         let saved = trainer.saved(identity);
-        checkpoints.save(&saved, position, self.fit)
+        checkpoints.save(&saved, position.as_ref(), self.fit)
+    }
+
+    /// The same position with the checksum of the rows, where there are checkpoints.
+    fn with_checksum(&self, ranks: &Ranks, position: Option<&Position>) -> Option<Position> {
+        self.saving.as_ref()?;
+        let mut position = position?.clone();
+        position.data = self.checksum(ranks);
+        Some(position)
     }
 
     pub(super) fn save_best<D: Host<E>>(
-        &self,
+        &mut self,
         trainer: &Trainer<'_, E, D>,
         position: &Position,
     ) -> Result<(), Error> {
+        let Some(position) = self.with_checksum(trainer.ranks, Some(position)) else {
+            return Ok(());
+        };
         let Some(Saving { checkpoints, identity }) = &self.saving else { return Ok(()) };
-        checkpoints.save_best(&trainer.saved(identity), position, self.fit)
+        self.observers.iter_mut().try_for_each(|observer| observer.saving())?;
+        checkpoints.save_best(&trainer.saved(identity), &position, self.fit)
     }
 
     /// An error with the last checkpoint before it.
@@ -68,6 +119,21 @@ impl<E: Real> Session<'_, E> {
 
 #[cfg(not(feature = "checkpoint"))]
 impl<E: Real> Session<'_, E> {
+    pub(super) fn take_folder<D: Host<E>>(
+        &self,
+        _trainer: &Trainer<'_, E, D>,
+    ) -> Result<FolderLock, Error> {
+        Ok(FolderLock)
+    }
+
+    pub(super) fn checksum(&self, _ranks: &Ranks) -> Option<String> {
+        None
+    }
+
+    pub(super) fn check_data(&self, _ranks: &Ranks, _position: &Position) -> Result<(), Error> {
+        Ok(())
+    }
+
     pub(super) fn steps_until_checkpoint(&self, _position: &Position) -> u64 {
         u64::MAX
     }
@@ -85,7 +151,7 @@ impl<E: Real> Session<'_, E> {
     }
 
     pub(super) fn save_best<D: Host<E>>(
-        &self,
+        &mut self,
         _trainer: &Trainer<'_, E, D>,
         _position: &Position,
     ) -> Result<(), Error> {

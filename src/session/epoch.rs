@@ -21,10 +21,11 @@ impl<E: Real> Session<'_, E> {
         seconds: f64,
     ) -> Result<(EpochReport, Option<Ended>), Error> {
         trainer.counters.epochs += 1;
-        let last = position.epochs_before + self.fit.epochs as u64;
+        let last = position.epochs_before.saturating_add(self.fit.epochs as u64);
         let means = means_of_all(trainer.ranks, std::mem::take(&mut position.means))?;
-        let mut report = means.report(trainer.counters.epochs, last as usize, seconds);
-        let mut ended = None;
+        let weight = trainer.model.objective.setup().cross_entropy;
+        let mut report = means.report(trainer.counters.epochs, last as usize, seconds, weight);
+        let (mut ended, mut better) = (None, false);
         let turn = (report.epoch - position.epochs_before)
             .is_multiple_of(self.fit.validate_every as u64)
             || report.epoch == last;
@@ -34,9 +35,7 @@ impl<E: Real> Session<'_, E> {
             })?;
             let stop = self.fit.early_stopping.as_ref();
             let least = stop.map_or(0.0, |stop| stop.least);
-            if position.validated(evaluation.loss(), least) {
-                self.save_best(trainer, position)?;
-            }
+            better = position.validated(evaluation.loss(), least);
             if stop.is_some_and(|stop| position.waited >= stop.patience) {
                 ended = Some(Ended::NoProgress);
             }
@@ -46,6 +45,10 @@ impl<E: Real> Session<'_, E> {
             if observer.epoch(&report)?.is_break() {
                 ended = ended.or(Some(Ended::Observer));
             }
+        }
+        // After the observers, whose files have this epoch then.
+        if better {
+            self.save_best(trainer, position)?;
         }
         Ok((report, ended))
     }

@@ -1,6 +1,11 @@
 //! How a model is trained, as data.
 
-use crate::{error::Error, head::Reading, optim::LearningRate};
+use crate::{
+    error::Error,
+    head::Reading,
+    model::{RunSettings, StepSettings},
+    optim::LearningRate,
+};
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,33 +13,46 @@ use crate::{error::Error, head::Reading, optim::LearningRate};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Fit {
     /// How often each row is learned from: 0 or more.
+    /// Default: `10`.
     pub epochs: usize,
     /// How many rows make a step: at least 1. The last batch of an epoch may be smaller.
+    /// Default: `128`.
     pub batch_size: usize,
-    /// How many threads blocks are spread over; `None` for as many as the processor has. The
-    /// weights do not depend on it.
+    /// How many threads blocks are spread over; `None` for as many as the processor has, and at most
+    /// eight times as many. The weights do not depend on it.
+    /// Default: `None`.
     pub threads: Option<usize>,
     /// The seed of the order of the rows, of the noise, and of what a batch's hook draws.
+    /// Default: `0`.
     pub seed: u64,
     /// How the learning rate goes over the run.
+    /// Default: that of [`LearningRate`], the same rate throughout. The rate itself is the
+    /// optimiser's: `AdamW::learning_rate`, `Sgd::learning_rate`.
     pub learning_rate: LearningRate,
     /// The largest norm of a block's gradient: a larger one is scaled down to it; above 0. `None`
     /// for no limit.
+    /// Default: `None`.
     pub clip: Option<f64>,
     /// The memory β of a moving average of the weights, from 0 to below 1; see
     /// [`averaged`](crate::NoProp::averaged). `None` to keep none.
+    /// Default: `None`.
     pub average: Option<f64>,
     /// The weight of each class in squared error and cross-entropy, 0 or more; `None` for 1
     /// throughout.
+    /// Default: `None`.
     pub class_weights: Option<Vec<f64>>,
     /// Validation rows are looked at after every so many epochs, and after the last: at least 1.
+    /// Default: `1`.
     pub validate_every: usize,
     /// When to stop for lack of progress on the validation rows.
+    /// Default: `None`, all epochs are trained.
     pub early_stopping: Option<EarlyStopping>,
     /// Seconds after which the run stops, at the end of a span of steps: above 0. A run that goes
     /// on has this long again.
+    /// Default: `None`.
     pub time_limit: Option<f64>,
     /// Steps after which this call stops, to be continued by the next.
+    /// Default: `None`.
     pub step_limit: Option<u64>,
 }
 
@@ -65,8 +83,10 @@ impl Default for Fit {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EarlyStopping {
     /// How many validations in a row may bring no progress: at least 1.
+    /// Default: `5`.
     pub patience: usize,
     /// The least difference that counts as progress: 0 or more.
+    /// Default: `0.0`.
     pub least: f64,
 }
 
@@ -100,6 +120,14 @@ impl Fit {
             }
         }
         self.validate_class_weights(reading)
+    }
+
+    /// What a run over so many rows depends on.
+    pub(super) fn run_settings(&self, rows: usize) -> RunSettings {
+        let Self { batch_size, seed, learning_rate, clip, average, .. } = *self;
+        let class_weights = self.class_weights.clone();
+        let steps = StepSettings { learning_rate, clip, average, class_weights };
+        RunSettings { rows, batch_size, seed, steps }
     }
 
     fn validate_class_weights(&self, reading: Reading) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod run;
 #[cfg(feature = "checkpoint")]
 mod saving;
 mod span;
+mod warnings;
 
 pub use fit::{EarlyStopping, Fit};
 pub use observer::Observer;

@@ -42,6 +42,15 @@ pub trait Observer {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Right before a checkpoint is written: what the observer keeps in files has to be there as
+    /// far as it has been told, since a run that goes on from the checkpoint tells the rest only.
+    ///
+    /// # Errors
+    /// The observer's own.
+    fn saving(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// After the last step, whatever ended the run but an error.
     ///
     /// # Errors
@@ -63,6 +72,10 @@ impl<O: Observer + ?Sized> Observer for Box<O> {
 
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
         (**self).epoch(epoch)
+    }
+
+    fn saving(&mut self) -> Result<(), Error> {
+        (**self).saving()
     }
 
     fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {

@@ -10,7 +10,10 @@ use rand::seq::SliceRandom;
 
 #[cfg(feature = "checkpoint")]
 use super::Saving;
-use super::{Fit, Hook, Observer, SessionParts, agree::Agreed, epoch::look};
+use super::{
+    Fit, Hook, Observer, SessionParts, agree::Agreed, checkpoints::FolderLock, epoch::look,
+    warnings::warnings,
+};
 use crate::{
     block::{AnyBlock, Host},
     data::DataView,
@@ -40,6 +43,9 @@ pub struct Session<'a, E: Real> {
     state: Option<State>,
     /// On several ranks: what they agreed on at the end of the last epoch.
     pub(super) agreed: Agreed,
+    /// The checksum of the data, once it was needed.
+    #[cfg(feature = "checkpoint")]
+    pub(super) checksum: std::cell::OnceCell<String>,
 }
 
 /// Where a run is between two epochs.
@@ -54,6 +60,10 @@ pub(super) struct State {
     pub(super) total: u64,
     last: u64,
     closing: Option<Closing>,
+    /// The folder of checkpoints, for as long as the run writes there.
+    _lock: FolderLock,
+    /// What the run was told to have against it, before its first step.
+    warnings: Vec<String>,
 }
 
 /// An epoch whose report has been given.
@@ -94,6 +104,8 @@ impl<'a, E: Real> Session<'a, E> {
             position: parts.position,
             state: None,
             agreed: Agreed::default(),
+            #[cfg(feature = "checkpoint")]
+            checksum: std::cell::OnceCell::new(),
         }
     }
 
@@ -120,8 +132,7 @@ impl<'a, E: Real> Session<'a, E> {
         let mut position = match self.position.take() {
             Some(position) => position,
             None => {
-                let (rows, fit) = (self.data.rows(), self.fit);
-                Position::start(trainer.counters.epochs, rows, fit.batch_size, fit.seed)
+                Position::start(trainer.counters.epochs, self.fit.run_settings(self.data.rows()))
             }
         };
         let next = self.next(trainer, &mut state, &mut position, flow);
@@ -132,7 +143,7 @@ impl<'a, E: Real> Session<'a, E> {
                 self.state = Some(state);
                 Ok(Event::Epoch(report))
             }
-            Next::Ended(ended) => self.end(trainer, ended, state.epochs).map(Event::Ended),
+            Next::Ended(ended) => self.end(trainer, ended, state).map(Event::Ended),
         }
     }
 
@@ -145,8 +156,10 @@ impl<'a, E: Real> Session<'a, E> {
         }
         self.agree_on_the_run(trainer)?;
         if let Some(position) = &self.position {
-            position.check(rows, self.fit.batch_size, self.fit.seed)?;
+            position.check(&self.fit.run_settings(rows))?;
+            self.check_data(trainer.ranks, position)?;
         }
+        let _lock = self.take_folder(trainer)?;
         let done = self.position.as_ref().map_or(0, |position| position.steps);
         let about = self.about(trainer, done)?;
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
@@ -157,8 +170,14 @@ impl<'a, E: Real> Session<'a, E> {
             _ => trainer.blocks.len(),
         };
         let each = about.steps_per_epoch as u64;
-        let total = each * self.fit.epochs as u64;
-        let last = self.fit.step_limit.map_or(total, |limit| total.min(done + limit));
+        // A run that is past its end would say that it is finished.
+        if done > each.saturating_mul(self.fit.epochs as u64) {
+            let expected =
+                format!("more than {} epochs, which the run that goes on has done", done / each);
+            return Err(Error::config("Fit::epochs", expected, self.fit.epochs));
+        }
+        let total = each.saturating_mul(self.fit.epochs as u64);
+        let last = self.fit.step_limit.map_or(total, |limit| total.min(done.saturating_add(limit)));
         Ok(State {
             workers: Workers::new(threads, units)?,
             order: Vec::new(),
@@ -169,6 +188,8 @@ impl<'a, E: Real> Session<'a, E> {
             total,
             last,
             closing: None,
+            _lock,
+            warnings: about.warnings,
         })
     }
 
@@ -180,6 +201,8 @@ impl<'a, E: Real> Session<'a, E> {
         let (model, rows) = (&*trainer.model, self.data.rows());
         let parameters = trainer.blocks.iter().map(|block| block.tensors().parameters());
         let parameters = parameters.sum::<Result<usize, _>>();
+        let each = rows.div_ceil(self.own_batch_size(trainer.ranks));
+        let counters = &trainer.counters;
         Ok(RunReport {
             variant: model.objective.setup().name,
             blocks: trainer.ranks.layout.blocks,
@@ -187,8 +210,12 @@ impl<'a, E: Real> Session<'a, E> {
             rows,
             batch_size: self.fit.batch_size,
             epochs: self.fit.epochs,
-            steps_per_epoch: rows.div_ceil(self.own_batch_size(trainer.ranks)),
+            steps_per_epoch: each,
             steps_done,
+            steps_before: counters.steps,
+            epochs_before: counters.epochs,
+            cross_entropy_weight: model.objective.setup().cross_entropy,
+            warnings: warnings(self.fit, rows, each, counters.steps.saturating_sub(steps_done)),
             classes: model.objective.reading().has_classes(),
             schedule: model.objective.points(model.learned()),
         })
@@ -199,12 +226,16 @@ impl<'a, E: Real> Session<'a, E> {
         &mut self,
         trainer: &mut Trainer<'_, E, D>,
         ended: Ended,
-        epochs: Vec<EpochReport>,
+        state: State,
     ) -> Result<Outcome, Error> {
+        let State { epochs, warnings, .. } = state;
         // Other data may lie there the next time.
         trainer.model.resident = None;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);
-        let position = self.position.take();
+        let mut position = self.position.take();
+        if let Some(position) = position.as_mut().filter(|_| !done) {
+            position.data = self.checksum(trainer.ranks);
+        }
         let saved = self.save(trainer, if done { None } else { position.as_ref() });
         let along = match &self.validation {
             Some(rows) => look(trainer, self.fit, rows, |asked| {
@@ -216,7 +247,7 @@ impl<'a, E: Real> Session<'a, E> {
             self.position = position;
         }
         saved?;
-        let outcome = Outcome { epochs, ended, along: along? };
+        let outcome = Outcome { epochs, ended, warnings, along: along? };
         self.observers.iter_mut().try_for_each(|observer| observer.end(&outcome))?;
         Ok(outcome)
     }

@@ -8,7 +8,7 @@ use std::{
 use super::Fit;
 use crate::{
     block::Host,
-    checkpoint::{Contents, Folder, Found, Saved, text},
+    checkpoint::{Contents, Folder, FolderLock, Found, Saved, text},
     device::Real,
     error::Error,
     model::Position,
@@ -38,7 +38,8 @@ impl Default for Every {
 /// [`Training::checkpoints`](crate::train::Training::checkpoints).
 ///
 /// The folder holds the last few as `step-….safetensors`, and as `best.safetensors` the one with
-/// the lowest loss on the validation rows, if there are any.
+/// the lowest loss on the validation rows, if there are any. It belongs to one run, which locks it
+/// (`.lock`) while it writes: another run there is an error, before its first step.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     folder: Folder,
@@ -77,6 +78,33 @@ impl Checkpoints {
         self.last.as_deref()
     }
 
+    /// Removes the checkpoints of the folder, so that a new run can begin in it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be removed.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.last = None;
+        self.folder.clear()
+    }
+
+    /// Takes the folder for a run of a trainer that has taken so many steps: the checkpoints in it
+    /// have to be the trainer's.
+    pub(super) fn take_folder(&self, steps: u64) -> Result<FolderLock, Error> {
+        let lock = self.folder.lock()?;
+        let Some(newest) = self.folder.last_step()? else { return Ok(lock) };
+        let goes_on = if self.last.is_some() { newest <= steps } else { newest == steps };
+        if goes_on {
+            return Ok(lock);
+        }
+        let expected = format!(
+            "the checkpoints of this run, which has taken {steps} steps: choose a folder of its \
+             own, go on with the other run by `Checkpoints::resume`, or remove it by \
+             `Checkpoints::clear`"
+        );
+        let found = format!("those of another run, up to step {newest}");
+        Err(Error::file(self.folder.path(), expected, found))
+    }
+
     /// The newest checkpoint of the folder, if there is one.
     pub(crate) fn latest(&self) -> Result<Option<Found>, Error> {
         self.folder.latest()
@@ -109,7 +137,7 @@ impl Checkpoints {
     pub(super) fn is_due(&self, done: u64, each: u64) -> bool {
         match self.every {
             Every::Steps(every) => done.is_multiple_of(every),
-            Every::Epochs(every) => done.is_multiple_of(each * every),
+            Every::Epochs(every) => done.is_multiple_of(each.saturating_mul(every)),
             Every::Seconds(seconds) => self.time.elapsed().as_secs_f64() >= seconds,
         }
     }

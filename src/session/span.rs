@@ -33,8 +33,8 @@ impl<'a, E: Real> Session<'a, E> {
         let rows = state.order.chunks(self.own_batch_size(trainer.ranks));
         let rows: Vec<&[usize]> = rows.skip(at as usize).take(count as usize).collect();
         let batches = rows.into_iter().zip(before + 1..);
-        let batches: Vec<_> =
-            batches.map(|(rows, step)| self.choose(trainer, rows, step)).collect();
+        let batches = batches.map(|(rows, step)| self.choose(trainer, rows, step));
+        let batches = batches.collect::<Result<Vec<_>, _>>()?;
         let span = Span {
             seed: fit.seed,
             learning_rate: &fit.learning_rate,
@@ -72,7 +72,7 @@ impl<'a, E: Real> Session<'a, E> {
         trainer: &Trainer<'_, E, D>,
         rows: &'b [usize],
         step: u64,
-    ) -> StepBatch<'b, E>
+    ) -> Result<StepBatch<'b, E>, Error>
     where
         'a: 'b,
     {
@@ -88,14 +88,30 @@ impl<'a, E: Real> Session<'a, E> {
                 let mut inputs = select_wide(self.data.inputs, width, rows);
                 let mut rng = stream(self.fit.seed, Purpose::Batch, 0, step);
                 hook(&mut inputs, rows, &mut rng);
+                check_hooked(&inputs, rows, width, step)?;
                 inputs.truncate(own.end * width);
                 inputs.drain(..own.start * width);
                 BatchInputs::Changed(inputs)
             }
             None => BatchInputs::Rows(self.data.inputs, &rows[own]),
         };
-        StepBatch { inputs, width, targets, weights, shared }
+        Ok(StepBatch { inputs, width, targets, weights, shared })
     }
+}
+
+/// Whether a hook has left finite inputs: a loss can be finite where they are not.
+fn check_hooked<E: Real>(
+    inputs: &[E],
+    rows: &[usize],
+    width: usize,
+    step: u64,
+) -> Result<(), Error> {
+    let Some(i) = inputs.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let (row, column) = (i / width.max(1), i % width.max(1));
+    let of_data = rows.get(row).map_or(String::new(), |of| format!(", row {of} of the data"));
+    let found =
+        format!("{} in row {row}, column {column} of the batch of step {step}{of_data}", inputs[i]);
+    Err(Error::argument("Training::each_batch", "finite inputs after the hook", found))
 }
 
 /// The model, for some steps.

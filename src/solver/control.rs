@@ -70,17 +70,17 @@ impl Steps {
                     let expected = "a finite number, at least 0";
                     return Err(Error::config("Steps::Adaptive::min_step", expected, min_step));
                 }
-                check_count("Steps::Adaptive::max_steps", max_steps)
+                match max_steps {
+                    0 => Err(Error::config("Steps::Adaptive::max_steps", "at least 1", 0)),
+                    _ => Ok(()),
+                }
             }
         }
     }
 }
 
 pub(super) fn check_count(setting: &'static str, count: usize) -> Result<(), Error> {
-    match count {
-        0 => Err(Error::config(setting, "at least 1", 0)),
-        _ => Ok(()),
-    }
+    Error::check_count(setting, count)
 }
 
 /// The end of step `index` (from 0) of `count` equal ones.

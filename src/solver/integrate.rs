@@ -15,10 +15,13 @@ use crate::Error;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Solver {
     /// The method.
+    /// Default: `Method::Heun`.
     pub method: Method,
     /// Its steps: fixed, or adaptive for the 5(4) methods.
+    /// Default: `Steps::Fixed(20)`.
     pub steps: Steps,
     /// Which states to keep.
+    /// Default: `Save::End`.
     pub save: Save,
 }
 

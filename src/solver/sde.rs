@@ -19,8 +19,10 @@ use crate::Error;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EulerMaruyama {
     /// How many steps of equal length, at least 1. Those that [`Save::Times`] splits are more.
+    /// Default: `200`.
     pub steps: usize,
     /// Which states to keep.
+    /// Default: `Save::End`.
     pub save: Save,
 }
 

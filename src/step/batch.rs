@@ -15,7 +15,6 @@ use crate::{
 };
 
 /// The rows of a step.
-#[doc(hidden)]
 pub struct StepBatch<'a, E: Real> {
     pub(crate) inputs: BatchInputs<'a, E>,
     /// X.

@@ -68,7 +68,7 @@ impl<E: Real, D: Backend<E>> Context<'_, E, D> {
     /// The embedding as a tensor of this device's.
     pub(super) fn embedding_on(&self, device: &D) -> Result<Matrix<E, D>, Error> {
         let reading = self.objective.reading();
-        on_device(device, self.embedding.to_vec(), (reading.outputs, reading.latent))
+        on_device(device, self.embedding.to_vec(), reading.embedding_shape())
     }
 
     /// The batch of a step of a block with its noise and its times; `terms` asks for the noise of

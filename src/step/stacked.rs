@@ -14,6 +14,7 @@ use crate::{
     block::AnyBlock,
     device::{Backend, Column, Matrix, Real},
     error::{Error, Place},
+    kernel,
     optim::{Stack, Unit},
     plan::{Inputs, StackPass, Value, repeated, stacked},
     random::{Purpose, normals, stream},
@@ -166,9 +167,13 @@ fn noise<E: Real, D: Runtime<E>>(
         let lanes = &mut state.lanes;
         return device.normals(seed, lanes, &mut streams, shape).map_err(failed());
     }
-    // By all cores: a GPU would wait for one of them.
-    let noise = streams.into_par_iter().flat_map_iter(|mut rng| normals(&mut rng, rows * width));
-    on_device(device, noise.collect(), shape)
+    let noise = |mut rng| normals(&mut rng, rows * width);
+    let noise = match kernel::threads() {
+        1 => streams.into_iter().flat_map(noise).collect(),
+        // A GPU would wait for one core.
+        _ => streams.into_par_iter().flat_map_iter(noise).collect(),
+    };
+    on_device(device, noise, shape)
 }
 
 /// What a step needs of the schedule, on the device for all steps of a span: a number for each

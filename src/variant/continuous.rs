@@ -29,29 +29,75 @@ use crate::{
 /// own logits.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ContinuousTime<H = OneHot> {
     /// γ(t), and with it ᾱ(t) = σ(−γ(t)); fixed or learned.
+    /// Default: that of [`GammaSchedule`].
     pub schedule: GammaSchedule,
     /// The weight of the squared error over time.
+    /// Default: `Weighting::Uniform`.
     pub weighting: Weighting,
     /// η, the weight of the squared error in all: 0 or more.
+    /// Default: `1.0`.
     pub eta: f64,
     /// The weight of the cross-entropy on the network's own logits: 0 (the paper) or more.
+    /// Default: `5.0`.
     pub cross_entropy: f64,
     /// How times are drawn.
+    /// Default: `TimeSampling::LowDiscrepancy`.
     pub times: TimeSampling,
     /// How answers are read off.
+    /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
     pub inference: Inference,
     /// How the network steps.
+    /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
     /// How the network gets its gradient.
-    #[cfg_attr(feature = "serde", serde(default))]
+    /// Default: `Estimator::Local`.
     pub estimator: Estimator,
     /// What the targets are.
+    /// Default: that of the head.
     pub head: H,
     /// The seed of the initial weights.
+    /// Default: `0`.
     pub seed: u64,
+}
+
+impl ContinuousTime {
+    /// The same settings for targets of another kind.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    ///
+    /// let variant = ContinuousTime::default().with_head(Regression);
+    /// assert_eq!(variant, ContinuousTime::<Regression>::default());
+    /// ```
+    pub fn with_head<G>(self, head: G) -> ContinuousTime<G> {
+        let Self {
+            schedule,
+            weighting,
+            eta,
+            cross_entropy,
+            times,
+            inference,
+            optimizer,
+            estimator,
+            seed,
+            ..
+        } = self;
+        ContinuousTime {
+            schedule,
+            weighting,
+            eta,
+            cross_entropy,
+            times,
+            inference,
+            optimizer,
+            estimator,
+            seed,
+            head,
+        }
+    }
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
@@ -116,13 +162,11 @@ impl Default for Inference {
 impl Inference {
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Sde { steps: 0, .. } => {
-                Err(Error::config("Inference::Sde::steps", "at least 1", 0))
+            Self::Sde { steps, draws, .. } => {
+                Error::check_count("Inference::Sde::steps", *steps)?;
+                Error::check_count("Inference::Sde::draws", *draws)
             }
-            Self::Sde { draws: 0, .. } => {
-                Err(Error::config("Inference::Sde::draws", "at least 1", 0))
-            }
-            _ => Ok(()),
+            Self::Ode(_) => Ok(()),
         }
     }
 }
@@ -144,6 +188,10 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
         &self.optimizer
     }
 
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator) {
+        (&mut self.optimizer, &mut self.estimator)
+    }
+
     fn seed(&self) -> u64 {
         self.seed
     }
@@ -154,7 +202,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
 
     fn mathematics(&self) -> Result<Mathematics, Error> {
         let reading = H::reading();
-        self.schedule.validate()?;
+        self.schedule.validate::<E>()?;
         check_weight("ContinuousTime::eta", self.eta)?;
         check_weight("ContinuousTime::cross_entropy", self.cross_entropy)?;
         if self.eta == 0.0 && (self.cross_entropy == 0.0 || !reading.has_classes()) {
@@ -170,6 +218,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
                 reading,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
+                cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: Some(self.times),
             },
             schedule: self.schedule.clone(),
@@ -182,7 +231,6 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
 }
 
 /// Continuous time with the type of its head gone.
-#[doc(hidden)]
 pub struct Continuous {
     setup: Setup,
     schedule: GammaSchedule,

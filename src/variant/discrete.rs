@@ -33,27 +33,62 @@ use crate::{
 /// and to it each block may add the cross-entropy of its own logits.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct DiscreteTime<H = OneHot> {
     /// T, the number of blocks: at least 1.
+    /// Default: `10`.
     pub blocks: usize,
     /// How noise turns into target.
+    /// Default: `Schedule::Cosine`.
     pub schedule: Schedule,
     /// η, the weight of the squared error: 0 or more.
+    /// Default: `0.1`.
     pub eta: f64,
     /// The weight of the cross-entropy on each block's own logits: 0 (the paper) or more.
+    /// Default: `1.0`.
     pub cross_entropy: f64,
     /// How answers are read off.
+    /// Default: `Sampler::Deterministic`.
     pub sampler: Sampler,
     /// How blocks step.
+    /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
     /// How blocks get their gradient.
-    #[cfg_attr(feature = "serde", serde(default))]
+    /// Default: `Estimator::Local`.
     pub estimator: Estimator,
     /// What the targets are.
+    /// Default: that of the head.
     pub head: H,
     /// The seed of the initial weights.
+    /// Default: `0`.
     pub seed: u64,
+}
+
+impl DiscreteTime {
+    /// The same settings for targets of another kind.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    ///
+    /// let variant = DiscreteTime::default().with_head(Regression);
+    /// assert_eq!(variant, DiscreteTime::<Regression>::default());
+    /// ```
+    pub fn with_head<G>(self, head: G) -> DiscreteTime<G> {
+        let Self {
+            blocks, schedule, eta, cross_entropy, sampler, optimizer, estimator, seed, ..
+        } = self;
+        DiscreteTime {
+            blocks,
+            schedule,
+            eta,
+            cross_entropy,
+            sampler,
+            optimizer,
+            estimator,
+            seed,
+            head,
+        }
+    }
 }
 
 impl<H: Default> Default for DiscreteTime<H> {
@@ -96,10 +131,10 @@ pub enum Sampler {
 impl Sampler {
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
-            Self::Stochastic { draws: 0, .. } => {
-                Err(Error::config("Sampler::Stochastic::draws", "at least 1", 0))
+            Self::Stochastic { draws, .. } => {
+                Error::check_count("Sampler::Stochastic::draws", *draws)
             }
-            _ => Ok(()),
+            Self::Deterministic => Ok(()),
         }
     }
 }
@@ -121,6 +156,10 @@ where
 
     fn optimizer(&self) -> &Optimizer {
         &self.optimizer
+    }
+
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator) {
+        (&mut self.optimizer, &mut self.estimator)
     }
 
     fn seed(&self) -> u64 {
@@ -147,6 +186,7 @@ where
                 reading,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
+                cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: None,
             },
             levels: self.schedule.levels(self.blocks)?,
@@ -158,7 +198,6 @@ where
 }
 
 /// Discrete time with the noise levels that follow from its settings.
-#[doc(hidden)]
 pub struct Discrete {
     pub(crate) setup: Setup,
     pub(crate) levels: NoiseLevels,

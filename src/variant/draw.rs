@@ -51,7 +51,6 @@ pub type TimedRows<const Z: usize, const X: usize, E, D> =
     (Rows<Const<Z>, E, D>, Rows<Const<X>, E, D>, Column<E, D>);
 
 /// A batch with all that is drawn for it.
-#[doc(hidden)]
 #[derive(Clone)]
 pub struct Draw<'a, E: Real, D: Backend<E>> {
     pub(crate) target: Target<'a, E, D>,
@@ -71,7 +70,6 @@ pub(crate) struct Times<E: Real, D: Backend<E>> {
 }
 
 /// Where a way from noise to target ended.
-#[doc(hidden)]
 pub struct End<E: Real, D: Backend<E>> {
     /// The latent.
     pub(crate) z: Matrix<E, D>,

@@ -31,25 +31,47 @@ use crate::{
 /// (û − z) / (1 − t). Inference integrates dz/dt = v.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct FlowMatching<H = OneHot, P = Velocity> {
     /// What the network gives: a [`Velocity`], or an [`Estimate`](super::Estimate) of the target.
+    /// Default: that of [`Velocity`].
     pub predictor: P,
     /// The weight of the cross-entropy on the extrapolated target: 0 or more.
+    /// Default: `50.0`.
     pub cross_entropy: f64,
     /// How times are drawn.
+    /// Default: `TimeSampling::LowDiscrepancy`.
     pub times: TimeSampling,
     /// What integrates dz/dt = v.
+    /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
     pub solver: Solver,
     /// How the network steps.
+    /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
     /// How the network gets its gradient.
-    #[cfg_attr(feature = "serde", serde(default))]
+    /// Default: `Estimator::Local`.
     pub estimator: Estimator,
     /// What the targets are.
+    /// Default: that of the head.
     pub head: H,
     /// The seed of the initial weights.
+    /// Default: `0`.
     pub seed: u64,
+}
+
+impl FlowMatching {
+    /// The same settings for targets of another kind.
+    ///
+    /// ```
+    /// use dfdx_noprop::prelude::*;
+    ///
+    /// let variant = FlowMatching::default().with_head(Regression);
+    /// assert_eq!(variant, FlowMatching::<Regression>::default());
+    /// ```
+    pub fn with_head<G>(self, head: G) -> FlowMatching<G> {
+        let Self { predictor, cross_entropy, times, solver, optimizer, estimator, seed, .. } = self;
+        FlowMatching { predictor, cross_entropy, times, solver, optimizer, estimator, seed, head }
+    }
 }
 
 impl<H: Default, P: Default> Default for FlowMatching<H, P> {
@@ -102,6 +124,11 @@ pub(crate) struct Compared<E: Real, D: Backend<E>> {
     pub(crate) error: TracedColumn<E, D>,
     logits: Matrix<E, D, OwnedTape<E, D>>,
 }
+
+/// How much more sharply the final latent is read than extrapolated ones in training, which may lie
+/// beyond the targets, as no final one does: by the negative log-likelihood on held-out rows of
+/// three data sets, from factors of 1 to 3.
+const ANSWER_SHARPNESS: f64 = 1.5;
 
 impl Prediction {
     /// Where integration ends: 1, or just before where the velocity is singular there.
@@ -165,6 +192,10 @@ where
         &self.optimizer
     }
 
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator) {
+        (&mut self.optimizer, &mut self.estimator)
+    }
+
     fn seed(&self) -> u64 {
         self.seed
     }
@@ -184,6 +215,7 @@ where
                 reading,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
+                cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: Some(self.times),
             },
             prediction,
@@ -194,7 +226,6 @@ where
 }
 
 /// Flow matching with the types of head and predictor gone.
-#[doc(hidden)]
 pub struct Flow {
     setup: Setup,
     prediction: Prediction,
@@ -303,6 +334,7 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
         let failed = || Error::device("inference");
         match self.prediction {
             Prediction::Velocity { sharpness } => {
+                let sharpness = ANSWER_SHARPNESS * sharpness;
                 let output = self.setup.reading.read(z.clone(), embedding, sharpness);
                 Ok(End { z, output: output.map_err(failed())? })
             }

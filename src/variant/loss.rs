@@ -56,7 +56,6 @@ impl<E: Real, D: Backend<E>> Target<'_, E, D> {
 }
 
 /// A loss, ready to go backward, and what it is made of, all of it still on the device.
-#[doc(hidden)]
 pub struct StepLoss<E: Real, D: Backend<E>> {
     /// The sum of the terms.
     pub(crate) total: TracedScalar<E, D>,

@@ -66,6 +66,10 @@ pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
     /// How blocks step.
     fn optimizer(&self) -> &Optimizer;
 
+    /// How blocks step, and how they get their gradient, to be changed.
+    #[doc(hidden)]
+    fn steps_mut(&mut self) -> (&mut Optimizer, &mut Estimator);
+
     /// The seed of the initial weights.
     fn seed(&self) -> u64;
 
@@ -119,6 +123,8 @@ pub(crate) struct Setup {
     pub(crate) optimizer: Optimizer,
     /// How blocks get their gradient.
     pub(crate) estimator: Estimator,
+    /// The weight of the cross-entropy in the loss; 0 for a head without classes.
+    pub(crate) cross_entropy: f64,
     /// How the times of a batch are drawn, where a block takes times.
     pub(crate) times: Option<TimeSampling>,
 }

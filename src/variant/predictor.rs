@@ -33,7 +33,7 @@ pub enum EstimateWeighting {
 /// What the network of flow matching gives: a [`Velocity`], or an [`Estimate`] of the target.
 /// Sealed.
 pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
-    sealed::Sealed + Config + Clone + std::fmt::Debug + Send + Sync + 'static
+    sealed::Sealed + Config + Clone + Default + std::fmt::Debug + Send + Sync + 'static
 {
     /// Who says how wide the output is.
     type Reader: Reads<Z>;
@@ -50,13 +50,18 @@ mod sealed {
 }
 
 /// What the network gives, and how the velocity follows from it.
-#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Prediction {
     /// v itself; a class is read from the latent with this sharpness.
-    Velocity { sharpness: f64 },
+    Velocity {
+        /// κ, how sharply a class is read from a latent.
+        sharpness: f64,
+    },
     /// û, and v = (û − z) / (1 − t).
-    Estimate { weighting: EstimateWeighting },
+    Estimate {
+        /// The weight of the squared error over time.
+        weighting: EstimateWeighting,
+    },
 }
 
 impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Velocity {

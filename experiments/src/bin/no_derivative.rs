@@ -180,12 +180,16 @@ fn main() -> Result<(), Error> {
         let learned =
             learn::<DiscreteTime, Block, 64, 10>(variant, &digits, &Fit { seed, ..fit.clone() })?;
         let report = &learned.report;
-        println!("seed {seed}: {:.2} % of {} test digits", 100.0 * report.accuracy, report.rows);
+        println!(
+            "seed {seed}: accuracy {:.2} % on {} test digits",
+            100.0 * report.accuracy,
+            report.rows
+        );
         sum += report.accuracy;
         if round == options.repeats {
             let mean = sum / options.repeats as f64;
             if round > 1 {
-                println!("mean of {round} seeds: {:.2} %", 100.0 * mean);
+                println!("mean of {round} seeds: accuracy {:.2} %", 100.0 * mean);
             }
             if training.json {
                 println!("{}", result(["dt", "digits"], &digits, &learned, mean, &fit));

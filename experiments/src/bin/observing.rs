@@ -61,6 +61,9 @@ fn summary(what: &str, mut seconds: Vec<f64>) -> f64 {
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let (least, most) = (seconds[0], seconds[seconds.len() - 1]);
-    println!("{what}: {median:.3} s (from {least:.3} to {most:.3}, {} runs)", seconds.len());
+    println!(
+        "a run {what} takes {median:.3} s (median of {}; from {least:.3} to {most:.3})",
+        seconds.len()
+    );
     median
 }

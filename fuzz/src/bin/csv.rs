@@ -8,8 +8,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "a,b,class\n1,2,0\n3,4,1\n".as_bytes().to_vec(),
         "\"1\",\"2\",\"1\"\r\n5,6,2\r\n".as_bytes().to_vec(),
     ];
-    let file = dfdx_noprop_fuzz::scratch()?;
-    dfdx_noprop_fuzz::fuzz("csv", &seeds, |bytes| {
+    let file = fuzz::scratch()?;
+    fuzz::fuzz("csv", &seeds, |bytes| {
         std::fs::write(file.path(), bytes).is_ok() && {
             let labels = csv_labels::<2, 3>(file.path()).is_ok();
             let values = csv_values::<2, 1>(file.path()).is_ok();

@@ -13,9 +13,9 @@ fn files(rows: u8) -> [Vec<u8>; 2] {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [images, labels] = files(5);
-    let (image_file, label_file) = (dfdx_noprop_fuzz::scratch()?, dfdx_noprop_fuzz::scratch()?);
+    let (image_file, label_file) = (fuzz::scratch()?, fuzz::scratch()?);
     let seeds = [images.clone(), labels.clone(), files(0)[0].clone(), files(1)[1].clone()];
-    dfdx_noprop_fuzz::fuzz("idx", &seeds, |bytes| {
+    fuzz::fuzz("idx", &seeds, |bytes| {
         // As images with labels that are right, and as labels of images that are.
         let pairs = [(bytes, &labels[..]), (&images[..], bytes)];
         pairs.into_iter().any(|(images, labels)| {

@@ -1,16 +1,12 @@
 //! Lines over an axis.
 
-use std::ops::Range;
-
 use plotters::{
-    coord::{
-        Shift,
-        ranged1d::{Ranged, ValueFormatter},
-        types::RangedCoordf64,
-    },
+    coord::Shift,
     prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
 };
 
+use super::axis::{Axis, Kind};
 use crate::error::Error;
 
 /// Colours that the colour-blind can tell apart (Okabe, Ito 2008, *Color universal design*).
@@ -23,7 +19,10 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 const GREY: RGBColor = RGBColor(170, 170, 170);
+const MESH: RGBColor = RGBColor(225, 225, 225);
 const SIZE: (u32, u32) = (800, 500);
+/// The height of a row of the legend.
+const ROW: i32 = 20;
 
 /// A line, with a name in the legend unless that is empty.
 pub(super) struct Line {
@@ -110,101 +109,98 @@ impl Chart {
         picture(SIZE, |area| self.draw(area))
     }
 
-    fn values(&self, of: impl Fn(&(f64, f64)) -> f64) -> Option<Range<f64>> {
-        let values = || self.lines.iter().flat_map(|line| &line.points).map(&of);
-        let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
-        Some(low..high)
-    }
-
-    fn draw(&self, area: &Area<'_>) -> Drawn {
-        let x = self.values(|p| p.0).unwrap_or(0.0..1.0);
-        let y = self.values(|p| p.1).unwrap_or(0.0..1.0);
-        let x = if x.start < x.end { x } else { x.start - 0.5..x.end + 0.5 };
-        let wide = y.start > 0.0 && y.end / y.start > 100.0;
-        let mut builder = ChartBuilder::on(area);
-        builder
-            .caption(&self.title, ("sans-serif", 24))
-            .margin(16)
-            .x_label_area_size(48)
-            .y_label_area_size(72);
-        if self.log || (self.log_if_wide && wide) {
-            let low = y.start.max(f64::MIN_POSITIVE);
-            let high = y.end.max(low * 1.01);
-            let span = (low / 1.2..high * 1.2).log_scale();
-            return self.fill(builder.build_cartesian_2d(x, span)?, |y| power(*y));
-        }
-        let margin = (0.05 * (y.end - y.start)).max(1e-3 * y.end.abs()).max(1e-9);
-        // A line of one or two points may lie anywhere: the legend gets room of its own.
-        let few = self.lines.iter().all(|line| line.points.len() <= 2);
-        let top = if few { 8.0 * margin } else { margin };
-        let span = y.start - margin..y.end + top;
-        let digits = (1.5 - (span.end - span.start).log10()).ceil().clamp(0.0, 9.0) as usize;
-        self.fill(builder.build_cartesian_2d(x, span)?, |y| format!("{y:.digits$}"))
-    }
-
-    fn fill<'a, 'b: 'a, Y>(
-        &self,
-        mut chart: ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, Y>>,
-        label: impl Fn(&f64) -> String,
-    ) -> Drawn
-    where
-        Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    {
-        let x = |x: &f64| match self.whole_x {
-            true if x.fract() == 0.0 => format!("{x:.0}"),
-            true => String::new(),
-            false => format!("{x:.1}"),
+    fn axes(&self) -> [Axis; 2] {
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let values = points().map(|p| p.1);
+        let low = values.clone().fold(f64::INFINITY, f64::min);
+        let high = values.clone().fold(f64::NEG_INFINITY, f64::max);
+        // Beside each other by their logarithms: the quotient may not be finite.
+        let wide = low > 0.0 && high.log10() - low.log10() > 2.0;
+        let y = if self.log {
+            Axis::new(Kind::Log, values.filter(|y| *y > 0.0))
+        } else if self.log_if_wide && wide {
+            Axis::new(Kind::Log, values)
+        } else {
+            Axis::new(Kind::Roomy, values)
         };
-        chart
-            .configure_mesh()
-            .x_desc(&self.x)
-            .y_desc(&self.y)
-            .x_label_formatter(&x)
-            .y_label_formatter(&label)
-            .label_style(("sans-serif", 15))
-            .axis_desc_style(("sans-serif", 17))
-            .light_line_style(WHITE)
-            .bold_line_style(RGBColor(225, 225, 225))
-            .draw()?;
-        for line in &self.lines {
-            let (colour, width) = (line.colour, line.width);
-            let style = colour.stroke_width(width);
-            let positive = |p: &&(f64, f64)| !self.log || p.1 > 0.0;
-            let points: Vec<_> = line.points.iter().filter(positive).copied().collect();
-            let drawn = chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
-            if !line.name.is_empty() {
-                drawn.label(&line.name).legend(move |(x, y)| {
-                    PathElement::new(vec![(x, y), (x + 24, y)], colour.stroke_width(width))
-                });
-            }
-            if points.len() <= 30 && width > 1 {
-                let dots = points.iter().map(|p| Circle::new(*p, width + 1, colour.filled()));
-                chart.draw_series(dots)?;
-            }
+        let kind = if self.whole_x { Kind::Whole } else { Kind::Tight };
+        [Axis::new(kind, points().map(|p| p.0)), y]
+    }
+
+    /// Title, legend, and the lines below both, which they cannot touch.
+    fn draw(&self, area: &Area<'_>) -> Drawn {
+        let (width, height) = area.dim_in_pixel();
+        let (width, height) = (width as i32, height as i32);
+        let named = || self.lines.iter().filter(|line| !line.name.is_empty());
+        let (left, right) = (88, width - 24);
+        let (top, bottom) = (56 + ROW * named().count() as i32, height - 60);
+        text(area, &self.title, 24, (width / 2, 30), HPos::Center)?;
+        for (row, line) in (0..).zip(named()) {
+            let (colour, y) = (line.colour.stroke_width(line.width), 56 + ROW * row);
+            area.draw(&PathElement::new(vec![(left, y), (left + 24, y)], colour))?;
+            text(area, &line.name, 15, (left + 32, y), HPos::Left)?;
         }
-        if self.lines.iter().any(|line| !line.name.is_empty()) {
-            chart
-                .configure_series_labels()
-                .position(self.legend())
-                .background_style(WHITE.mix(0.85))
-                .border_style(RGBColor(200, 200, 200))
-                .label_font(("sans-serif", 15))
-                .draw()?;
+        let frame = Frame { left, right, top, bottom };
+        let axes = self.axes();
+        self.draw_axes(area, &frame, &axes)?;
+        self.lines.iter().try_for_each(|line| self.draw_line(area, &frame, &axes, line))
+    }
+
+    fn draw_axes(&self, area: &Area<'_>, frame: &Frame, [x, y]: &[Axis; 2]) -> Drawn {
+        let Frame { left, right, top, bottom } = *frame;
+        for tick in &x.ticks {
+            let at = frame.x(tick.at);
+            area.draw(&PathElement::new(vec![(at, top), (at, bottom)], MESH))?;
+            text(area, &tick.label, 15, (at, bottom + 14), HPos::Center)?;
         }
+        for tick in &y.ticks {
+            let at = frame.y(tick.at);
+            area.draw(&PathElement::new(vec![(left, at), (right, at)], MESH))?;
+            text(area, &tick.label, 15, (left - 8, at), HPos::Right)?;
+        }
+        area.draw(&PathElement::new(vec![(left, top), (left, bottom), (right, bottom)], BLACK))?;
+        text(area, &self.x, 17, ((left + right) / 2, bottom + 40), HPos::Center)?;
+        let style = ("sans-serif", 17).into_font().transform(FontTransform::Rotate270);
+        let style = style.color(&BLACK).pos(Pos::new(HPos::Center, VPos::Center));
+        area.draw(&Text::new(self.y.clone(), (16, (top + bottom) / 2), style))?;
         Ok(())
     }
 
-    /// In the corner that the lines leave free: losses fall, accuracies rise.
-    fn legend(&self) -> SeriesLabelPosition {
-        let end = |line: &Line| Some(line.points.last()?.1 - line.points.first()?.1);
-        let rise: f64 = self.lines.iter().filter_map(end).sum();
-        if rise > 0.0 { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight }
+    fn draw_line(&self, area: &Area<'_>, frame: &Frame, [x, y]: &[Axis; 2], line: &Line) -> Drawn {
+        let shown = line.points.iter().filter(|p| !self.log || p.1 > 0.0);
+        let points: Vec<_> = shown.map(|p| (frame.x(x.at(p.0)), frame.y(y.at(p.1)))).collect();
+        if points.len() <= 30 && line.width > 1 {
+            for point in &points {
+                area.draw(&Circle::new(*point, line.width + 1, line.colour.filled()))?;
+            }
+        }
+        area.draw(&PathElement::new(points, line.colour.stroke_width(line.width)))?;
+        Ok(())
     }
 }
 
-/// 0.001, 1, 10 and 1e5.
-fn power(value: f64) -> String {
-    if (1e-3..1e4).contains(&value) { format!("{value}") } else { format!("{value:e}") }
+/// Where lines are drawn, in pixels.
+struct Frame {
+    left: i32,
+    right: i32,
+    top: i32,
+    bottom: i32,
+}
+
+impl Frame {
+    fn x(&self, at: f64) -> i32 {
+        self.left + (at * f64::from(self.right - self.left)).round() as i32
+    }
+
+    fn y(&self, at: f64) -> i32 {
+        self.bottom - (at * f64::from(self.bottom - self.top)).round() as i32
+    }
+}
+
+fn text(area: &Area<'_>, text: &str, size: u32, at: (i32, i32), side: HPos) -> Drawn {
+    let style = ("sans-serif", size).into_font().color(&BLACK).pos(Pos::new(side, VPos::Center));
+    area.draw(&Text::new(text.to_owned(), at, style))?;
+    Ok(())
 }
 
 /// Two pictures beside each other.

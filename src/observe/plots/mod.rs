@@ -1,6 +1,8 @@
 //! Runs as pictures: SVG files.
 
+mod axis;
 mod chart;
+mod history;
 
 use std::{
     fs,
@@ -10,10 +12,10 @@ use std::{
 };
 
 use chart::{Chart, Line, Style, side_by_side};
+use history::{History, Point};
 
 use crate::{
     error::Error,
-    head::Evaluation,
     report::{AlongPoint, EpochReport, Outcome, RunReport},
     schedule::SchedulePoint,
     session::Observer,
@@ -24,11 +26,14 @@ use crate::{
 /// epoch it draws only if drawing takes less than a hundredth of the time, and at the end in any
 /// case.
 ///
-/// A run that goes on starts its pictures with the epoch in which it does.
+/// What it draws of each epoch is in `plots.jsonl` beside the pictures, so that those of a run
+/// that goes on show all of it: all epochs up to the one in which it goes on, and what it adds. A
+/// run whose trainer has taken no step yet begins anew.
 #[derive(Debug)]
 pub struct Plots {
     folder: PathBuf,
-    epochs: Vec<EpochReport>,
+    history: Option<History>,
+    epochs: Vec<Point>,
     classes: bool,
     /// When it drew last, and for how long.
     drawn: Option<(Instant, Duration)>,
@@ -42,14 +47,14 @@ impl Plots {
     pub fn new(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "make the folder", e))?;
-        Ok(Self { folder, epochs: Vec::new(), classes: false, drawn: None })
+        Ok(Self { folder, history: None, epochs: Vec::new(), classes: false, drawn: None })
     }
 
     fn draw(&mut self) -> Result<(), Error> {
         let start = Instant::now();
-        self.write("loss.svg", loss(&self.epochs))?;
+        self.write("loss.svg", draw_loss(&self.epochs))?;
         if self.classes {
-            self.write("accuracy.svg", accuracy(&self.epochs))?;
+            self.write("accuracy.svg", draw_accuracy(&self.epochs))?;
         }
         self.drawn = Some((start, start.elapsed()));
         Ok(())
@@ -67,15 +72,27 @@ impl Plots {
 impl Observer for Plots {
     fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
         self.classes = run.classes;
-        self.write("schedule.svg", schedule(&run.schedule))
+        self.write("schedule.svg", schedule(&run.schedule))?;
+        let mut history = History::open(self.folder.join("plots.jsonl"))?;
+        self.epochs = history.until(run.epochs_before)?;
+        self.history = Some(history);
+        Ok(())
     }
 
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
-        self.epochs.push(epoch.clone());
+        let point = Point::from(epoch);
+        if let Some(history) = &mut self.history {
+            history.add(&point)?;
+        }
+        self.epochs.push(point);
         if self.drawn.is_none_or(|(start, took)| start.elapsed() > 100 * took) {
             self.draw()?;
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn saving(&mut self) -> Result<(), Error> {
+        self.history.as_mut().map_or(Ok(()), History::sync)
     }
 
     fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
@@ -87,34 +104,40 @@ impl Observer for Plots {
     }
 }
 
-/// The training loss over the epochs, and the loss on the validation rows where there is one; the
-/// axis is logarithmic where the losses span more than two decades.
+/// The cross-entropy of the blocks' own logits in training beside the negative log-likelihood of
+/// the validation rows, both in nats (for numbers: the validation rows' mean squared error); and by
+/// itself what training makes smaller. An axis is logarithmic where its values span more than two
+/// decades.
 ///
 /// # Errors
 /// [`Error::Argument`] if the drawing fails.
 pub fn loss(epochs: &[EpochReport]) -> Result<String, Error> {
-    let points = |value: &dyn Fn(&EpochReport) -> Option<f64>| -> Vec<(f64, f64)> {
+    draw_loss(&epochs.iter().map(Point::from).collect::<Vec<_>>())
+}
+
+fn draw_loss(epochs: &[Point]) -> Result<String, Error> {
+    let points = |value: fn(&Point) -> Option<f64>| -> Vec<(f64, f64)> {
         epochs.iter().filter_map(|e| Some((e.epoch as f64, value(e)?))).collect()
     };
-    let validation = match epochs.iter().find_map(|e| e.validation.as_ref()) {
-        Some(Evaluation::Numbers(_)) => "validation: mean squared error",
-        _ => "validation: negative log-likelihood (nats)",
+    let minimised = Line::new("squared error + weighted cross-entropy", points(|e| e.minimised), 0);
+    let validation = points(|e| e.validation_loss);
+    let lines = if epochs.iter().any(|e| e.numbers) {
+        vec![Line::new("validation: mean squared error of the answers", validation, 1)]
+    } else {
+        let training = "training: cross-entropy of the blocks' own logits, mean";
+        vec![
+            Line::new(training, points(|e| e.cross_entropy), 2),
+            Line::new("validation: negative log-likelihood of the answers", validation, 1),
+        ]
     };
-    let training = |e: &EpochReport| Some(e.loss);
-    let cross_entropy = |e: &EpochReport| {
-        let sum: f64 = e.blocks.iter().map(|block| block.cross_entropy).sum();
-        Some(sum / e.blocks.len().max(1) as f64).filter(|mean| *mean != 0.0)
+    let (title, unit) = match epochs.iter().any(|e| e.numbers) {
+        true => ("Error of the answers", "mean squared error"),
+        false => ("Cross-entropy", "cross-entropy (nats)"),
     };
-    let lines = vec![
-        Line::new("training: squared error, and the terms without a block", points(&training), 0),
-        Line::new(
-            "training: cross-entropy, weighted, mean of the blocks",
-            points(&cross_entropy),
-            2,
-        ),
-        Line::new(validation, points(&|e| e.validation.as_ref().map(Evaluation::loss)), 1),
-    ];
-    Chart::new("Loss", "epoch", "loss").whole_x().log_if_wide().lines(lines).svg()
+    let minimised =
+        Chart::new("What training makes smaller", "epoch", "loss, per row").lines(vec![minimised]);
+    let compared = Chart::new(title, "epoch", unit).lines(lines);
+    side_by_side([compared, minimised].map(|chart| chart.whole_x().log_if_wide()))
 }
 
 /// The accuracy of each block's own logits on noised targets in training, and that of the whole
@@ -124,9 +147,13 @@ pub fn loss(epochs: &[EpochReport]) -> Result<String, Error> {
 /// # Errors
 /// As [`loss`].
 pub fn accuracy(epochs: &[EpochReport]) -> Result<String, Error> {
-    let blocks = epochs.first().map_or(0, |e| e.blocks.len());
+    draw_accuracy(&epochs.iter().map(Point::from).collect::<Vec<_>>())
+}
+
+fn draw_accuracy(epochs: &[Point]) -> Result<String, Error> {
+    let blocks = epochs.first().map_or(0, |e| e.accuracies.len());
     let of_block = |t: usize| -> Vec<(f64, f64)> {
-        let one = |e: &EpochReport| Some((e.epoch as f64, 100.0 * e.blocks.get(t)?.accuracy));
+        let one = |e: &Point| Some((e.epoch as f64, 100.0 * (*e.accuracies.get(t)?)?));
         epochs.iter().filter_map(one).collect()
     };
     let mut shown = vec![0, blocks / 2, blocks.saturating_sub(1)];
@@ -146,8 +173,7 @@ pub fn accuracy(epochs: &[EpochReport]) -> Result<String, Error> {
         };
         lines.push(Line::new(name, of_block(t), colour + 1));
     }
-    let validation =
-        |e: &EpochReport| Some((e.epoch as f64, 100.0 * e.validation.as_ref()?.accuracy()?));
+    let validation = |e: &Point| Some((e.epoch as f64, 100.0 * e.validation_accuracy?));
     let points = epochs.iter().filter_map(validation).collect();
     lines.push(Line::new("validation, the whole model", points, 0).style(Style::Thick));
     Chart::new("Accuracy", "epoch", "accuracy (%)").whole_x().lines(lines).svg()

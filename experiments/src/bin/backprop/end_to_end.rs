@@ -147,6 +147,8 @@ where
                 steps: data.rows().div_ceil(fit.batch_size),
                 seconds: clock.elapsed().as_secs_f64(),
                 loss,
+                minimised: loss,
+                cross_entropy: None,
                 blocks: Vec::new(),
                 validation: None,
             };

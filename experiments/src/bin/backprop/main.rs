@@ -151,7 +151,11 @@ where
     };
     let (report, seconds) = (&learned.report, learned.seconds);
     let (method, accuracy) = (name(options.train), report.accuracy);
-    println!("{method}: {:.2} % of {} test rows, {seconds:.1} s", 100.0 * accuracy, report.rows);
+    println!(
+        "{method}: accuracy {:.2} % on {} test rows, after {seconds:.1} s of training",
+        100.0 * accuracy,
+        report.rows
+    );
     if training.json {
         let mut result = result(["dt", dataset], data, &learned, accuracy, &fit);
         result["method"] = method.into();

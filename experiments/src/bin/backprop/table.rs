@@ -21,7 +21,7 @@ pub fn side_by_side(options: &Options) -> Result<(), Error> {
     let mut results = Vec::new();
     for seed in (options.training.seed..).take(options.repeats as usize) {
         for method in &methods {
-            eprintln!("{}, seed {seed}", name(*method));
+            experiments::say(format!("{}, seed {seed}", name(*method)));
             results.push(train_apart(*method, seed)?);
         }
     }

@@ -1,4 +1,4 @@
-//! How fast training and inference are, beside what the processor can do: one JSON object.
+//! How fast training and inference are, beside what the processor can do.
 //!
 //! ```text
 //! cargo run --release -p experiments --bin throughput -- --variant dt --batch 128 --json
@@ -266,9 +266,43 @@ where
     if options.json {
         println!("{result}");
     } else {
-        println!("{result:#}");
+        show(&result);
     }
     Ok(())
+}
+
+/// Each number with its name and its unit.
+fn show(result: &serde_json::Value) {
+    let lines = [
+        ("variant", "variant", ""),
+        ("model", "network", ""),
+        ("batch", "rows a step", ""),
+        ("width", "hidden width", ""),
+        ("blocks", "blocks", ""),
+        ("threads", "threads", ""),
+        ("parameters", "trained numbers", ""),
+        ("steps_per_s", "training, median of five rounds", "steps/s"),
+        ("min", "training, slowest round", "steps/s"),
+        ("max", "training, fastest round", "steps/s"),
+        ("gflops", "matrix products of training", "GFLOP/s"),
+        ("gemm_gflops", "the same products alone, by gemm", "GFLOP/s"),
+        ("fma_peak_gflops", "the processor's limit of multiply-adds", "GFLOP/s"),
+        ("first_step_s", "first step done after", "s"),
+        ("peak_rss_mb", "most memory in training", "MB"),
+        ("infer_rows_per_s", "answers in batches of 4,096", "rows/s"),
+        ("latency_us_p50", "answer to one row, median", "µs"),
+        ("latency_us_p99", "answer to one row, 99th percentile", "µs"),
+        ("read_weights_us", "reading all weights once", "µs"),
+    ];
+    for (key, name, unit) in lines {
+        let value = match &result[key] {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Null => "not measured".to_owned(),
+            whole if whole.is_u64() => whole.to_string(),
+            number => format!("{:.3}", number.as_f64().unwrap_or(f64::NAN)),
+        };
+        println!("{name:<40} {value:>14} {unit}");
+    }
 }
 
 /// Rows a second in large batches, and microseconds for a single row: median and 99th percentile.
