@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Input, Joins, Pair, Signal, Takes, Width};
+use super::{Input, Joins, Misfit, Pair, Signal, Takes, Width};
 use crate::{
     device::{Backend, Real},
     plan::{Borrowed, Lowered, Operation, fields},
@@ -86,6 +86,7 @@ where
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<S>>;
+    const MISFIT: Misfit = FZ::MISFIT.or(FX::MISFIT);
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let (z, x) = fields!(built; z, x);

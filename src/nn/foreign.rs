@@ -5,13 +5,13 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Kind, Signal, Takes, Width, typed::Typed};
+use super::{Kind, Misfit, Signal, Takes, Width, typed::Typed};
 use crate::{
     device::{Backend, Real},
     plan::{Activation, Borrowed, Dense, Lowered, Operation, handle},
 };
 
-// By hand and not by the macro below, so that the compiler's messages show it.
+// What has a width of its own is written by hand, so that the compiler's messages show it.
 impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<I, K>, E, D>
     for Linear<I, O>
 {
@@ -25,7 +25,7 @@ impl<const I: usize, const O: usize, K: Kind, E: Real, D: Backend<E>> Takes<Widt
     }
 }
 
-/// One line for each layer that gives the width that it takes.
+/// One line for each layer that takes any width and gives it.
 macro_rules! takes {
     ($(<$(const $n:ident),*> $layer:ty: $width:tt, |$built:ident| $operation:expr;)*) => {$(
         impl<$(const $n: usize,)* K: Kind, E: Real, D: Backend<E>> Takes<Width<$width, K>, E, D>
@@ -52,14 +52,38 @@ takes! {
     <const N> Abs: N, |_built| Operation::Activation(Activation::Abs);
     <const N> Square: N, |_built| Operation::Activation(Activation::Square);
     <const N> Dropout: N, |built| Operation::Dropout(built.get().p.into());
-    <const N, const ONE_IN> DropoutOneIn<ONE_IN>: N, |_built| Operation::Dropout(1.0 / ONE_IN as f64);
-    <const N> LayerNorm1D<N>: N, |built| {
+}
+
+impl<const N: usize, const ONE_IN: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D>
+    for DropoutOneIn<ONE_IN>
+{
+    type Out = Width<N>;
+    type Then<S: Signal<E, D>> = S;
+    const MISFIT: Misfit = Misfit::of_dropout(ONE_IN);
+
+    fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        const { Misfit::of_dropout(ONE_IN).check() };
+        Ok(Operation::Dropout(1.0 / ONE_IN as f64))
+    }
+}
+
+impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> for LayerNorm1D<N> {
+    type Out = Width<N>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let built = built.get();
         let (scale, shift) = (handle(&built.gamma, (N,))?, handle(&built.beta, (N,))?);
-        Operation::LayerNorm { scale, shift, epsilon: built.epsilon }
-    };
-    <const N> BatchNorm1D<N>: N, |built| Operation::Module(Box::new(
-        Typed::<Self::Built, Width<N>, Width<N>, E, D> {
+        Ok(Operation::LayerNorm { scale, shift, epsilon: built.epsilon })
+    }
+}
+
+impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> for BatchNorm1D<N> {
+    type Out = Width<N>;
+    type Then<S: Signal<E, D>> = S;
+
+    fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        Ok(Operation::Module(Box::new(Typed::<Self::Built, Width<N>, Width<N>, E, D> {
             built,
             name: "BatchNorm1D",
             draws: false,
@@ -75,6 +99,6 @@ takes! {
                 Ok(output)
             },
             signals: std::marker::PhantomData,
-        },
-    ));
+        })))
+    }
 }

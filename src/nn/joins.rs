@@ -2,7 +2,7 @@
 
 use dfdx::prelude::AutoDevice;
 
-use super::{Signal, Width};
+use super::{Kind, Signal, Width};
 use crate::device::{Backend, Real};
 
 /// A signal that `Layer` can add to `Other`: both are activations of one width.
@@ -16,4 +16,4 @@ pub trait Joins<Other: Signal<E, D>, Layer, E: Real = f32, D: Backend<E> = AutoD
 {
 }
 
-impl<Layer, const N: usize, E: Real, D: Backend<E>> Joins<Width<N>, Layer, E, D> for Width<N> {}
+impl<L, const N: usize, K: Kind, E: Real, D: Backend<E>> Joins<Width<N>, L, E, D> for Width<N, K> {}

@@ -6,6 +6,7 @@ mod dense;
 mod foreign;
 pub mod image;
 mod joins;
+mod misfit;
 mod resnet;
 mod sequence;
 mod signal;
@@ -18,6 +19,8 @@ pub use condition::Condition;
 pub use custom::{Custom, Gives};
 pub use dense::{BuiltDense, Dense};
 pub use joins::Joins;
+#[doc(hidden)]
+pub use misfit::Misfit;
 pub use resnet::{ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm};
 pub use sequence::Repeats;
 pub use signal::{Activation, Input, Kind, Pair, Signal, Time, Timed, Width};

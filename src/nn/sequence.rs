@@ -2,7 +2,7 @@
 
 use dfdx::{nn::modules::Repeated, prelude::*};
 
-use super::{Joins, Signal, Takes, Width};
+use super::{Joins, Kind, Misfit, Signal, Takes, Width};
 use crate::{
     device::{Backend, Real},
     plan::{Borrowed, Lowered, Operation, fields},
@@ -18,6 +18,7 @@ macro_rules! tuple {
         {
             type Out = $last::Out;
             type Then<S: Signal<E, D>> = tuple!(@then S; $first $($layer)*);
+            const MISFIT: Misfit = $first::MISFIT$(.or($layer::MISFIT))*;
 
             #[allow(non_snake_case, reason = "the layers' type parameters name them")]
             fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
@@ -37,14 +38,15 @@ tuple!(A 0, B 1 after A, C 2 after B, F 3 after C; last F);
 tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F; last G);
 tuple!(A 0, B 1 after A, C 2 after B, F 3 after C, G 4 after F, H 5 after G; last H);
 
-/// h + F(h): both ends of F have the width of h.
-impl<F, const N: usize, E: Real, D: Backend<E>> Takes<Width<N>, E, D> for Residual<F>
+/// h + F(h): both ends of F have the width of h, which may be the input x.
+impl<F, const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> for Residual<F>
 where
     F: Takes<Width<N>, E, D>,
-    F::Out: Joins<Width<N>, Self, E, D>,
+    F::Then<F::Out>: Joins<Width<N>, Self, E, D>,
 {
     type Out = Width<N>;
     type Then<S: Signal<E, D>> = F::Then<S>;
+    const MISFIT: Misfit = F::MISFIT;
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let (branch,) = fields!(built; 0);
@@ -57,10 +59,11 @@ impl<F, In, const N: usize, E: Real, D: Backend<E>> Takes<In, E, D> for Repeated
 where
     In: Signal<E, D>,
     F: Takes<In, E, D>,
-    F::Out: Repeats<In, Self, E, D>,
+    F::Then<F::Out>: Repeats<In, Self, E, D>,
 {
     type Out = In;
     type Then<S: Signal<E, D>> = F::Then<S>;
+    const MISFIT: Misfit = F::MISFIT;
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let rounds = built.each(|built| &built.modules, |built| &mut built.modules);

@@ -2,7 +2,7 @@
 
 use dfdx::{nn::BuildOnDevice, prelude::AutoDevice};
 
-use super::Signal;
+use super::{Misfit, Signal};
 use crate::{
     device::{Backend, Real},
     plan::{Borrowed, Lowered},
@@ -20,7 +20,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "the layer `{Self}` does not take a `{In}`",
     label = "a `{In}` arrives at `{Self}`",
-    note = "`Width<N>` are N activations, `Width<N, Input>` is the input x, `Pair<Z, X>` are the latent z and the input x, `Timed<Z, X>` these two and the time t"
+    note = "`Width<N>` are N activations, `Width<N, Input>` is the input x, `Pair<Z, X>` are the latent z and the input x, `Timed<Z, X>` these two and the time t; any other module is a layer by `Custom<M, In, Out>`"
 )]
 pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     BuildOnDevice<D, E>
@@ -33,6 +33,10 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     /// Whatever is checked after this layer is checked through it, so that one mistake is reported
     /// once.
     type Then<S: Signal<E, D>>: Signal<E, D, Traced = S::Traced, Plain = S::Plain>;
+
+    /// What of the sizes does not fit: see [`NoProp::fits`](crate::NoProp::fits).
+    #[doc(hidden)]
+    const MISFIT: Misfit = Misfit::NONE;
 
     /// The operation that the built layer is, with handles of its parameters.
     ///
@@ -50,6 +54,10 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
     /// What comes out, known only where the block takes `In`: [`Takes::Then`] of [`Takes::Out`].
     type Gives: Signal<E, D>;
 
+    /// What of the sizes does not fit.
+    #[doc(hidden)]
+    const SIZES: Misfit;
+
     /// The block as operations: [`Takes::lower`].
     ///
     /// # Errors
@@ -59,6 +67,7 @@ pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
 
 impl<M: Takes<In, E, D>, In: Signal<E, D>, E: Real, D: Backend<E>> Denoises<In, E, D> for M {
     type Gives = M::Then<M::Out>;
+    const SIZES: Misfit = M::MISFIT;
 
     fn plan(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         M::lower(built)

@@ -47,7 +47,7 @@ where
 /// An even width: half sines, half cosines.
 #[diagnostic::on_unimplemented(
     message = "a `TimeEmbedding` cannot make a `{Self}`: half of it are sines, half cosines",
-    label = "an odd width: take an even one, from 2 to 1024"
+    label = "not an even width from 2 to 1024: take one that is"
 )]
 pub trait Even {}
 

@@ -5,7 +5,7 @@ use dfdx::{
     prelude::*,
 };
 
-use super::{Input, Joins, Signal, Takes, Time, Timed, Width};
+use super::{Input, Joins, Misfit, Signal, Takes, Time, Timed, Width};
 use crate::{
     device::{Backend, Real},
     plan::{Borrowed, Lowered, Operation, fields},
@@ -66,6 +66,7 @@ where
 {
     type Out = FZ::Out;
     type Then<S: Signal<E, D>> = FZ::Then<FX::Then<FT::Then<S>>>;
+    const MISFIT: Misfit = FZ::MISFIT.or(FX::MISFIT).or(FT::MISFIT);
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let (z, x, t) = fields!(built; z, x, t);

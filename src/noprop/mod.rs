@@ -5,6 +5,7 @@ mod batch;
 mod checkpoint;
 mod continuous;
 mod discrete;
+mod fits;
 mod flow;
 mod inputs;
 mod predict;
@@ -143,6 +144,17 @@ where
         D: Runs<V, M, Z, X, E>,
     {
         Self::build(device, variant, None)
+    }
+
+    /// Ends the compilation unless all sizes of the model fit; [`fits!`](crate::fits) as a function.
+    #[track_caller]
+    pub const fn fits()
+    where
+        M: Denoises<V::Input, E, D>,
+        M::Gives: SuitsHead<V::Reader, Z, E, D>,
+        D: Runs<V, M, Z, X, E>,
+    {
+        M::SIZES.check();
     }
 
     /// One rank's part of a trainer with fresh weights: its blocks, and no others. The weights are

@@ -5,7 +5,7 @@ use dfdx::{nn::modules::GeneralizedResidual, prelude::*};
 use super::Image;
 use crate::{
     device::{Backend, Real},
-    nn::{Joins, Kind, Signal, Takes, Width},
+    nn::{Joins, Kind, Misfit, Signal, Takes, Width},
     plan::{Activation, Borrowed, Lowered, Operation, fields},
 };
 
@@ -38,18 +38,35 @@ takes! {
     <> Abs, |_built| Operation::Activation(Activation::Abs);
     <> Square, |_built| Operation::Activation(Activation::Square);
     <> Dropout, |built| Operation::Dropout(built.get().p.into());
-    <const ONE_IN> DropoutOneIn<ONE_IN>, |_built| Operation::Dropout(1.0 / ONE_IN as f64);
+}
+
+impl<const C: usize, const H: usize, const W: usize, K, E, D, const ONE_IN: usize>
+    Takes<Image<C, H, W, K>, E, D> for DropoutOneIn<ONE_IN>
+where
+    K: Kind,
+    E: Real,
+    D: Backend<E>,
+{
+    type Out = Image<C, H, W>;
+    type Then<S: Signal<E, D>> = S;
+    const MISFIT: Misfit = Misfit::of_dropout(ONE_IN);
+
+    fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
+        const { Misfit::of_dropout(ONE_IN).check() };
+        Ok(Operation::Dropout(1.0 / ONE_IN as f64))
+    }
 }
 
 /// h + F(h): the image that comes out of F is like the one that goes in.
-impl<F, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
-    Takes<Image<C, H, W>, E, D> for Residual<F>
+impl<F, const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>>
+    Takes<Image<C, H, W, K>, E, D> for Residual<F>
 where
     F: Takes<Image<C, H, W>, E, D>,
-    F::Out: Joins<Image<C, H, W>, Self, E, D>,
+    F::Then<F::Out>: Joins<Image<C, H, W>, Self, E, D>,
 {
     type Out = Image<C, H, W>;
     type Then<S: Signal<E, D>> = F::Then<S>;
+    const MISFIT: Misfit = F::MISFIT;
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let (branch,) = fields!(built; 0);
@@ -59,15 +76,17 @@ where
 
 /// F(h) + R(h): a residual block with a projection R, where F changes the size.
 macro_rules! projected {
-    ($signal:ty $(, $n:ident)*) => {
-        impl<F, R, $(const $n: usize,)* E: Real, D: Backend<E>> Takes<$signal, E, D>
-            for GeneralizedResidual<F, R>
+    ($signal:ident $(, $n:ident)*) => {
+        impl<F, R, $(const $n: usize,)* K: Kind, E: Real, D: Backend<E>>
+            Takes<$signal<$($n,)* K>, E, D> for GeneralizedResidual<F, R>
         where
-            F: Takes<$signal, E, D>,
-            R: Takes<F::Then<$signal>, E, D, Out: Joins<F::Out, Self, E, D>>,
+            F: Takes<$signal<$($n),*>, E, D>,
+            R: Takes<F::Then<$signal<$($n),*>>, E, D>,
+            R::Then<R::Out>: Joins<F::Out, Self, E, D>,
         {
             type Out = F::Out;
             type Then<S: Signal<E, D>> = F::Then<R::Then<S>>;
+            const MISFIT: Misfit = F::MISFIT.or(R::MISFIT);
 
             fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
                 let (branch, projection) = fields!(built; f, r);
@@ -80,5 +99,5 @@ macro_rules! projected {
     };
 }
 
-projected!(Width<N>, N);
-projected!(Image<C, H, W>, C, H, W);
+projected!(Width, N);
+projected!(Image, C, H, W);

@@ -135,6 +135,8 @@ pub trait Channels<const C: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
 {
     /// The same as an activation.
     type Activation: Signal<E, D>;
+    /// `S` itself, but known only where the layer takes this signal.
+    type Then<S: Signal<E, D>>: Signal<E, D, Traced = S::Traced, Plain = S::Plain>;
 }
 
 impl<In, const C: usize, E: Real, D: Backend<E>> Takes<In, E, D> for BatchNorm<C>
@@ -142,7 +144,7 @@ where
     In: Channels<C, E, D>,
 {
     type Out = In::Activation;
-    type Then<S: Signal<E, D>> = S;
+    type Then<S: Signal<E, D>> = In::Then<S>;
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         lowered(built)
@@ -199,10 +201,12 @@ normalises!(Images<C, H, W, E, D>, Images<C, H, W, E, D, OwnedTape<E, D>>, H, W)
 
 impl<const C: usize, K: Kind, E: Real, D: Backend<E>> Channels<C, E, D> for Width<C, K> {
     type Activation = Width<C>;
+    type Then<S: Signal<E, D>> = S;
 }
 
 impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>>
     Channels<C, E, D> for Image<C, H, W, K>
 {
     type Activation = Image<C, H, W>;
+    type Then<S: Signal<E, D>> = S;
 }

@@ -8,11 +8,11 @@ use rand_distr::Uniform;
 
 use super::{
     Image, Images, rows,
-    size::{On, check_windows},
+    size::{On, windows},
 };
 use crate::{
     device::{Backend, Real, Window},
-    nn::{Kind, Signal, Takes},
+    nn::{Kind, Misfit, Signal, Takes},
     plan::{Borrowed, Convolution, Lowered, Operation, handle},
 };
 
@@ -135,6 +135,20 @@ impl<
     fn window<const H0: usize, const W0: usize>() -> Window {
         On::<Self, H0, W0>::WINDOW
     }
+
+    /// On images of this height and width.
+    const fn at([height, width]: [usize; 2]) -> Window {
+        Window {
+            height,
+            width,
+            channels: IN,
+            kernel: K,
+            stride: S,
+            padding: P,
+            out_height: H,
+            out_width: W,
+        }
+    }
 }
 
 impl<
@@ -150,17 +164,8 @@ impl<
 > On<Conv2d<IN, OUT, H, W, K, S, P>, H0, W0>
 {
     const WINDOW: Window = {
-        let window = Window {
-            height: H0,
-            width: W0,
-            channels: IN,
-            kernel: K,
-            stride: S,
-            padding: P,
-            out_height: H,
-            out_width: W,
-        };
-        check_windows("Conv2d", window);
+        let window = Conv2d::<IN, OUT, H, W, K, S, P>::at([H0, W0]);
+        windows("Conv2d", window).check();
         window
     };
 }
@@ -234,6 +239,13 @@ impl<
 pub trait Convolves<const C: usize, Layer, E: Real = f32, D: Backend<E> = AutoDevice>:
     Signal<E, D>
 {
+    /// `S` itself, but known only where the convolution takes this signal.
+    type Then<S: Signal<E, D>>: Signal<E, D, Traced = S::Traced, Plain = S::Plain>;
+
+    /// How high and wide the image is.
+    #[doc(hidden)]
+    const SIZE: [usize; 2];
+
     /// Where that layer looks.
     #[doc(hidden)]
     fn window<
@@ -249,6 +261,9 @@ pub trait Convolves<const C: usize, Layer, E: Real = f32, D: Backend<E> = AutoDe
 impl<Layer, const C: usize, const H0: usize, const W0: usize, Q: Kind, E: Real, D: Backend<E>>
     Convolves<C, Layer, E, D> for Image<C, H0, W0, Q>
 {
+    type Then<Z: Signal<E, D>> = Z;
+    const SIZE: [usize; 2] = [H0, W0];
+
     fn window<
         const OUT: usize,
         const H: usize,
@@ -277,7 +292,8 @@ where
     In: Convolves<IN, Self, E, D>,
 {
     type Out = Image<OUT, H, W>;
-    type Then<Z: Signal<E, D>> = Z;
+    type Then<Z: Signal<E, D>> = In::Then<Z>;
+    const MISFIT: Misfit = windows("Conv2d", Self::at(In::SIZE));
 
     fn lower(built: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let window = In::window::<OUT, H, W, K, S, P>();

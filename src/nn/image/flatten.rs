@@ -6,11 +6,11 @@ use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{
     Image, Images,
-    size::{On, check_numbers},
+    size::{On, numbers},
 };
 use crate::{
     device::{Backend, Real, Rows},
-    nn::{Kind, Signal, Takes, Width},
+    nn::{Kind, Misfit, Signal, Takes, Width},
     plan::{Borrowed, Lowered, Operation},
 };
 
@@ -24,7 +24,8 @@ struct OfChannels<L, const C: usize>(PhantomData<L>);
 impl<const N: usize, const C: usize, const H: usize, const W: usize>
     On<OfChannels<Flatten<N>, C>, H, W>
 {
-    const FITS: () = check_numbers("Flatten", [C, H, W], N);
+    const MISFIT: Misfit = numbers("Flatten", [C, H, W], N);
+    const FITS: () = Self::MISFIT.check();
 }
 
 impl<const N: usize> Flatten<N> {
@@ -63,6 +64,7 @@ where
 {
     type Out = Width<N, K>;
     type Then<S: Signal<E, D>> = S;
+    const MISFIT: Misfit = On::<OfChannels<Self, C>, H, W>::MISFIT;
 
     fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         Self::check::<C, H, W>();

@@ -4,11 +4,11 @@ use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{
     Image, Images, rows,
-    size::{On, check_numbers},
+    size::{On, numbers},
 };
 use crate::{
     device::{Backend, Real, Rows},
-    nn::{Kind, Signal, Takes, Width},
+    nn::{Kind, Misfit, Signal, Takes, Width},
     plan::{Borrowed, Lowered, Operation, channels_last},
 };
 
@@ -22,7 +22,8 @@ pub struct Planes<const C: usize, const H: usize, const W: usize>;
 
 /// On rows of `X` numbers.
 impl<const C: usize, const H: usize, const W: usize, const X: usize> On<Planes<C, H, W>, X, 1> {
-    const FITS: () = check_numbers("Planes", [C, H, W], X);
+    const MISFIT: Misfit = numbers("Planes", [C, H, W], X);
+    const FITS: () = Self::MISFIT.check();
 }
 
 impl<const C: usize, const H: usize, const W: usize> Planes<C, H, W> {
@@ -76,6 +77,7 @@ where
 {
     type Out = Image<C, H, W, K>;
     type Then<S: Signal<E, D>> = S;
+    const MISFIT: Misfit = On::<Self, X, 1>::MISFIT;
 
     fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         Self::check::<X>();

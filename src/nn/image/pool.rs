@@ -6,11 +6,11 @@ use dfdx::{nn::ZeroSizedModule, prelude::*};
 
 use super::{
     Image, Images, rows,
-    size::{On, check_windows},
+    size::{On, windows},
 };
 use crate::{
     device::{Backend, Real, Window},
-    nn::{Kind, Signal, Takes},
+    nn::{Kind, Misfit, Signal, Takes},
     plan::{Borrowed, Lowered, Operation, Pooling, pool},
 };
 
@@ -103,19 +103,20 @@ impl<
     const W0: usize,
 > On<Pool2d<By, H, W, K, S, P>, H0, W0>
 {
+    const SIZES: Window = Window {
+        height: H0,
+        width: W0,
+        channels: 1,
+        kernel: K,
+        stride: S,
+        padding: P,
+        out_height: H,
+        out_width: W,
+    };
+    const MISFIT: Misfit = windows("Pool2d", Self::SIZES);
     const WINDOW: Window = {
-        let window = Window {
-            height: H0,
-            width: W0,
-            channels: 1,
-            kernel: K,
-            stride: S,
-            padding: P,
-            out_height: H,
-            out_width: W,
-        };
-        check_windows("Pool2d", window);
-        window
+        Self::MISFIT.check();
+        Self::SIZES
     };
 }
 
@@ -169,6 +170,7 @@ impl<
 {
     type Out = Image<C, H, W, Q>;
     type Then<Z: Signal<E, D>> = Z;
+    const MISFIT: Misfit = On::<Self, H0, W0>::MISFIT;
 
     fn lower(_: Borrowed<'_, Self::Built>) -> Lowered<'_, E, D> {
         let window = Window { channels: C, ..Self::window::<H0, W0>() };

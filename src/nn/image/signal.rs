@@ -51,8 +51,8 @@ impl<const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backen
     }
 }
 
-impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
-    Joins<Image<C, H, W>, Layer, E, D> for Image<C, H, W>
+impl<Layer, const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D: Backend<E>>
+    Joins<Image<C, H, W>, Layer, E, D> for Image<C, H, W, K>
 {
 }
 

@@ -2,15 +2,14 @@
 
 use std::marker::PhantomData;
 
-use crate::device::Window;
+use crate::{device::Window, nn::Misfit};
 
 /// A layer on images of a size: what is checked of the two is checked once, whatever they are used
 /// for.
 pub(super) struct On<Layer, const H: usize, const W: usize>(PhantomData<Layer>);
 
-/// Ends the build unless windows of this kind make an image of this output size.
-#[track_caller]
-pub(super) const fn check_windows(layer: &str, window: Window) {
+/// What does not fit unless windows of this kind make an image of this output size.
+pub(super) const fn windows(layer: &str, window: Window) -> Misfit {
     let Window { height, width, kernel, stride, padding, out_height, out_width, .. } = window;
     let fits = [
         Window::count(height, kernel, stride, padding),
@@ -18,71 +17,31 @@ pub(super) const fn check_windows(layer: &str, window: Window) {
     ];
     if fits[0] == out_height && fits[1] == out_width {
         if padding >= kernel {
-            panic!(
-                "an image layer whose padding is not smaller than its kernel has windows of nothing but padding"
-            );
+            let text = Misfit::NONE.push(layer).push(" has a padding of ").number(padding);
+            let text = text.push(" and a kernel of ").number(kernel);
+            return text.push(": windows of nothing but padding; make the padding the smaller one");
         }
-        return;
+        return Misfit::NONE;
     }
-    let text = Text::new().push(layer).push(" makes an image of ").size(fits[0], fits[1]);
+    let text = Misfit::NONE.push(layer).push(" makes an image of ").size(fits[0], fits[1]);
     let text = text.push(" from one of ").size(height, width).push(", not one of ");
-    panic!("{}", text.size(out_height, out_width).as_str());
+    text.size(out_height, out_width)
+}
+
+/// What does not fit unless a row has as many numbers as an image.
+pub(super) const fn numbers(layer: &str, [c, h, w]: [usize; 3], numbers: usize) -> Misfit {
+    if c * h * w == numbers {
+        return Misfit::NONE;
+    }
+    let text = Misfit::NONE.push(layer).push(": an image of ").number(c).push(" channels, ");
+    let text = text.size(h, w).push(" pixels, is ").number(c * h * w).push(" numbers, not ");
+    text.number(numbers)
 }
 
 /// Ends the build unless a row has as many numbers as an image.
 #[track_caller]
 pub(crate) const fn check_numbers(layer: &str, [c, h, w]: [usize; 3], numbers: usize) {
-    if c * h * w == numbers {
-        return;
-    }
-    let text = Text::new().push(layer).push(": an image of ").number(c).push(" channels, ");
-    let text = text.size(h, w).push(" pixels, is ").number(c * h * w).push(" numbers, not ");
-    panic!("{}", text.number(numbers).as_str());
-}
-
-/// A text that is put together while the program is built.
-struct Text {
-    bytes: [u8; 256],
-    length: usize,
-}
-
-impl Text {
-    const fn new() -> Self {
-        Self { bytes: [0; 256], length: 0 }
-    }
-
-    const fn push(mut self, text: &str) -> Self {
-        let bytes = text.as_bytes();
-        let mut i = 0;
-        while i < bytes.len() && self.length < self.bytes.len() {
-            self.bytes[self.length] = bytes[i];
-            self.length += 1;
-            i += 1;
-        }
-        self
-    }
-
-    const fn number(mut self, number: usize) -> Self {
-        if number >= 10 {
-            self = self.number(number / 10);
-        }
-        if self.length < self.bytes.len() {
-            self.bytes[self.length] = b'0' + (number % 10) as u8;
-            self.length += 1;
-        }
-        self
-    }
-
-    const fn size(self, height: usize, width: usize) -> Self {
-        self.number(height).push(" x ").number(width)
-    }
-
-    const fn as_str(&self) -> &str {
-        match std::str::from_utf8(self.bytes.split_at(self.length).0) {
-            Ok(text) => text,
-            Err(_) => "sizes do not agree",
-        }
-    }
+    self::numbers(layer, [c, h, w], numbers).check();
 }
 
 #[cfg(test)]
@@ -108,9 +67,9 @@ mod tests {
 
     #[test]
     fn the_size_that_follows_is_named() {
-        const { check_windows("Conv2d", window(14, 4)) };
+        const { windows("Conv2d", window(14, 4)).check() };
         assert_eq!(
-            message(|| check_windows("Conv2d", window(13, 104))),
+            message(|| windows("Conv2d", window(13, 104)).check()),
             "Conv2d makes an image of 14 x 4 from one of 28 x 7, not one of 13 x 104"
         );
     }
