@@ -139,6 +139,9 @@ fn wrong_widths_do_not_compile_and_their_corrections_do() {
     let mut found = package.errors("check", &names);
     // Some are found only as a program is built.
     let left: Vec<String> = names.into_iter().filter(|name| !found.contains_key(name)).collect();
+    // A line `fits!(Model)` is there so that these are not.
+    let missed: Vec<&String> = left.iter().filter(|name| name.starts_with("fits-")).collect();
+    assert!(missed.is_empty(), "cargo check says nothing of {missed:?}");
     if !left.is_empty() {
         found.extend(package.errors("build", &left));
     }
@@ -221,9 +224,10 @@ fn names_what_and_where(line: &str) -> bool {
     if let Some((_, said)) = line.split_once("evaluation panicked: ") {
         // What is computed as the program is built: the layer, the size that follows, and the one
         // that was written.
-        let layer = said.split([' ', ':']).next().unwrap_or_default();
+        let layer = said.split([' ', ':', '<']).next().unwrap_or_default();
         let sizes = said.chars().filter(char::is_ascii_digit).count();
-        return ["Conv2d", "Pool2d", "Flatten", "Planes", "Pixels"].contains(&layer) && sizes >= 2;
+        let layers = ["Conv2d", "Pool2d", "Flatten", "Planes", "Pixels", "DropoutOneIn"];
+        return layers.contains(&layer) && sizes >= 2;
     }
     if line.contains("has no classes") {
         return quoted.iter().any(|name| is(name, &["Regression"]));

@@ -7,7 +7,8 @@
 //!
 //! The output size of a layer is a parameter of it, so that a model can be read; a size that does
 //! not follow from the input's does not build, and the message says which one does. It comes from
-//! `cargo build`, not from `cargo check`: the compiler computes it when it makes the program.
+//! `cargo build`: the compiler computes it when it makes the program. With a line
+//! [`fits!(Model)`](crate::fits) it comes from `cargo check` too.
 
 mod any_size;
 mod batch_norm;
