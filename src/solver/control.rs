@@ -57,7 +57,7 @@ impl Steps {
             }
         };
         match *self {
-            Self::Fixed(count) => check_count("Steps::Fixed", count),
+            Self::Fixed(count) => Error::check_count("Steps::Fixed", count),
             Self::Adaptive { rtol, atol, first_step, min_step, max_steps } => {
                 if tableau.b_error.is_none() {
                     let expected = "a method that estimates its error (DormandPrince, Tsitouras)";
@@ -77,10 +77,6 @@ impl Steps {
             }
         }
     }
-}
-
-pub(super) fn check_count(setting: &'static str, count: usize) -> Result<(), Error> {
-    Error::check_count(setting, count)
 }
 
 /// The end of step `index` (from 0) of `count` equal ones.

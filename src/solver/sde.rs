@@ -1,7 +1,7 @@
 //! Euler–Maruyama, for stochastic differential equations.
 
 use super::check_interval;
-use super::control::{check_count, grid};
+use super::control::grid;
 use super::save::Recorder;
 use super::{Save, Solution, State, Status};
 use crate::Error;
@@ -53,7 +53,7 @@ impl EulerMaruyama {
         t1: f64,
     ) -> Result<Solution<S>, Error> {
         check_interval("EulerMaruyama::integrate", t0, t1)?;
-        check_count("EulerMaruyama::steps", self.steps)?;
+        Error::check_count("EulerMaruyama::steps", self.steps)?;
         self.save.check(t0, t1)?;
 
         let mut recorder = Recorder::new(&self.save, t0, t1);
