@@ -11,12 +11,9 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use dfdx_noprop::{
     data::{Augment, Pixels, Split},
-    head::{Classification, Head, SuitsHead},
-    nn::{
-        Denoises,
-        image::{PaperNetCt, PaperNetDt, PaperNetFm, PaperTrunk32, PlainTrunk32},
-    },
-    observe::{Progress, ctrl_c},
+    head::{Classification, Head},
+    nn::image::{PaperNetCt, PaperNetDt, PaperNetFm, PaperTrunk32, PlainTrunk32},
+    observe::{Progress, ctrl_c, exit_status},
     prelude::*,
     train::{Checkpoints, Ended, Every},
     variant::Variant,
@@ -110,14 +107,12 @@ fn train<V, M, const C: usize>(
     options: &Options,
 ) -> Result<(), Error>
 where
-    V: Variant<C, 3072, f32, AutoDevice>,
+    V: Variant<C, 3072>,
     V::Head: Head<C, f32, Targets = Labels<C>, Evaluation = Classification>,
-    M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, C>,
-    AutoDevice: Runs<V, M, C, 3072>,
+    M: Suits<V, C, 3072>,
 {
     let device = AutoDevice::seed_from_u64(options.seed);
-    let mut model = NoProp::<V, M, C, 3072>::new(&device, variant)?;
+    let mut model = M::model(&device, variant)?;
     let fit = Fit {
         epochs: options.epochs,
         threads: options.threads,
@@ -147,7 +142,7 @@ where
         let outcome = training.run(&data.train)?;
         if outcome.ended == Ended::Interrupted {
             println!("interrupted; the same command goes on with it");
-            std::process::exit(130);
+            std::process::exit(exit_status().unwrap_or(130).into());
         }
         seconds = outcome.epochs.iter().map(|epoch| epoch.seconds).sum();
     }

@@ -16,8 +16,7 @@ use clap::{Parser, ValueEnum};
 use dfdx_noprop::{
     data::Split,
     distributed::{Communicator, Rows, Settings},
-    head::{Classification, Head, SuitsHead},
-    nn::Denoises,
+    head::{Classification, Head},
     observe::Progress,
     prelude::*,
     train::{Checkpoints, Every},
@@ -141,18 +140,12 @@ fn run<V, M, const X: usize>(
     variant: V,
 ) -> Result<(), Error>
 where
-    V: Variant<10, X, f32, AutoDevice>,
+    V: Variant<10, X>,
     V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
-    M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Runs<V, M, 10, X>,
+    M: Suits<V, 10, X>,
 {
     let rank = ranks.rank();
-    let mut model = NoProp::<V, M, 10, X>::distributed(
-        &AutoDevice::seed_from_u64(options.seed),
-        variant,
-        ranks,
-    )?;
+    let mut model = M::distributed(&AutoDevice::seed_from_u64(options.seed), variant, ranks)?;
     let own: Vec<_> = model.blocks().iter().map(|block| block.t()).collect();
     let process = std::process::id();
     say(format!("rank {rank} of {}: process {process}, blocks {own:?}", ranks.ranks()));

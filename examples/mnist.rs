@@ -12,12 +12,9 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use dfdx_noprop::{
     data::{Augment, Pixels, Split},
-    head::{Classification, Head, SuitsHead},
-    nn::{
-        Denoises,
-        image::{PaperNetCt, PaperNetDt, SmallNetCt, SmallNetDt},
-    },
-    observe::{Progress, ctrl_c},
+    head::{Classification, Head},
+    nn::image::{PaperNetCt, PaperNetDt, SmallNetCt, SmallNetDt},
+    observe::{Progress, ctrl_c, exit_status},
     prelude::*,
     train::{Checkpoints, Ended, Every},
     variant::{Predictor, Variant},
@@ -142,14 +139,10 @@ fn main() -> Result<(), Error> {
 
 fn by_variant<Untimed, InTime>(options: &Options, data: &Data) -> Result<(), Error>
 where
-    Untimed: Denoises<Pair<10, 784>>,
-    Untimed::Gives: SuitsHead<OneHot, 10>,
-    InTime: Denoises<Timed<10, 784>>,
-    InTime::Gives: SuitsHead<OneHot, 10> + SuitsHead<Velocity, 10>,
-    AutoDevice: Runs<DiscreteTime, Untimed, 10, 784>
-        + Runs<ContinuousTime, InTime, 10, 784>
-        + Runs<FlowMatching, InTime, 10, 784>
-        + Runs<FlowMatching<OneHot, Estimate>, InTime, 10, 784>,
+    Untimed: Suits<DiscreteTime, 10, 784>,
+    InTime: Suits<ContinuousTime, 10, 784>
+        + Suits<FlowMatching, 10, 784>
+        + Suits<FlowMatching<OneHot, Estimate>, 10, 784>,
 {
     let Options { blocks, seed, .. } = *options;
     match (options.variant, options.predictor) {
@@ -183,9 +176,7 @@ where
 fn flow<P, M>(options: &Options, data: &Data) -> Result<(), Error>
 where
     P: Predictor<OneHot, 10, f32> + Default,
-    M: Denoises<Timed<10, 784>>,
-    M::Gives: SuitsHead<P::Reader, 10>,
-    AutoDevice: Runs<FlowMatching<OneHot, P>, M, 10, 784>,
+    M: Suits<FlowMatching<OneHot, P>, 10, 784>,
 {
     let mut variant = FlowMatching::<OneHot, P> { seed: options.seed, ..FlowMatching::default() };
     variant.cross_entropy = options.cross_entropy.unwrap_or(variant.cross_entropy);
@@ -202,14 +193,12 @@ where
 
 fn train<V, M>(variant: V, options: &Options, data: &Data) -> Result<NoProp<V, M, 10, 784>, Error>
 where
-    V: Variant<10, 784, f32, AutoDevice>,
+    V: Variant<10, 784>,
     V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
-    M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Runs<V, M, 10, 784>,
+    M: Suits<V, 10, 784>,
 {
     let device = AutoDevice::seed_from_u64(options.seed);
-    let mut model = NoProp::<V, M, 10, 784>::new(&device, variant)?;
+    let mut model = M::model(&device, variant)?;
     let fit = Fit {
         epochs: options.epochs,
         batch_size: options.batch,
@@ -241,7 +230,7 @@ where
         let outcome = training.run(&data.train)?;
         if outcome.ended == Ended::Interrupted {
             println!("interrupted; the same command goes on with it");
-            std::process::exit(130);
+            std::process::exit(exit_status().unwrap_or(130).into());
         }
         seconds = outcome.epochs.iter().map(|epoch| epoch.seconds).sum();
     }
@@ -282,9 +271,9 @@ fn sweep<V, M>(
     set: impl Fn(&mut NoProp<V, M, 10, 784>, Solver) -> Result<(), Error>,
 ) -> Result<(), Error>
 where
-    V: Variant<10, 784, f32, AutoDevice>,
+    V: Variant<10, 784>,
     V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
-    M: Denoises<V::Input>,
+    M: Suits<V, 10, 784>,
 {
     let fixed = [
         ("euler", Method::Euler, [1, 2, 5, 10, 20, 40]),

@@ -105,7 +105,7 @@ pub use config::Config;
 #[doc(hidden)]
 pub use engine::{Engine, Number};
 pub use error::Error;
-pub use noprop::{NoProp, Runs, Summary};
+pub use noprop::{NoProp, Runs, Suits, Summary};
 pub use plan::SummaryLine;
 pub use session::Fit;
 pub use variant::{ContinuousTime, DiscreteTime, FlowMatching};

@@ -17,7 +17,7 @@ pub use dfdx::{
 };
 
 pub use crate::{
-    Error, Fit, NoProp, Runs,
+    Error, Fit, NoProp, Runs, Suits,
     data::{self, Dataset, Labels, Values},
     gradient::{ActivityNoise, Estimator, WeightNoise},
     head::{Learned, OneHot, Prototypes, Regression, Velocity},
@@ -31,6 +31,6 @@ pub use crate::{
     solver::{Method, Save, Solver, Steps},
     variant::{
         ContinuousTime, DiscreteTime, Estimate, EstimateWeighting, FlowMatching, Inference,
-        Sampler, TimeSampling, Weighting,
+        Sampler, TimeSampling, Variant, Weighting,
     },
 };

@@ -287,6 +287,15 @@ pub struct Outcome {
     pub along: Vec<AlongPoint>,
 }
 
+#[cfg(feature = "checkpoint")]
+impl Outcome {
+    /// Of a run that was at its end when it was resumed.
+    pub(crate) fn nothing_left() -> Self {
+        let ended = Ended::Finished;
+        Self { epochs: Vec::new(), ended, warnings: Vec::new(), along: Vec::new() }
+    }
+}
+
 /// The answer at one point of the way from noise to target.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -11,7 +11,7 @@ use std::{
 
 use common::blobs;
 use dfdx_noprop::{
-    observe::ctrl_c,
+    observe::{ctrl_c, exit_status},
     prelude::*,
     train::{Checkpoints, Ended, Every},
 };
@@ -20,7 +20,8 @@ type Model = NoProp<DiscreteTime, ConditionalResNetDt<4, 5, 8>, 4, 5>;
 
 #[test]
 fn ctrl_c_saves_and_returns() {
-    for ignored in [false, true] {
+    for (signal, status, ignored) in [("INT", 130, false), ("INT", 130, true), ("TERM", 143, false)]
+    {
         let folder = tempfile::tempdir().unwrap();
         let trap = if ignored { "trap '' INT; " } else { "" };
         let child = Command::new("bash")
@@ -33,10 +34,12 @@ fn ctrl_c_saves_and_returns() {
         // Once it trains there is a checkpoint.
         wait_for(|| folder.path().join("step-000000007.safetensors").exists());
         let id = child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let signal = format!("-{signal}");
+        assert!(Command::new("kill").args([&signal, &id]).status().unwrap().success());
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success() && text.contains("ended: interrupted"), "{text}");
+        assert!(text.contains(&format!("exit status: Some({status})")), "{text}");
         let mut model = model();
         let mut saving = Checkpoints::new(folder.path(), Every::Epochs(1), 9).unwrap();
         assert!(saving.resume(&mut model).unwrap() && model.is_unfinished());
@@ -113,5 +116,6 @@ fn trains() {
     let training = model.training(&fit).checkpoints(&mut saving).interrupt(ctrl_c().unwrap());
     let ended = training.run(&data).unwrap().ended;
     println!("ended: {ended}");
+    println!("exit status: {:?}", exit_status());
     assert_eq!(ended, Ended::Interrupted);
 }

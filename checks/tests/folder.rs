@@ -9,7 +9,7 @@ use common::blobs;
 use dfdx_noprop::{
     checkpoint::Contents,
     prelude::*,
-    train::{Checkpoints, Every},
+    train::{Checkpoints, Ended, Every},
 };
 
 type Block = ConditionalResNetDt<3, 4, 8>;
@@ -74,6 +74,68 @@ fn a_new_run_does_not_take_the_folder_of_another() {
     other.load(folder.path().join("step-000000005.safetensors")).unwrap();
     run(&mut other, &mut checkpoints(folder.path())).unwrap();
     assert_eq!(other.steps(), 8);
+}
+
+#[test]
+fn a_trainer_that_has_taken_as_many_steps_is_told_from_the_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut same = stopped(folder.path());
+    let mut other = model();
+    other.fit(&blobs(40, 1), &Fit { seed: 7, ..fit() }).unwrap();
+    assert_eq!(other.steps(), same.steps());
+    let run = |model: &mut Dt, fit: &Fit| {
+        model.training(fit).checkpoints(&mut checkpoints(folder.path())).run(&blobs(40, 1))
+    };
+    let text = run(&mut other, &Fit { seed: 7, ..fit() }).unwrap_err().to_string();
+    assert!(text.contains("another run"), "{text}");
+    run(&mut same, &fit()).unwrap();
+    assert_eq!(same.steps(), 8);
+}
+
+#[test]
+fn a_finished_run_that_is_resumed_takes_no_step() {
+    let folder = tempfile::tempdir().unwrap();
+    // The lines of the guide, whatever was there before.
+    let start = || {
+        let (mut model, mut saved) = (model(), checkpoints(folder.path()));
+        saved.resume(&mut model).unwrap();
+        let outcome = model.training(&fit()).checkpoints(&mut saved).run(&blobs(40, 1)).unwrap();
+        (model, outcome.ended)
+    };
+    assert_eq!(start().1, Ended::OutOfSteps);
+    let (model, ended) = start();
+    assert_eq!((model.steps(), ended), (8, Ended::Finished));
+    for _ in 0..2 {
+        let (again, ended) = start();
+        assert_eq!((again.steps(), ended), (8, Ended::Finished));
+        assert_eq!(
+            again.predict_proba(&[[0.5; 4]]).unwrap(),
+            model.predict_proba(&[[0.5; 4]]).unwrap()
+        );
+    }
+    // Another folder, for those who want more.
+    let mut more = model.clone();
+    let other = tempfile::tempdir().unwrap();
+    more.training(&fit()).checkpoints(&mut checkpoints(other.path())).run(&blobs(40, 1)).unwrap();
+    assert_eq!(more.steps(), 13);
+}
+
+#[test]
+fn a_run_that_goes_on_by_other_instructions_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    stopped(folder.path());
+    let path = folder.path().join("step-000000005.safetensors");
+    let mut contents = Contents::read(&path).unwrap();
+    let progress = contents.metadata.get_mut("progress").unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(progress).unwrap();
+    assert!(value["position"]["processor"].is_string(), "{value}");
+    value["position"]["processor"] = "an abacus".into();
+    *progress = value.to_string();
+    contents.write(&path).unwrap();
+    let mut model = model();
+    model.load(&path).unwrap();
+    let outcome = model.training(&fit()).run(&blobs(40, 1)).unwrap();
+    assert!(outcome.warnings.iter().any(|warning| warning.contains("an abacus")), "{outcome:?}");
 }
 
 #[test]

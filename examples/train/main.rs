@@ -18,9 +18,8 @@ use clap::Parser;
 use config::{Config, Data, Mathematics};
 use dfdx_noprop::{
     data::Split,
-    head::{Classification, Head, SuitsHead},
-    nn::Denoises,
-    observe::{Csv, JsonLines, Plots, Progress, ctrl_c},
+    head::{Classification, Head},
+    observe::{Csv, JsonLines, Plots, Progress, ctrl_c, exit_status},
     prelude::*,
     train::{Checkpoints, Ended, Observer},
     variant::Variant,
@@ -70,13 +69,8 @@ fn by_variant<const X: usize, Untimed, Timed>(
     options: &Options,
 ) -> Answer
 where
-    Untimed: Denoises<dfdx_noprop::nn::Pair<10, X>>,
-    Untimed::Gives: SuitsHead<OneHot, 10>,
-    Timed: Denoises<dfdx_noprop::nn::Timed<10, X>>,
-    Timed::Gives: SuitsHead<OneHot, 10> + SuitsHead<Velocity, 10>,
-    AutoDevice: Runs<DiscreteTime, Untimed, 10, X>
-        + Runs<ContinuousTime, Timed, 10, X>
-        + Runs<FlowMatching, Timed, 10, X>,
+    Untimed: Suits<DiscreteTime, 10, X>,
+    Timed: Suits<ContinuousTime, 10, X> + Suits<FlowMatching, 10, X>,
 {
     match config.mathematics.clone() {
         Mathematics::DiscreteTime(v) => run::<_, Untimed, X>(v, config, data, options),
@@ -92,17 +86,14 @@ fn run<V, M, const X: usize>(
     options: &Options,
 ) -> Answer
 where
-    V: Variant<10, X, f32, AutoDevice>,
+    V: Variant<10, X>,
     V::Head: Head<10, f32, Targets = Labels<10>, Evaluation = Classification>,
-    M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, 10>,
-    AutoDevice: Runs<V, M, 10, X>,
+    M: Suits<V, 10, X>,
 {
     let folder = &config.folder;
     let mut saving =
         Checkpoints::new(folder.join("checkpoints"), config.checkpoint, config.keep_last)?;
-    let mut model =
-        NoProp::<V, M, 10, X>::new(&AutoDevice::seed_from_u64(config.fit.seed), variant)?;
+    let mut model = M::model(&AutoDevice::seed_from_u64(config.fit.seed), variant)?;
     let found = saving.folder().latest()?.is_some();
     if found && !options.resume {
         let folder = folder.display();
@@ -134,7 +125,7 @@ where
         if ended == Ended::Interrupted {
             let config = options.config.display();
             println!("to go on with it: --config {config} --resume");
-            return Ok(ExitCode::from(130));
+            return Ok(ExitCode::from(exit_status().unwrap_or(130)));
         }
     }
     let answer = match config.fit.average {

@@ -2,8 +2,7 @@
 
 use dfdx_noprop::{
     data::Split,
-    head::{Classification, Head, SuitsHead},
-    nn::Denoises,
+    head::{Classification, Head},
     prelude::*,
     variant::Variant,
 };
@@ -20,7 +19,7 @@ pub trait Classifies<const X: usize, const C: usize = 10>:
 
 impl<V, const X: usize, const C: usize> Classifies<X, C> for V
 where
-    V: Variant<C, X, f32, AutoDevice>,
+    V: Variant<C, X>,
     V::Head: Head<C, f32, Targets = Labels<C>, Evaluation = Classification>,
 {
     type Classes = V::Head;
@@ -44,11 +43,9 @@ pub fn learn<V, M, const X: usize, const C: usize>(
 ) -> Result<Learned<V, M, X, C>, Error>
 where
     V: Classifies<X, C>,
-    M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, C>,
-    AutoDevice: Runs<V, M, C, X>,
+    M: Suits<V, C, X>,
 {
-    let mut model = NoProp::<V, M, C, X>::new(&AutoDevice::seed_from_u64(fit.seed), variant)?;
+    let mut model = M::model(&AutoDevice::seed_from_u64(fit.seed), variant)?;
     let reports = model.fit_with(&data.train, fit, |model, report| {
         let accuracy = 100.0 * model.evaluate(&data.test)?.accuracy;
         show(report, &format!("test accuracy {accuracy:6.2} %"))

@@ -1,7 +1,7 @@
 //! A trainer as a checkpoint, and back.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -147,6 +147,16 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             metadata.insert("fit".to_owned(), fit.to_owned());
         }
         Ok(Contents { metadata, tensors })
+    }
+
+    /// Whether a file holds this very trainer, by all the numbers that this rank has.
+    pub(crate) fn is_in(&self, contents: &Contents) -> Result<bool, Error> {
+        let mut all = HashMap::new();
+        contents.tensors.iter().for_each(|tensor| {
+            all.insert(tensor.name.as_str(), tensor);
+        });
+        let own = self.contents(None, None)?.tensors;
+        Ok(own.iter().all(|tensor| all.get(tensor.name.as_str()) == Some(&tensor)))
     }
 
     /// Writes the weights alone.
@@ -308,7 +318,8 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
         if let (Some(schedule), Some(restored)) = (&mut model.schedule, self.schedule) {
             restored.put(&mut schedule.gamma, &mut schedule.optimizer)?;
         }
-        *counters = Counters { steps: self.progress.steps, epochs: self.progress.epochs };
+        *counters =
+            Counters { steps: self.progress.steps, epochs: self.progress.epochs, torn: false };
         Ok(self.progress.position.map(|position| {
             let means = position.means.own(ranks.layout);
             position.with_means(means)

@@ -1,8 +1,11 @@
 //! The threads of a run.
 
-use std::sync::{
-    LazyLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -115,11 +118,16 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-/// Takes on what the pool's first thread shares, until it is done. To wait for it asleep costs more
-/// than most of it does: a thread takes tens of microseconds to wake.
+/// Takes on what the pool's first thread shares, until it is done, or has shared nothing for a
+/// while: the pool then wakes this thread, which takes tens of microseconds, as long as most of what
+/// is shared. A thread that waited for longer would hold a core that another program could use.
 fn help(done: &AtomicBool) {
-    while !done.load(Ordering::Acquire) {
-        if rayon::yield_now() != Some(rayon::Yield::Executed) {
+    const PATIENCE: Duration = Duration::from_micros(100);
+    let mut last = Instant::now();
+    while !done.load(Ordering::Acquire) && last.elapsed() < PATIENCE {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            last = Instant::now();
+        } else {
             std::thread::yield_now();
         }
     }

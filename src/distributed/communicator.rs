@@ -1,6 +1,7 @@
 //! What ranks say to each other: with a limit to how long one waits, and every byte counted.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -9,6 +10,7 @@ use super::{
     Layout, Settings, Topic, Transport,
     alarm::Alarm,
     pack::{pack, unpack},
+    seal::{open, seal},
     threads::Threads,
 };
 use crate::{device::Real, error::Error};
@@ -31,6 +33,9 @@ struct Shared {
 struct Line {
     transport: Box<dyn Transport>,
     traffic: Traffic,
+    /// How many messages went to each rank and came from it, by topic.
+    sent: HashMap<(usize, Topic), u32>,
+    received: HashMap<(usize, Topic), u32>,
     /// Why this rank no longer talks to the others.
     failed: Option<Failure>,
 }
@@ -38,7 +43,8 @@ struct Line {
 /// Which ranks failed, what was expected of them, and what was found.
 type Failure = (Vec<usize>, String, String);
 
-/// Bytes that a rank has sent.
+/// Bytes that a rank has sent; each message has 8 more, which are not counted: a number and a
+/// checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Traffic {
@@ -67,8 +73,9 @@ impl Communicator {
         settings.validate()?;
         let (rank, ranks) = (transport.rank(), transport.ranks());
         let transport = Box::new(transport);
-        let line = Mutex::new(Line { transport, traffic: Traffic::default(), failed: None });
-        Ok(Self(Arc::new(Shared { rank, ranks, settings, line })))
+        let (traffic, sent, received) = Default::default();
+        let line = Line { transport, traffic, sent, received, failed: None };
+        Ok(Self(Arc::new(Shared { rank, ranks, settings, line: Mutex::new(line) })))
     }
 
     /// `ranks` ranks that are threads of this process: to try out what a cluster will do, and for
@@ -125,7 +132,7 @@ impl Communicator {
         let begin = Instant::now();
         loop {
             if let Some((_, message)) = line.transport.receive(Some(from), topic)? {
-                return Ok(message);
+                return line.open(from, topic, message, what);
             }
             let alarm = line.transport.receive(None, Topic::Alarm)?;
             if alarm.is_some() || begin.elapsed() >= self.0.settings.time_out {
@@ -303,7 +310,25 @@ impl Line {
             Topic::Checkpoint => self.traffic.checkpoints += bytes,
             Topic::Alarm => {}
         }
+        let number = self.sent.entry((to, topic)).or_default();
+        let message = seal(message, *number);
+        *number = number.wrapping_add(1);
         self.transport.send(to, topic, message)
+    }
+
+    /// What a rank has sent, if it is whole and its turn.
+    fn open(
+        &mut self,
+        from: usize,
+        topic: Topic,
+        message: Vec<u8>,
+        what: &str,
+    ) -> Result<Vec<u8>, Error> {
+        let number = self.received.entry((from, topic)).or_default();
+        let wanted = *number;
+        *number = number.wrapping_add(1);
+        let expected = || format!("its message {wanted} for {what}, as it was sent");
+        open(message, wanted).map_err(|found| self.fail((vec![from], expected(), found)))
     }
 }
 

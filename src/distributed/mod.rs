@@ -20,6 +20,7 @@ mod link;
 mod mpi;
 mod pack;
 mod replicas;
+mod seal;
 mod settings;
 mod threads;
 mod transport;

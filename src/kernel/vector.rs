@@ -47,6 +47,20 @@ pub(crate) fn on_threads<R>(most: usize, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// By which instructions this processor computes, in words: sums are in another order by others.
+pub(crate) fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if pulp::x86::V4::try_new().is_some() {
+            return "x86-64 with AVX-512";
+        }
+        if pulp::x86::V3::try_new().is_some() {
+            return "x86-64 with AVX2";
+        }
+    }
+    std::env::consts::ARCH
+}
+
 /// Runs a short loop, vectorised for this processor.
 ///
 /// Only what the compiler inlines is, and it leaves long closures alone: a long loop is a function

@@ -77,6 +77,20 @@ pub(crate) struct Counters {
     pub(crate) steps: u64,
     /// How many epochs were completed in `fit`.
     pub(crate) epochs: u64,
+    /// Whether its blocks are in the midst of steps: for good where one of them has panicked.
+    pub(crate) torn: bool,
+}
+
+impl Counters {
+    /// [`Error::Argument`] where a panic has left the blocks at different steps.
+    pub(crate) fn check_whole(&self, operation: &'static str) -> Result<(), Error> {
+        if !self.torn {
+            return Ok(());
+        }
+        let found = "blocks at different steps, as a panic in one of them has left them";
+        let expected = "a trainer that is whole: load a checkpoint into it, or make a new one";
+        Err(Error::argument(operation, expected, found))
+    }
 }
 
 impl<E: Real, D: Backend<E>> Clone for Model<E, D> {

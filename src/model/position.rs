@@ -21,6 +21,9 @@ pub struct Position {
     /// The SHA-256 checksum of the data, once it was needed.
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) data: Option<String>,
+    /// What its sums were computed by: [`instructions`](crate::kernel::instructions).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) processor: Option<String>,
     /// The epoch that is under way.
     pub(crate) means: Means,
     /// The lowest validation loss, and how many validations came after it.
@@ -58,6 +61,7 @@ impl Position {
             seed: settings.seed,
             settings: Some(settings.steps),
             data: None,
+            processor: None,
             means: Means::default(),
             lowest: None,
             waited: 0,

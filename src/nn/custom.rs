@@ -13,7 +13,8 @@ use crate::{
     plan::{Borrowed, Lowered, Operation},
 };
 
-/// Any dfdx module as a layer, with the signals that it takes and gives: `Out` is a `Width<N>`.
+/// Any dfdx module as a layer, with the signals that it takes and gives: `Out` is a `Width<N>` or an
+/// [`Image<C, H, W>`](super::image::Image), whose tensors are `[batch, N]` and `[batch, H, W, C]`.
 ///
 /// `M` is the module's declaration. What it builds needs dfdx's `Module` on `In::Plain` and
 /// `ModuleMut` on `In::Traced` (implement `NonMutableModule` to get the second from the first).
@@ -58,9 +59,9 @@ impl<M: BuildOnDevice<D, E>, In, Out, E: Real, D: Backend<E>> BuildOnDevice<D, E
 
 /// A module that `Layer` may call a layer from `In` to `Out`.
 #[diagnostic::on_unimplemented(
-    message = "the module of `{Layer}` does not take a `{In}` to a `{Out}`",
+    message = "the module of `{Layer}` lacks a pass from `{In}` to `{Out}`",
     label = "a `{In}` arrives, and a `{Out}` is to come out",
-    note = "`Custom<M, In, Out>` says what the module M takes and gives"
+    note = "what `M` of `Custom<M, In, Out>` builds needs dfdx's `Module<In::Plain>` for inference and, for training, `ModuleMut<In::Traced>` or `NonMutableModule`; both give the tensor of `Out`, a `Width` or an `Image`, and have the device's `Error`"
 )]
 pub trait Gives<In: Signal<E, D>, Out: Signal<E, D>, Layer, E: Real = f32, D = AutoDevice>:
     BuildOnDevice<D, E>

@@ -6,6 +6,7 @@ mod dense;
 mod foreign;
 pub mod image;
 mod joins;
+mod layer;
 mod misfit;
 mod resnet;
 mod sequence;
@@ -16,9 +17,11 @@ mod timed_condition;
 mod typed;
 
 pub use condition::Condition;
+pub(crate) use custom::IsPlain;
 pub use custom::{Custom, Gives};
 pub use dense::{BuiltDense, Dense};
 pub use joins::Joins;
+pub use layer::Layer;
 #[doc(hidden)]
 pub use misfit::Misfit;
 pub use resnet::{ConditionalResNetCt, ConditionalResNetDt, ConditionalResNetFm};

@@ -1,8 +1,8 @@
 //! Which layer takes which signal.
 
-use dfdx::{nn::BuildOnDevice, prelude::AutoDevice};
+use dfdx::prelude::AutoDevice;
 
-use super::{Misfit, Signal};
+use super::{Layer, Misfit, Signal};
 use crate::{
     device::{Backend, Real},
     plan::{Borrowed, Lowered},
@@ -22,9 +22,7 @@ use crate::{
     label = "a `{In}` arrives at `{Self}`",
     note = "`Width<N>` are N activations, `Width<N, Input>` is the input x, `Pair<Z, X>` are the latent z and the input x, `Timed<Z, X>` these two and the time t; any other module is a layer by `Custom<M, In, Out>`"
 )]
-pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
-    BuildOnDevice<D, E>
-{
+pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>: Layer<D, E> {
     /// What comes out.
     type Out: Signal<E, D>;
 
@@ -49,7 +47,7 @@ pub trait Takes<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
 ///
 /// One trait in front of [`Takes`] keeps the compiler's messages short.
 pub trait Denoises<In: Signal<E, D>, E: Real = f32, D: Backend<E> = AutoDevice>:
-    BuildOnDevice<D, E>
+    Layer<D, E>
 {
     /// What comes out, known only where the block takes `In`: [`Takes::Then`] of [`Takes::Out`].
     type Gives: Signal<E, D>;

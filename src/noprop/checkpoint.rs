@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use dfdx::nn::BuildOnDevice;
-
 use super::{NoProp, Runs};
 use crate::{
     checkpoint::{Contents, Found, Identity, Saved, Wanted, check_blocks, parse, text},
     device::{Backend, Real},
     error::Error,
     head::SuitsHead,
-    nn::Denoises,
+    nn::{Denoises, Layer},
     session::Checkpoints,
     variant::Variant,
 };
@@ -18,7 +16,7 @@ use crate::{
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -34,6 +32,7 @@ where
     /// # Errors
     /// [`Error::Io`] for a full disk, a folder that is gone or that cannot be written to.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.counters.check_whole("NoProp::save")?;
         let identity = self.identity()?;
         let saved = self.saved(&identity);
         self.engine.write(&saved, self.position.as_ref(), path.as_ref())
@@ -176,6 +175,11 @@ impl Checkpoints {
     /// Loads the last checkpoint of the folder into the trainer; false if there is none. Where the
     /// trainer is distributed all ranks call this, and rank 0 reads.
     ///
+    /// Where that is the checkpoint of a run's end, a run with these checkpoints takes no step and
+    /// says that it is finished: the same program, started again after it was killed at any moment,
+    /// ends with the same weights. To train a finished model further, [`load`](NoProp::load) it and
+    /// begin a run in a folder of its own.
+    ///
     /// # Errors
     /// Those of [`NoProp::load`].
     pub fn resume<V, M, const Z: usize, const X: usize, E, D>(
@@ -184,14 +188,14 @@ impl Checkpoints {
     ) -> Result<bool, Error>
     where
         V: Variant<Z, X, E, D>,
-        M: BuildOnDevice<D, E>,
+        M: Layer<D, E>,
         E: Real,
         D: Backend<E>,
     {
         let Some(path) = model.restore(Wanted::Trainer, &mut || self.latest())? else {
             return Ok(false);
         };
-        self.went_on_from(path);
+        self.went_on_from(path, model.steps() > 0 && !model.is_unfinished());
         Ok(true)
     }
 }

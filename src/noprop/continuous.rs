@@ -1,6 +1,6 @@
 //! Continuous time: its schedule, its inference, single steps and trajectories.
 
-use dfdx::{nn::BuildOnDevice, prelude::*};
+use dfdx::prelude::*;
 use rand::RngCore;
 
 use super::{
@@ -11,6 +11,7 @@ use crate::{
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::Head,
+    nn::Layer,
     plan::Inputs,
     schedule::{GammaSchedule, LearnedGamma},
     solver::Solution,
@@ -21,7 +22,7 @@ use crate::{
 impl<H, M, const Z: usize, const X: usize, E, D> NoProp<ContinuousTime<H>, M, Z, X, E, D>
 where
     H: Head<Z, E>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -127,7 +128,7 @@ where
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

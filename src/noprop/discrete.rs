@@ -1,6 +1,6 @@
 //! Discrete time: its schedule, its sampler, and single steps of its blocks.
 
-use dfdx::{nn::BuildOnDevice, prelude::*};
+use dfdx::prelude::*;
 use rand::RngCore;
 
 use super::{
@@ -11,6 +11,7 @@ use crate::{
     device::{Backend, Real, Rows, TracedRows, TracedScalar},
     error::Error,
     head::Head,
+    nn::Layer,
     plan::Inputs,
     schedule::NoiseLevels,
     step::{OwnLoss, OwnStep},
@@ -20,7 +21,7 @@ use crate::{
 impl<H, M, const Z: usize, const X: usize, E, D> NoProp<DiscreteTime<H>, M, Z, X, E, D>
 where
     H: Head<Z, E>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

@@ -1,6 +1,6 @@
 //! Flow matching: its solver, single steps and trajectories.
 
-use dfdx::{nn::BuildOnDevice, prelude::*};
+use dfdx::prelude::*;
 use rand::RngCore;
 
 use super::{
@@ -11,6 +11,7 @@ use crate::{
     device::{Backend, Real, Rows},
     error::Error,
     head::Head,
+    nn::Layer,
     plan::Inputs,
     solver::{Solution, Solver},
     step::{FlowSamples, OwnStep},
@@ -21,7 +22,7 @@ impl<H, P, M, const Z: usize, const X: usize, E, D> NoProp<FlowMatching<H, P>, M
 where
     H: Head<Z, E>,
     P: Predictor<H, Z, E>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

@@ -11,15 +11,17 @@ mod inputs;
 mod predict;
 mod runs;
 mod settings;
+mod suits;
 mod summary;
 mod training;
 
 pub use batch::Batch;
 pub use runs::Runs;
+pub use suits::Suits;
 pub use summary::Summary;
 pub use training::Training;
 
-use dfdx::{nn::BuildOnDevice, prelude::*};
+use dfdx::prelude::*;
 use rand::RngCore;
 
 use crate::{
@@ -31,7 +33,7 @@ use crate::{
     head::{HasClasses, Head, SuitsHead},
     infer::InferenceRequest,
     model::{Counters, Model, Position, Ranks, Trainer},
-    nn::Denoises,
+    nn::{Denoises, Layer},
     random::{Purpose, stream},
     variant::Variant,
 };
@@ -62,7 +64,7 @@ use runs::Erase;
 pub struct NoProp<V, M, const Z: usize, const X: usize, E = f32, D = AutoDevice>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -80,7 +82,7 @@ where
 impl<V, M, const Z: usize, const X: usize, E, D> Clone for NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E, Built: Clone>,
+    M: Layer<D, E, Built: Clone>,
     E: Real,
     D: Backend<E>,
 {
@@ -103,7 +105,7 @@ where
 impl<V, M, const Z: usize, const X: usize, E, D> std::fmt::Debug for NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -128,7 +130,7 @@ type TargetsOf<V, const Z: usize, const X: usize, E, D> =
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

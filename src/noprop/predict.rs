@@ -1,7 +1,5 @@
 //! Answers.
 
-use dfdx::nn::BuildOnDevice;
-
 use super::{NoProp, TargetsOf};
 use crate::{
     data::{Dataset, check_rows},
@@ -9,6 +7,7 @@ use crate::{
     error::Error,
     head::Head,
     infer::{Asked, InferenceRequest, InputRows},
+    nn::Layer,
     report::AlongPoint,
     variant::Variant,
 };
@@ -16,7 +15,7 @@ use crate::{
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// A device that runs the trainer `NoProp<V, M, Z, X, E, Self>`: its blocks side by side, or the
-/// whole of it on several threads. For a function that is generic in the model, this is the bound.
+/// whole of it on several threads. A function that is
+/// generic in the model has [`Suits`](super::Suits) as its bound instead.
 pub trait Runs<V, M, const Z: usize, const X: usize, E = f32>: Backend<E>
 where
     V: Variant<Z, X, E, Self>,
@@ -30,6 +31,19 @@ where
     #[doc(hidden)]
     fn erase() -> Erase<M::Built, E, Self>;
 }
+
+/// Weights that several threads may have.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the weights `{Self}` are not known to be fit for several threads",
+    label = "needed to run blocks side by side",
+    note = "a function that is generic in the block has one bound for all, `M: Suits<V, Z, X>`, and makes its model by `M::model(&device, variant)`",
+    note = "a module of your own is fit where all that it holds is `Send` and `Sync`"
+)]
+pub trait Shared: Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<B: Send + Sync + 'static> Shared for B {}
 
 /// How a block loses its type, for this device's threads.
 pub struct Erase<B, E: Real, D: Backend<E>> {
@@ -60,7 +74,7 @@ impl<V, M, const Z: usize, const X: usize, E> Runs<V, M, Z, X, E> for Cpu
 where
     V: Variant<Z, X, E, Cpu>,
     M: BuildOnDevice<Cpu, E>,
-    M::Built: Send + Sync + 'static,
+    M::Built: Shared,
     E: Number,
     Cpu: Device<E>,
 {

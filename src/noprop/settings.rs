@@ -1,12 +1,11 @@
 //! Settings that may change after a model was made, and how steps are executed.
 
-use dfdx::nn::BuildOnDevice;
-
 use super::NoProp;
 use crate::{
     device::{Backend, Real},
     error::Error,
     gradient::Estimator,
+    nn::Layer,
     optim::Optimizer,
     variant::Variant,
 };
@@ -14,7 +13,7 @@ use crate::{
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

@@ -1,11 +1,10 @@
 //! A model as a table.
 
-use dfdx::nn::BuildOnDevice;
-
 use super::NoProp;
 use crate::{
     device::{Backend, Real},
     error::Error,
+    nn::Layer,
     plan::SummaryLine,
     variant::Variant,
 };
@@ -39,7 +38,7 @@ impl std::fmt::Display for Summary {
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {

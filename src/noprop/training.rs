@@ -1,8 +1,11 @@
 //! Runs.
 
-use std::{ops::ControlFlow, sync::atomic::AtomicBool};
+use std::{
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::atomic::AtomicBool,
+};
 
-use dfdx::nn::BuildOnDevice;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Batch, NoProp, TargetsOf};
@@ -16,6 +19,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     head::Head,
+    nn::Layer,
     report::{EpochReport, Outcome},
     session::{Event, Fit, Hook, Observer, Session, SessionParts},
     variant::Variant,
@@ -47,7 +51,7 @@ type EachEpoch<'a, V, M, const Z: usize, const X: usize, E, D> =
 pub struct Training<'a, V, M, const Z: usize, const X: usize, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -68,7 +72,7 @@ where
 impl<V, M, const Z: usize, const X: usize, E, D> NoProp<V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -143,7 +147,7 @@ where
 impl<'a, V, M, const Z: usize, const X: usize, E, D> Training<'a, V, M, Z, X, E, D>
 where
     V: Variant<Z, X, E, D>,
-    M: BuildOnDevice<D, E>,
+    M: Layer<D, E>,
     E: Real,
     D: Backend<E>,
 {
@@ -201,6 +205,10 @@ where
     /// Those of [`NoProp::fit`], and those of the observers. The model keeps what it has learned up
     /// to there.
     pub fn run(self, data: &Rows<V, Z, X, E, D>) -> Result<Outcome, Error> {
+        #[cfg(feature = "checkpoint")]
+        if self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_finished()) {
+            return Ok(Outcome::nothing_left());
+        }
         let Self {
             model, fit, validation, interrupt, mut observers, mut hook, mut each_epoch, ..
         } = self;
@@ -233,7 +241,7 @@ where
         };
         let (engine, mut session) = (model.engine, Session::new(parts));
         let mut flow = ControlFlow::Continue(());
-        let outcome = loop {
+        let mut steps = || loop {
             match engine.advance(&mut model.trainer(), &mut session, flow) {
                 Ok(Event::Epoch(report)) => match &mut each_epoch {
                     Some(each) => match each(model, &report) {
@@ -246,8 +254,10 @@ where
                 Err(error) => break Err(error),
             }
         };
+        // Where a hook or an observer panics, the run can still go on from where it is.
+        let outcome = catch_unwind(AssertUnwindSafe(&mut steps));
         model.position = session.into_position();
-        outcome
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 

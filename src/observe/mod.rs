@@ -31,7 +31,7 @@ pub mod plots;
 mod progress;
 
 pub use self::csv::Csv;
-pub use ctrl_c::ctrl_c;
+pub use ctrl_c::{ctrl_c, exit_status};
 pub use json_lines::JsonLines;
 pub use plots::Plots;
 pub use progress::Progress;

@@ -2,7 +2,7 @@
 
 use super::Session;
 #[cfg(feature = "checkpoint")]
-use super::{Saving, agree::has_own_rows};
+use super::{Saving, agree::has_own_rows, warnings::processor};
 #[cfg(feature = "checkpoint")]
 pub(super) use crate::checkpoint::FolderLock;
 #[cfg(feature = "checkpoint")]
@@ -42,7 +42,7 @@ impl<E: Real> Session<'_, E> {
     ) -> Result<FolderLock, Error> {
         match &self.saving {
             Some(saving) if trainer.ranks.layout.rank == 0 => {
-                saving.checkpoints.take_folder(trainer.counters.steps)
+                saving.checkpoints.take_folder(&trainer.saved(&saving.identity))
             }
             _ => Ok(FolderLock::default()),
         }
@@ -69,18 +69,24 @@ impl<E: Real> Session<'_, E> {
         trainer: &Trainer<'_, E, D>,
         position: Option<&Position>,
     ) -> Result<(), Error> {
-        let position = self.with_checksum(trainer.ranks, position);
+        let position = self.with_facts::<D>(trainer.ranks, position);
         let Some(Saving { checkpoints, identity }) = &mut self.saving else { return Ok(()) };
         self.observers.iter_mut().try_for_each(|observer| observer.saving())?;
         let saved = trainer.saved(identity);
         checkpoints.save(&saved, position.as_ref(), self.fit)
     }
 
-    /// The same position with the checksum of the rows, where there are checkpoints.
-    fn with_checksum(&self, ranks: &Ranks, position: Option<&Position>) -> Option<Position> {
+    /// The same position with the checksum of the rows and the kind of processor, where there are
+    /// checkpoints.
+    fn with_facts<D: Host<E>>(
+        &self,
+        ranks: &Ranks,
+        position: Option<&Position>,
+    ) -> Option<Position> {
         self.saving.as_ref()?;
         let mut position = position?.clone();
         position.data = self.checksum(ranks);
+        position.processor = Some(processor::<E, D>().to_owned());
         Some(position)
     }
 
@@ -89,7 +95,7 @@ impl<E: Real> Session<'_, E> {
         trainer: &Trainer<'_, E, D>,
         position: &Position,
     ) -> Result<(), Error> {
-        let Some(position) = self.with_checksum(trainer.ranks, Some(position)) else {
+        let Some(position) = self.with_facts::<D>(trainer.ranks, Some(position)) else {
             return Ok(());
         };
         let Some(Saving { checkpoints, identity }) = &self.saving else { return Ok(()) };

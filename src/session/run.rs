@@ -11,8 +11,11 @@ use rand::seq::SliceRandom;
 #[cfg(feature = "checkpoint")]
 use super::Saving;
 use super::{
-    Fit, Hook, Observer, SessionParts, agree::Agreed, checkpoints::FolderLock, epoch::look,
-    warnings::warnings,
+    Fit, Hook, Observer, SessionParts,
+    agree::Agreed,
+    checkpoints::FolderLock,
+    epoch::look,
+    warnings::{other_processor, warnings},
 };
 use crate::{
     block::{AnyBlock, Host},
@@ -39,7 +42,7 @@ pub struct Session<'a, E: Real> {
     model: Vec<[String; 2]>,
     /// Whether it goes on with a run that was stopped.
     pub(super) goes_on: bool,
-    position: Option<Position>,
+    pub(super) position: Option<Position>,
     state: Option<State>,
     /// On several ranks: what they agreed on at the end of the last epoch.
     pub(super) agreed: Agreed,
@@ -129,8 +132,8 @@ impl<'a, E: Real> Session<'a, E> {
             Some(state) => state,
             None => self.begin(trainer)?,
         };
-        let mut position = match self.position.take() {
-            Some(position) => position,
+        let mut position = match &self.position {
+            Some(position) => position.clone(),
             None => {
                 Position::start(trainer.counters.epochs, self.fit.run_settings(self.data.rows()))
             }
@@ -149,6 +152,7 @@ impl<'a, E: Real> Session<'a, E> {
 
     /// Everything is checked before the first step.
     fn begin<D: Runtime<E>>(&mut self, trainer: &mut Trainer<'_, E, D>) -> Result<State, Error> {
+        trainer.counters.check_whole("NoProp::fit")?;
         self.fit.validate(trainer.model.objective.reading())?;
         let rows = self.data.rows();
         if rows == 0 {
@@ -161,7 +165,8 @@ impl<'a, E: Real> Session<'a, E> {
         }
         let _lock = self.take_folder(trainer)?;
         let done = self.position.as_ref().map_or(0, |position| position.steps);
-        let about = self.about(trainer, done)?;
+        let mut about = self.about(trainer, done)?;
+        about.warnings.extend(other_processor::<E, D>(self.position.as_ref()));
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
         let threads = if D::THREADS { self.fit.thread_count() } else { 0 };
         let objective = &trainer.model.objective;

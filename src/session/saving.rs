@@ -45,6 +45,8 @@ pub struct Checkpoints {
     folder: Folder,
     every: Every,
     last: Option<PathBuf>,
+    /// Whether the run that was resumed is at its end.
+    finished: bool,
     time: Instant,
 }
 
@@ -65,7 +67,7 @@ impl Checkpoints {
             _ => {}
         }
         let folder = Folder::open(folder, keep_last)?;
-        Ok(Self { folder, every, last: None, time: Instant::now() })
+        Ok(Self { folder, every, last: None, finished: false, time: Instant::now() })
     }
 
     /// The folder.
@@ -83,16 +85,27 @@ impl Checkpoints {
     /// # Errors
     /// [`Error::Io`] for a file that cannot be removed.
     pub fn clear(&mut self) -> Result<(), Error> {
-        self.last = None;
+        (self.last, self.finished) = (None, false);
         self.folder.clear()
     }
 
-    /// Takes the folder for a run of a trainer that has taken so many steps: the checkpoints in it
-    /// have to be the trainer's.
-    pub(super) fn take_folder(&self, steps: u64) -> Result<FolderLock, Error> {
+    /// Takes the folder for a run of this trainer: the checkpoints in it have to be the trainer's.
+    pub(super) fn take_folder<E: Real, D: Host<E>>(
+        &self,
+        trainer: &Saved<'_, E, D>,
+    ) -> Result<FolderLock, Error> {
+        let steps = trainer.counters.steps;
         let lock = self.folder.lock()?;
         let Some(newest) = self.folder.last_step()? else { return Ok(lock) };
-        let goes_on = if self.last.is_some() { newest <= steps } else { newest == steps };
+        let goes_on = match self.last {
+            Some(_) => newest <= steps,
+            None if newest != steps => false,
+            // As many steps may be those of another run.
+            None => match self.folder.latest()? {
+                Some((_, newest)) => trainer.is_in(&newest)?,
+                None => false,
+            },
+        };
         if goes_on {
             return Ok(lock);
         }
@@ -110,9 +123,14 @@ impl Checkpoints {
         self.folder.latest()
     }
 
-    /// Which checkpoint the run goes on from.
-    pub(crate) fn went_on_from(&mut self, path: PathBuf) {
-        self.last = Some(path);
+    /// Which checkpoint the run goes on from, and whether that is of its end.
+    pub(crate) fn went_on_from(&mut self, path: PathBuf, finished: bool) {
+        (self.last, self.finished) = (Some(path), finished);
+    }
+
+    /// Whether the run that was resumed is at its end, so that there is nothing to run.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     /// How many steps may be taken before the next checkpoint, from a position.

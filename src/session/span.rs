@@ -44,9 +44,15 @@ impl<'a, E: Real> Session<'a, E> {
             before: position.steps,
             total: state.total,
         };
-        let reports = train(trainee(trainer), &batches, &span)?;
+        // A panic in a layer leaves it so: some blocks have stepped and others have not.
+        trainer.counters.torn = true;
+        let reports = train(trainee(trainer), &batches, &span);
+        trainer.counters.torn = false;
+        let reports = reports?;
         trainer.counters.steps += count;
         position.steps += count;
+        // An observer that panics does not take the run's place with it.
+        self.position = Some(position.clone());
         let mut flow = ControlFlow::Continue(());
         let optimizer = *trainer.model.objective.optimizer();
         for (k, report) in reports.into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! What a run is told before its first step that is no error.
 
 use super::Fit;
+use crate::{device::Backend, device::Real, kernel::instructions, model::Position};
 
 /// A network is seldom done before. Measured with AdamW at its default rate: iris and 150 digits
 /// are within a point of their best accuracy after 200 steps in all variants, up to 5 points below
@@ -22,4 +23,23 @@ pub(super) fn warnings(fit: &Fit, rows: usize, each: usize, before: u64) -> Vec<
          epochs), and a network is seldom done before {FEW}: raise Fit::epochs, or lower \
          Fit::batch_size"
     )]
+}
+
+/// What computes a run's sums.
+pub(super) fn processor<E: Real, D: Backend<E>>() -> &'static str {
+    if D::THREADS { instructions() } else { "a GPU" }
+}
+
+/// A sentence where a run goes on by other instructions than it had: sums are in another order.
+pub(super) fn other_processor<E: Real, D: Backend<E>>(
+    position: Option<&Position>,
+) -> Option<String> {
+    let (before, now) = (position?.processor.as_ref()?, processor::<E, D>());
+    (before != now).then(|| {
+        format!(
+            "the run that goes on was computed by {before} up to here, and is by {now} from now on: \
+             its weights will agree with those of a run that was not stopped closely, but not to the \
+             bit"
+        )
+    })
 }

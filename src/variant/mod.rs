@@ -31,7 +31,7 @@ pub use predictor::{Estimate, EstimateWeighting, Predictor};
 
 use std::sync::Arc;
 
-use dfdx::prelude::{Gradients, OwnedTape};
+use dfdx::prelude::{AutoDevice, Gradients, OwnedTape};
 
 use crate::{
     Config,
@@ -47,7 +47,7 @@ use crate::{
 /// A way to train by denoising: what a block takes, what it learns, and how an answer is read off.
 ///
 /// Sealed: the engine runs what [`mathematics`](Self::mathematics) makes of the settings.
-pub trait Variant<const Z: usize, const X: usize, E: Real, D: Backend<E>>:
+pub trait Variant<const Z: usize, const X: usize, E: Real = f32, D: Backend<E> = AutoDevice>:
     sealed::Sealed + Config + Clone + std::fmt::Debug + Send + Sync + 'static
 {
     /// What the targets are.

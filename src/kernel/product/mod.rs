@@ -1,6 +1,7 @@
 //! The matrix product: this crate's own in single precision, and `gemm`'s elsewhere.
 
 mod dots;
+mod library;
 mod panel;
 #[cfg(test)]
 mod tests;
@@ -222,29 +223,7 @@ unsafe fn on_one_thread<E: Real>(
     }
     fill(&out, start, [a.rows, b.columns]);
     // SAFETY: as the caller promises.
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            b.columns,
-            a.columns,
-            out.data,
-            1,
-            out.stride as isize,
-            true,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            E::one(),
-            E::one(),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    unsafe { library::add_product(&out, a, b) };
 }
 
 /// Numbers that are known to be single.

@@ -6,7 +6,7 @@ use dfdx::prelude::*;
 
 use crate::{
     device::{Backend, Matrix, Real},
-    nn::{Activation, Joins, Kind, Repeats, Signal, signal::matrix},
+    nn::{Activation, IsPlain, Joins, Kind, Repeats, Signal, signal::matrix},
     plan::Value,
 };
 
@@ -59,4 +59,15 @@ impl<Layer, const C: usize, const H: usize, const W: usize, K: Kind, E: Real, D:
 impl<Layer, const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
     Repeats<Image<C, H, W>, Layer, E, D> for Image<C, H, W>
 {
+}
+
+#[diagnostic::do_not_recommend]
+impl<const C: usize, const H: usize, const W: usize, E: Real, D: Backend<E>>
+    IsPlain<Image<C, H, W>, E, D> for Images<C, H, W, E, D>
+{
+    type Then<S: Signal<E, D>> = S;
+
+    fn itself(self) -> Self {
+        self
+    }
 }

@@ -13,11 +13,7 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use dfdx_noprop::{
-    head::SuitsHead,
-    nn::{
-        Denoises,
-        image::{PaperNetCt, PaperNetDt, PlainTrunk28, SmallNetCt, SmallNetDt},
-    },
+    nn::image::{PaperNetCt, PaperNetDt, PlainTrunk28, SmallNetCt, SmallNetDt},
     prelude::*,
     train::{Observer, StepReport},
 };
@@ -110,13 +106,8 @@ fn run<const H: usize>(options: &Options) -> Result<(), Error> {
 
 fn networks<Untimed, InTime>(options: &Options) -> Result<(), Error>
 where
-    Untimed: Denoises<Pair<Z, X>>,
-    Untimed::Gives: SuitsHead<OneHot, Z>,
-    InTime: Denoises<Timed<Z, X>>,
-    InTime::Gives: SuitsHead<OneHot, Z> + SuitsHead<Velocity, Z>,
-    AutoDevice: Runs<DiscreteTime, Untimed, Z, X>
-        + Runs<ContinuousTime, InTime, Z, X>
-        + Runs<FlowMatching, InTime, Z, X>,
+    Untimed: Suits<DiscreteTime, 10, 784>,
+    InTime: Suits<ContinuousTime, 10, 784> + Suits<FlowMatching, 10, 784>,
 {
     match options.variant {
         Kind::Dt => {
@@ -207,12 +198,10 @@ impl Observer for First {
 fn measure<V, M>(variant: V, options: &Options, blocks: usize) -> Result<(), Error>
 where
     V: Classifies<X>,
-    M: Denoises<V::Input>,
-    M::Gives: SuitsHead<V::Reader, Z>,
-    AutoDevice: Runs<V, M, Z, X>,
+    M: Suits<V, Z, X>,
 {
     let mut first = First { start: Instant::now(), took: None };
-    let mut model = NoProp::<V, M, Z, X>::new(&AutoDevice::default(), variant)?;
+    let mut model = M::model(&AutoDevice::default(), variant)?;
     let data = random(options.batch * 8, 0)?;
     let fit = Fit {
         epochs: usize::MAX / (1 << 20),
