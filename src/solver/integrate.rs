@@ -26,6 +26,11 @@ pub struct Solver {
 }
 
 impl Solver {
+    /// [`Error::Config`] for steps that no solver can take.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.steps.check(self.method.tableau())
+    }
+
     /// Integrates from `z0` at `t0` to `t1`, with `drift(t, z)` as dz/dt, of the shape of z.
     ///
     /// With t0 = t1 the result is the start alone, without a call. Where the drift or the state is
