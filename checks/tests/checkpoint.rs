@@ -558,7 +558,7 @@ fn a_process_may_be_killed_at_any_moment() {
     assert!(child(&alone).wait().unwrap().success());
     let (whole, took) = (start.elapsed(), last(&alone));
     let mut rng = StdRng::seed_from_u64(7);
-    let mut killed = 0;
+    let (mut killed, mut looked, mut looks) = (0, 0, killable());
     for round in 0.. {
         if killed >= kills() {
             break;
@@ -567,7 +567,15 @@ fn a_process_may_be_killed_at_any_moment() {
         let run = folder.path().join(format!("run-{round}"));
         loop {
             let mut process = child(&run);
-            std::thread::sleep(whole.mul_f64(rng.gen_range(0.0..1.2)));
+            let until = Instant::now() + whole.mul_f64(rng.gen_range(0.0..1.2));
+            // Another process that looks harms neither of the two.
+            while Instant::now() < until {
+                let mut saving = Checkpoints::new(&run, Every::Steps(1), 2).unwrap();
+                let found = saving.resume(&mut looks).unwrap();
+                assert!(!found || looks.steps() > 0);
+                looked += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
             let ended = process.try_wait().unwrap();
             process.kill().unwrap();
             process.wait().unwrap();
@@ -586,6 +594,13 @@ fn a_process_may_be_killed_at_any_moment() {
         assert_eq!(last(&run), took, "after {killed} kills");
         fs::remove_dir_all(&run).unwrap();
     }
+    assert!(looked > kills(), "{looked} looks");
+}
+
+/// The trainer that is killed.
+fn killable() -> NoProp<DiscreteTime<Learned<4>>, Block, 4, 5> {
+    let variant = DiscreteTime::<Learned<4>> { blocks: 3, ..Default::default() };
+    NoProp::new(&dev(), variant).unwrap()
 }
 
 /// A run in a process of its own, which goes on with what it finds in the folder.
@@ -609,11 +624,8 @@ fn trains_with_checkpoints() {
     let Ok(folder) = std::env::var("NOPROP_FOLDER") else { return };
     let (data, validation) = (blobs::<4, 5>(50, 1), blobs::<4, 5>(30, 2));
     let mut saving = Checkpoints::new(PathBuf::from(folder), Every::Steps(1), 2).unwrap();
-    let variant = DiscreteTime::<Learned<4>> { blocks: 3, ..Default::default() };
-    let mut model = NoProp::<_, Block, 4, 5>::new(&dev(), variant).unwrap();
+    let mut model = killable();
     let fit = Fit { epochs: 6, ..fit() };
-    if saving.resume(&mut model).unwrap() && !model.is_unfinished() {
-        return;
-    }
+    saving.resume(&mut model).unwrap();
     model.training(&fit).validation(&validation).checkpoints(&mut saving).run(&data).unwrap();
 }

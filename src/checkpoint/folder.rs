@@ -117,14 +117,27 @@ impl Folder {
     /// # Errors
     /// If there are some but none can be read: the error of the last.
     pub fn latest(&self) -> Result<Option<Found>, Error> {
-        let mut first_error = None;
-        for (_, path) in self.all()?.into_iter().rev() {
-            match Contents::read(&path) {
-                Ok(contents) => return Ok(Some((path, contents))),
-                Err(error) => first_error = first_error.or(Some(error)),
+        /// How often the folder is read again: a run beside writes no faster than this reads.
+        const TRIES: usize = 20;
+        let mut error = None;
+        for _ in 0..TRIES {
+            let mut gone = false;
+            error = None;
+            for (_, path) in self.all()?.into_iter().rev() {
+                match Contents::read(&path) {
+                    Ok(contents) => return Ok(Some((path, contents))),
+                    Err(other) => {
+                        gone |= !path.exists();
+                        error = error.or(Some(other));
+                    }
+                }
+            }
+            // A run that writes here has removed what was there a moment ago.
+            if !gone {
+                break;
             }
         }
-        first_error.map_or(Ok(None), Err)
+        error.map_or(Ok(None), Err)
     }
 
     /// The checkpoints of steps, in the order of the steps.
