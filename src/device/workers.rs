@@ -119,10 +119,11 @@ impl Drop for OnDrop<'_> {
 }
 
 /// Takes on what the pool's first thread shares, until it is done, or has shared nothing for a
-/// while: the pool then wakes this thread, which takes tens of microseconds, as long as most of what
-/// is shared. A thread that waited for longer would hold a core that another program could use.
+/// while: then the pool wakes this thread when there is something, which takes tens of microseconds.
+/// A step of continuous time shares nothing for some hundreds of them; a thread that waited for much
+/// longer would hold a core that another program could use.
 fn help(done: &AtomicBool) {
-    const PATIENCE: Duration = Duration::from_micros(100);
+    const PATIENCE: Duration = Duration::from_millis(1);
     let mut last = Instant::now();
     while !done.load(Ordering::Acquire) && last.elapsed() < PATIENCE {
         if rayon::yield_now() == Some(rayon::Yield::Executed) {
