@@ -8,7 +8,8 @@ use std::{
 use super::{
     Contents, Saved,
     file::Found,
-    trainer::{Progress, parse, text},
+    settings::{parse, text},
+    trainer::Progress,
 };
 use crate::{
     block::Host,

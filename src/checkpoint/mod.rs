@@ -11,6 +11,7 @@ mod checksum;
 mod file;
 mod folder;
 mod gather;
+mod settings;
 mod trainer;
 mod unit;
 
@@ -20,6 +21,7 @@ pub use file::{Contents, NamedTensor, NumberType};
 pub use folder::Folder;
 pub(crate) use folder::FolderLock;
 pub(crate) use gather::check_blocks;
+pub(crate) use settings::{parse, text};
+pub(crate) use trainer::restore;
 #[doc(hidden)]
 pub use trainer::{Identity, Saved, Taken, Wanted};
-pub(crate) use trainer::{parse, restore, text};

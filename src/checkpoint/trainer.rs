@@ -12,6 +12,7 @@ use super::{
     Contents,
     file::Found,
     gather::{meet, own_part},
+    settings::{check_settings, parse, text, unwritable},
     unit::{self, FileTensors, Mismatch, Restored, number_type},
 };
 use crate::{
@@ -24,9 +25,6 @@ use crate::{
 
 /// What the first lines of every checkpoint say; another number is another layout of the file.
 const FORMAT: &str = "dfdx-noprop checkpoint 1";
-/// Settings of inference, and of what is past: a trainer may differ in them from the checkpoint
-/// that it takes.
-const FREE: [&str; 4] = ["sampler", "inference", "solver", "seed"];
 
 /// How far the trainer is.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -352,56 +350,6 @@ fn short(name: &str) -> String {
         out.push_str(part.rsplit("::").next().unwrap_or(part));
     }
     out
-}
-
-pub(crate) fn text(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(unwritable)
-}
-
-/// Settings of a user's own head that serde cannot write.
-fn unwritable(error: serde_json::Error) -> Error {
-    Error::argument("NoProp::save", "settings that can be written as JSON", error)
-}
-
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(
-    contents: &Contents,
-    key: &str,
-    path: &Path,
-) -> Result<T, Error> {
-    let Some(text) = contents.metadata.get(key) else {
-        let expected = format!("a checkpoint, with {key} of a trainer");
-        let found = "weights alone, as `export` writes them: `NoProp::load_weights` takes these";
-        return Err(Error::file(path, expected, found));
-    };
-    let what = |error| Error::file(path, format!("{key} of a trainer"), error);
-    serde_json::from_str(text).map_err(what)
-}
-
-/// Settings that differ, but for those that may; the first of them is named.
-fn check_settings(name: &str, mine: &Value, file: &Value, path: &Path) -> Result<(), Error> {
-    if let (Value::Object(mine), Value::Object(file)) = (mine, file) {
-        for key in mine.keys().chain(file.keys().filter(|key| !mine.contains_key(*key))) {
-            if FREE.contains(&key.as_str()) {
-                continue;
-            }
-            let get = |of: &serde_json::Map<_, _>| of.get(key).cloned().unwrap_or(Value::Null);
-            check_settings(&format!("{name}.{key}"), &get(mine), &get(file), path)?;
-        }
-        return Ok(());
-    }
-    if mine == file {
-        return Ok(());
-    }
-    // A smaller rate after a run that diverged is the reason to change one.
-    let advice = match name.starts_with("settings.optimizer") || name.starts_with("settings.estim")
-    {
-        true => {
-            " (make the trainer with the file's; after that `set_optimizer` and \
-                 `set_estimator` change it)"
-        }
-        false => "",
-    };
-    Err(Error::file(path, format!("{name} = {mine}, as this trainer has it{advice}"), file))
 }
 
 #[cfg(test)]
