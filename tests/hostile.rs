@@ -286,3 +286,14 @@ fn a_message_that_is_doubled_lost_or_damaged_is_never_another_answer() {
     // Some ranks are done before they could hear of it, and a last message may be doubled.
     assert!(errors > 60 && errors + unharmed == 105, "{errors} errors, {unharmed} unharmed");
 }
+
+#[test]
+fn losses_that_are_not_finite_on_the_way_do_not_reach_the_weights() {
+    let estimator = WeightNoise { noise_scale: 1e25, ..WeightNoise::default() }.into();
+    let variant = DiscreteTime { blocks: 2, estimator, ..DiscreteTime::default() };
+    let data = blobs::<4, 5>(50, 1);
+    let mut model = Small::new(&AutoDevice::default(), variant).unwrap();
+    let error = model.fit(&data, &fit()).unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    assert!(model.predict(data.samples()).is_ok());
+}

@@ -191,6 +191,10 @@ impl WeightNoise {
             // No direction tells anything.
             return Ok(0.0);
         }
+        if coefficients.iter().any(|c| !E::of(*c).is_finite()) {
+            // A loss on the way was not finite: the weights stay as they are, and the norm says so.
+            return Ok(f64::NAN);
+        }
         let (state, tensors) = block.parts();
         let mut norm = 0.0;
         if stepping.clip.is_some() {
