@@ -149,10 +149,8 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
 
     /// Whether a file holds this very trainer, by all the numbers that this rank has.
     pub(crate) fn is_in(&self, contents: &Contents) -> Result<bool, Error> {
-        let mut all = HashMap::new();
-        contents.tensors.iter().for_each(|tensor| {
-            all.insert(tensor.name.as_str(), tensor);
-        });
+        let all: HashMap<_, _> =
+            contents.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let own = self.contents(None, None)?.tensors;
         Ok(own.iter().all(|tensor| all.get(tensor.name.as_str()) == Some(&tensor)))
     }

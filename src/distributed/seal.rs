@@ -6,6 +6,8 @@ const SEAL: usize = 8;
 /// A message with its number among those to one rank about one topic, and a checksum (CRC-32) of
 /// all that.
 pub(super) fn seal(mut message: Vec<u8>, number: u32) -> Vec<u8> {
+    // No more than that: a message may be all of the weights.
+    message.reserve_exact(SEAL);
     message.extend(number.to_le_bytes());
     message.extend(crc32fast::hash(&message).to_le_bytes());
     message

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// A device that runs the trainer `NoProp<V, M, Z, X, E, Self>`: its blocks side by side, or the
-/// whole of it on several threads. A function that is
-/// generic in the model has [`Suits`](super::Suits) as its bound instead.
+/// whole of it on several threads. A function that is generic in the model has
+/// [`Suits`](super::Suits) as its bound instead.
 pub trait Runs<V, M, const Z: usize, const X: usize, E = f32>: Backend<E>
 where
     V: Variant<Z, X, E, Self>,

@@ -132,12 +132,9 @@ impl<'a, E: Real> Session<'a, E> {
             Some(state) => state,
             None => self.begin(trainer)?,
         };
-        let mut position = match &self.position {
-            Some(position) => position.clone(),
-            None => {
-                Position::start(trainer.counters.epochs, self.fit.run_settings(self.data.rows()))
-            }
-        };
+        let mut position = self.position.clone().unwrap_or_else(|| {
+            Position::start(trainer.counters.epochs, self.fit.run_settings(self.data.rows()))
+        });
         let next = self.next(trainer, &mut state, &mut position, flow);
         // The run may go on from here, whatever happened.
         self.position = Some(position);
