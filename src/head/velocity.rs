@@ -13,7 +13,7 @@ use super::Reads;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Velocity {
     /// κ, how sharply a class is read from a latent: above 0; 3 by default. For one-hot embeddings
-    /// softmax(κ z) up to a constant.
+    /// softmax(κ z) up to a constant. The answer is read from the final latent with 1.5 κ.
     pub sharpness: f64,
 }
 

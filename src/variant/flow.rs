@@ -91,6 +91,11 @@ impl<H: Default, P: Default> Default for FlowMatching<H, P> {
     }
 }
 
+/// By how much the final latent is read more sharply than an extrapolated target in training, which
+/// is further from the target: the negative log-likelihood of held-out digits, MNIST and
+/// Fashion-MNIST is lowest about here.
+const ANSWER_SHARPNESS: f64 = 1.5;
+
 /// The straight lines from z_0 to z_1, with a point on each. None of the tensors has a tape; z_1
 /// and the points keep their ids on it.
 #[derive(Clone)]
@@ -329,6 +334,7 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
         let failed = || Error::device("inference");
         match self.prediction {
             Prediction::Velocity { sharpness } => {
+                let sharpness = ANSWER_SHARPNESS * sharpness;
                 let output = self.setup.reading.read(z.clone(), embedding, sharpness);
                 Ok(End { z, output: output.map_err(failed())? })
             }
