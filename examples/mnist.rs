@@ -17,7 +17,7 @@ use dfdx_noprop::{
     observe::{Progress, ctrl_c, exit_status},
     prelude::*,
     train::{Checkpoints, Ended, Every},
-    variant::{Predictor, Variant},
+    variant::{Predicts, Variant},
 };
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -175,7 +175,7 @@ where
 /// Flow matching, whose network estimates `P`.
 fn flow<P, M>(options: &Options, data: &Data) -> Result<(), Error>
 where
-    P: Predictor<OneHot, 10, f32> + Default,
+    P: Predicts<OneHot, 10, f32> + Default,
     M: Suits<FlowMatching<OneHot, P>, 10, 784>,
 {
     let mut variant = FlowMatching::<OneHot, P> { seed: options.seed, ..FlowMatching::default() };

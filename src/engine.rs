@@ -9,8 +9,12 @@ use dfdx::prelude::Cuda;
 
 #[cfg(feature = "checkpoint")]
 use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken, Wanted};
+#[cfg(not(feature = "inference"))]
+use crate::device::Real as InferenceNumber;
 #[cfg(feature = "checkpoint")]
 use crate::model::Position;
+#[cfg(feature = "inference")]
+use crate::predictor::{InferenceNumber, ModelParts};
 use crate::{
     block::AnyBlock,
     data::TargetRows,
@@ -59,6 +63,10 @@ pub trait Engine<E: Real, D: Backend<E>>: Sync {
         session: &mut Session<'_, E>,
         flow: ControlFlow<()>,
     ) -> Result<Event, Error>;
+
+    /// The parts of a predictor.
+    #[cfg(feature = "inference")]
+    fn predictor(&self, asked: &Asked<'_, E, D>) -> Result<ModelParts<E>, Error>;
 
     /// The answers to rows; `operation` is what the user has called.
     fn answers(
@@ -190,6 +198,11 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         trainer.ranks.report_to_ranks(event)
     }
 
+    #[cfg(feature = "inference")]
+    fn predictor(&self, asked: &Asked<'_, E, D>) -> Result<ModelParts<E>, Error> {
+        ModelParts::of(asked)
+    }
+
     fn answers(
         &self,
         asked: &Asked<'_, E, D>,
@@ -285,7 +298,7 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
 }
 
 /// Numbers that the engine is compiled for, in this crate.
-pub trait Number: Real {
+pub trait Number: Real + InferenceNumber {
     /// The engine on the processor.
     #[doc(hidden)]
     fn on_cpu() -> &'static dyn Engine<Self, Cpu>;

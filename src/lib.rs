@@ -44,6 +44,7 @@
 //! | choose how weights step | [`optim`] |
 //! | train without a derivative | [`gradient`], [`guide::gradient_free`] |
 //! | spread the blocks over machines | [`distributed`], [`NoProp::distributed`] |
+//! | keep a trained model as one file, and use it elsewhere | [`NoProp::predictor`], [`Predictor`], [`AnyPredictor`] |
 //! | follow a run, stop it, go on with it | [`train`], [`observe`], [`checkpoint`] |
 //! | read the formulas beside the code | [`guide::mathematics`] |
 //! | understand a message of the compiler | [`guide::shapes`] |
@@ -53,6 +54,7 @@
 //!
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
 //! - `serde` (default): settings and reports as data.
+//! - `inference` (default): trained models as files, and their answers: [`Predictor`].
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
 //! - `mpi`: blocks on many machines, by MPI.
@@ -74,6 +76,8 @@ pub mod device;
 pub mod distributed;
 mod engine;
 mod error;
+#[cfg(feature = "inference")]
+mod file;
 pub mod gradient;
 pub mod guide;
 pub mod head;
@@ -89,6 +93,8 @@ pub mod optim;
 // Private, since the compiler's messages name a layer in full where an operation that can be named
 // has its name too.
 mod plan;
+#[cfg(feature = "inference")]
+mod predictor;
 pub mod prelude;
 mod random;
 mod report;
@@ -105,7 +111,9 @@ pub use config::Config;
 #[doc(hidden)]
 pub use engine::{Engine, Number};
 pub use error::Error;
-pub use noprop::{NoProp, Runs, Suits, Summary};
-pub use plan::SummaryLine;
+pub use noprop::{NoProp, Runs, Suits};
+pub use plan::{Summary, SummaryLine};
+#[cfg(feature = "inference")]
+pub use predictor::{AnyPredictor, Predictor};
 pub use session::Fit;
 pub use variant::{ContinuousTime, DiscreteTime, FlowMatching};

@@ -1,9 +1,13 @@
 //! A block: its weights, what its optimiser remembers, and its device; with its type, and without.
 
 mod embedding;
+#[cfg(feature = "inference")]
+mod stored;
 
 pub use crate::plan::{Borrowed, Inputs, Lowered};
 pub use embedding::Embedding;
+#[cfg(feature = "inference")]
+pub(crate) use stored::StoredBlock;
 
 use dfdx::{
     nn::TensorCollection,

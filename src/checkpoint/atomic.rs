@@ -16,7 +16,7 @@ const UNFINISHED: &str = ".unfinished-";
 ///
 /// A file that is replaced leaves its permissions and its group to the new one; a symbolic link
 /// stays, and the file that it names is replaced.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let path = &target(path)?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -15,9 +15,10 @@ mod settings;
 mod trainer;
 mod unit;
 
+pub use crate::file::{Contents, NamedTensor, NumberType};
+pub(crate) use atomic::write_atomically;
 pub(crate) use checksum::data_checksum;
 pub(crate) use file::Found;
-pub use file::{Contents, NamedTensor, NumberType};
 pub use folder::Folder;
 pub(crate) use folder::FolderLock;
 pub(crate) use gather::check_blocks;

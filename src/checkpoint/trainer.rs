@@ -13,12 +13,13 @@ use super::{
     file::Found,
     gather::{meet, own_part},
     settings::{check_settings, parse, text, unwritable},
-    unit::{self, FileTensors, Mismatch, Restored, number_type},
+    unit::{self, FileTensors, Mismatch, Restored},
 };
 use crate::{
     block::{AnyBlock, Host},
     device::{Backend, Real},
     error::Error,
+    file::NumberType,
     model::{Counters, Model, Position, Ranks, Trainer},
     optim::Optimizer,
 };
@@ -72,7 +73,7 @@ impl Identity {
             ("format", FORMAT.to_owned()),
             ("variant", self.variant.to_owned()),
             ("head", short(self.head)),
-            ("numbers", format!("{:?}", number_type::<E>())),
+            ("numbers", format!("{:?}", NumberType::of_real::<E>())),
             ("Z", z.to_string()),
             ("X", x.to_string()),
             ("model", short(self.model)),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use dfdx::prelude::*;
 
-use super::{NamedTensor, NumberType};
 use crate::{
     device::{Backend, NamedValues, Real, Tensors},
     error::Error,
+    file::{NamedTensor, NumberType},
     optim::OptimizerState,
 };
 
@@ -73,11 +73,6 @@ fn join(prefix: &str, path: &str) -> String {
     }
 }
 
-/// How the file calls numbers of this type.
-pub(super) fn number_type<E: Real>() -> NumberType {
-    if size_of::<E>() == size_of::<f64>() { NumberType::F64 } else { NumberType::F32 }
-}
-
 /// A tensor for a file, which holds finite numbers only.
 fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Result<NamedTensor, Error> {
     if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
@@ -85,7 +80,7 @@ fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Result<Name
         let found = format!("{bad} in `{name}`");
         return Err(Error::not_finite("saving the model", expected, found));
     }
-    Ok(NamedTensor { name, dtype: number_type::<E>(), shape, bytes: E::to_bytes(values) })
+    Ok(NamedTensor::new(name, shape, values))
 }
 
 /// Tensors of a file by name, each of which can be taken once.
@@ -166,12 +161,13 @@ fn take<E: Real>(
     name: String,
     shape: &[usize],
 ) -> Result<Vec<E>, Mismatch> {
-    let expected = format!("the tensor `{name}` of {:?} numbers, {shape:?}", number_type::<E>());
+    let expected =
+        format!("the tensor `{name}` of {:?} numbers, {shape:?}", NumberType::of_real::<E>());
     let Some(found) = tensors.remove(&name) else {
         return Err(Mismatch::Tensor(expected, "none of this name".to_owned()));
     };
     let wrong = format!("{:?} numbers, {:?}", found.dtype, found.shape);
-    if found.dtype != number_type::<E>() || found.shape != shape {
+    if found.dtype != NumberType::of_real::<E>() || found.shape != shape {
         return Err(Mismatch::Tensor(expected, wrong));
     }
     let values = E::from_bytes(&found.bytes);

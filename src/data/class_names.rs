@@ -52,7 +52,7 @@ impl<const C: usize> ClassNames<C> {
 }
 
 /// The first string that was there before.
-pub(super) fn double(names: &[String]) -> Option<&str> {
+pub(crate) fn double(names: &[String]) -> Option<&str> {
     let mut seen = std::collections::HashSet::with_capacity(names.len());
     names.iter().map(String::as_str).find(|name| !seen.insert(*name))
 }

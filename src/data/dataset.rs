@@ -171,10 +171,19 @@ pub(crate) fn check_rows<const N: usize, E: Real>(
     operation: &'static str,
     values: &[E],
 ) -> Result<(), Error> {
-    if N == 0 || !values.len().is_multiple_of(N) {
+    check_wide_rows(operation, values, N)
+}
+
+/// The same with the width as a value.
+pub(crate) fn check_wide_rows<E: Real>(
+    operation: &'static str,
+    values: &[E],
+    width: usize,
+) -> Result<(), Error> {
+    if width == 0 || !values.len().is_multiple_of(width) {
         return Err(Error::argument(
             operation,
-            format!("rows of {N} values"),
+            format!("rows of {width} values"),
             format!("{} values in all", values.len()),
         ));
     }
@@ -182,7 +191,7 @@ pub(crate) fn check_rows<const N: usize, E: Real>(
         Some(i) => Err(Error::argument(
             operation,
             "finite values",
-            format!("{} in row {}, column {}", values[i], i / N, i % N),
+            format!("{} in row {}, column {}", values[i], i / width, i % width),
         )),
         None => Ok(()),
     }

@@ -53,6 +53,7 @@ mod gzip;
 mod idx;
 mod normalise;
 mod split;
+mod statistics;
 mod targets;
 mod view;
 
@@ -60,12 +61,18 @@ pub use self::cifar::{cifar_file, cifar10, cifar100};
 pub use self::csv::{Classes, Column, Csv, Header, csv_labels, csv_values};
 pub use augment::{Augment, Pixels};
 pub use class_names::ClassNames;
+#[cfg(feature = "inference")]
+pub(crate) use class_names::double;
 pub use dataset::Dataset;
+#[cfg(feature = "inference")]
+pub(crate) use dataset::check_wide_rows;
 pub(crate) use dataset::{check_rows, select_wide};
 #[cfg(feature = "digits")]
 pub use digits::{digits, digits_rows, digits_with_seed};
 pub use idx::{idx_files, idx_folder, mnist};
 pub use normalise::Standardiser;
 pub use split::Split;
+#[cfg(feature = "inference")]
+pub(crate) use statistics::Statistics;
 pub use targets::{Labels, Targets, Values};
 pub use view::{DataView, TargetRows};

@@ -1,8 +1,8 @@
-//! Columns brought to mean 0 and deviation 1.
+//! Columns brought to mean 0 and deviation 1, with their number as a type.
 
 use std::marker::PhantomData;
 
-use super::{Dataset, Targets, Values};
+use super::{Dataset, Targets, Values, statistics::Statistics};
 use crate::{device::Real, error::Error};
 
 /// Brings rows of `N` numbers to mean 0 and deviation 1, by the statistics of the rows it was made
@@ -32,18 +32,8 @@ use crate::{device::Real, error::Error};
 #[cfg_attr(feature = "serde", serde(try_from = "Statistics", into = "Statistics"))]
 #[cfg_attr(feature = "serde", serde(bound = "E: Real"))]
 pub struct Standardiser<const N: usize, E = f32> {
-    mean: Vec<f64>,
-    deviation: Vec<f64>,
+    statistics: Statistics,
     precision: PhantomData<E>,
-}
-
-/// A standardiser without its type.
-#[cfg(feature = "serde")]
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Statistics {
-    mean: Vec<f64>,
-    deviation: Vec<f64>,
 }
 
 #[cfg(feature = "serde")]
@@ -57,8 +47,8 @@ impl<const N: usize, E: Real> TryFrom<Statistics> for Standardiser<N, E> {
 
 #[cfg(feature = "serde")]
 impl<const N: usize, E> From<Standardiser<N, E>> for Statistics {
-    fn from(Standardiser { mean, deviation, .. }: Standardiser<N, E>) -> Self {
-        Self { mean, deviation }
+    fn from(standardiser: Standardiser<N, E>) -> Self {
+        standardiser.statistics
     }
 }
 
@@ -69,7 +59,7 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
     /// [`Error::Argument`] if there are not `N` of each, one is not finite, or a deviation is less
     /// than 0.
     pub fn new(mean: Vec<f64>, deviation: Vec<f64>) -> Result<Self, Error> {
-        Self::checked("Standardiser::new", mean, deviation)
+        Self::checked("Standardiser::new", Statistics { mean, deviation })
     }
 
     /// The mean and the deviation of each input column.
@@ -87,12 +77,10 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
     /// finite.
     pub fn overall<T: Targets>(dataset: &Dataset<N, T, E>) -> Result<Self, Error> {
         // All inputs as one column.
-        let all = Standardiser::<1, E>::of_rows("Standardiser::overall", dataset.inputs())?;
-        Ok(Self {
-            mean: all.mean.repeat(N),
-            deviation: all.deviation.repeat(N),
-            precision: PhantomData,
-        })
+        let operation = "Standardiser::overall";
+        let Statistics { mean, deviation } = Statistics::of_rows(operation, 1, dataset.inputs())?;
+        let (mean, deviation) = (mean.repeat(N), deviation.repeat(N));
+        Self::checked(operation, Statistics { mean, deviation })
     }
 
     /// The mean and the deviation of each target column.
@@ -107,12 +95,12 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
 
     /// μ, one for each column.
     pub fn mean(&self) -> &[f64] {
-        &self.mean
+        &self.statistics.mean
     }
 
     /// σ, one for each column; 0 for a column that is only centred.
     pub fn deviation(&self) -> &[f64] {
-        &self.deviation
+        &self.statistics.deviation
     }
 
     /// Standardises the inputs.
@@ -120,7 +108,7 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
     /// # Errors
     /// [`Error::Argument`] if a result is not finite; the data set is then as it was.
     pub fn apply<T: Targets>(&self, dataset: &mut Dataset<N, T, E>) -> Result<(), Error> {
-        self.standardise("Standardiser::apply", dataset.inputs_mut())
+        self.statistics.apply("Standardiser::apply", dataset.inputs_mut())
     }
 
     /// Standardises the targets.
@@ -131,7 +119,7 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
         &self,
         dataset: &mut Dataset<X, Values<N, E>, E>,
     ) -> Result<(), Error> {
-        self.standardise("Standardiser::apply_targets", dataset.targets.as_mut_slice())
+        self.statistics.apply("Standardiser::apply_targets", dataset.targets.as_mut_slice())
     }
 
     /// Standardises row-major values, `[rows, N]`.
@@ -140,7 +128,7 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
     /// [`Error::Argument`] if these are not whole rows, or a result is not finite; the values are
     /// then as they were.
     pub fn apply_rows(&self, values: &mut [E]) -> Result<(), Error> {
-        self.standardise("Standardiser::apply_rows", values)
+        self.statistics.apply("Standardiser::apply_rows", values)
     }
 
     /// Brings row-major standardised values, `[rows, N]`, back: x = σ x′ + μ.
@@ -149,96 +137,21 @@ impl<const N: usize, E: Real> Standardiser<N, E> {
     /// [`Error::Argument`] if these are not whole rows, or a result is not finite; the values are
     /// then as they were.
     pub fn invert(&self, values: &mut [E]) -> Result<(), Error> {
-        let inverse = |value, (mean, scale)| value * scale + mean;
-        self.map("Standardiser::invert", "finite values", values, inverse)
+        self.statistics.invert("Standardiser::invert", values)
     }
 
-    fn standardise(&self, operation: &'static str, values: &mut [E]) -> Result<(), Error> {
-        let scaled = |value, (mean, scale)| (value - mean) / scale;
-        self.map(operation, "finite values after standardisation", values, scaled)
+    /// The same, with the number of columns as a value.
+    #[cfg(feature = "inference")]
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
-    /// All are looked at before the first is written: an error leaves the values as they were.
-    fn map(
-        &self,
-        operation: &'static str,
-        expected: &str,
-        values: &mut [E],
-        to: impl Fn(f64, (f64, f64)) -> f64,
-    ) -> Result<(), Error> {
-        check_width::<N, E>(operation, values)?;
-        for (i, (&value, column)) in values.iter().zip(self.columns()).enumerate() {
-            let result = E::of(to(value.as_f64(), column));
-            if !result.is_finite() {
-                return Err(Error::argument(
-                    operation,
-                    expected,
-                    format!("{value} → {result} in row {}, column {}", i / N, i % N),
-                ));
-            }
-        }
-        for (value, column) in values.iter_mut().zip(self.columns()) {
-            *value = E::of(to(value.as_f64(), column));
-        }
-        Ok(())
-    }
-
-    /// The mean and the divisor of each column, over and over.
-    fn columns(&self) -> impl Iterator<Item = (f64, f64)> {
-        let divisor = |&deviation: &f64| if deviation > 0. { deviation } else { 1. };
-        self.mean.iter().copied().zip(self.deviation.iter().map(divisor)).cycle()
-    }
-
-    /// By Welford's method: exact for a constant column, where a difference of sums is not.
     fn of_rows(operation: &'static str, values: &[E]) -> Result<Self, Error> {
-        if values.is_empty() {
-            return Err(Error::argument(operation, "at least one row", 0));
-        }
-        let (mut means, mut squares) = (vec![0.; N], vec![0.; N]);
-        let mut rows = 0.;
-        for row in values.chunks_exact(N) {
-            rows += 1.;
-            for ((value, mean), squares) in row.iter().zip(&mut means).zip(&mut squares) {
-                let value = value.as_f64();
-                let delta = value - *mean;
-                *mean += delta / rows;
-                *squares += delta * (value - *mean);
-            }
-        }
-        Self::checked(operation, means, squares.iter().map(|sum| (sum / rows).sqrt()).collect())
+        Self::checked(operation, Statistics::of_rows(operation, N, values)?)
     }
 
-    fn checked(
-        operation: &'static str,
-        mean: Vec<f64>,
-        deviation: Vec<f64>,
-    ) -> Result<Self, Error> {
-        if (mean.len(), deviation.len()) != (N, N) {
-            return Err(Error::argument(
-                operation,
-                format!("{N} means and {N} deviations"),
-                format!("{} and {}", mean.len(), deviation.len()),
-            ));
-        }
-        let good = |(mean, deviation): (&f64, &f64)| {
-            mean.is_finite() && deviation.is_finite() && *deviation >= 0.
-        };
-        match mean.iter().zip(&deviation).enumerate().find(|(_, pair)| !good(*pair)) {
-            Some((column, (mean, deviation))) => Err(Error::argument(
-                operation,
-                "finite means, and finite deviations of at least 0",
-                format!("mean {mean:e} and deviation {deviation:e} in column {column}"),
-            )),
-            None => Ok(Self { mean, deviation, precision: PhantomData }),
-        }
-    }
-}
-
-fn check_width<const N: usize, E>(operation: &'static str, values: &[E]) -> Result<(), Error> {
-    if values.len().is_multiple_of(N) {
-        Ok(())
-    } else {
-        let found = format!("{} values in all", values.len());
-        Err(Error::argument(operation, format!("rows of {N} values"), found))
+    fn checked(operation: &'static str, statistics: Statistics) -> Result<Self, Error> {
+        statistics.check(operation, N)?;
+        Ok(Self { statistics, precision: PhantomData })
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn one_hot<E: Real>(classes: usize, labels: &[u32]) -> Vec<E> {
 }
 
 /// The class with the largest number in each row; the first of equals.
-pub(super) fn predictions<E: Real>(classes: usize, rows: &[E]) -> Vec<u32> {
+pub(crate) fn predictions<E: Real>(classes: usize, rows: &[E]) -> Vec<u32> {
     let largest = |row: &[E]| {
         let first = (0, E::neg_infinity());
         row.iter().enumerate().fold(first, |best, (c, &v)| if v > best.1 { (c, v) } else { best }).0

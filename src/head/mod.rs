@@ -9,6 +9,8 @@ mod regression;
 mod report;
 mod velocity;
 
+#[cfg(feature = "inference")]
+pub(crate) use classes::predictions as most_probable;
 pub use learned::Learned;
 pub use one_hot::OneHot;
 pub use prototypes::Prototypes;

@@ -10,6 +10,8 @@ use crate::{
 
 /// What a block's output stands for, and how targets lie in the latent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Reading {
     kind: Kind,
     /// Z.
@@ -20,6 +22,8 @@ pub struct Reading {
 
 /// The kinds of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum Kind {
     /// Classes as unit vectors.
     OneHot,
@@ -29,7 +33,36 @@ enum Kind {
     Numbers,
 }
 
+impl std::fmt::Display for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { latent, outputs, .. } = self;
+        match self.kind {
+            Kind::OneHot => write!(f, "{outputs} classes, one-hot"),
+            Kind::Embedded { learned: true } => {
+                write!(f, "{outputs} classes with a learned embedding {latent} wide")
+            }
+            Kind::Embedded { .. } => write!(f, "{outputs} classes with prototypes {latent} wide"),
+            Kind::Numbers => write!(f, "{outputs} numbers"),
+        }
+    }
+}
+
 impl Reading {
+    /// Whether the widths of a file suit each other: what was expected, and what is there.
+    #[cfg(feature = "inference")]
+    pub(crate) fn check(self) -> Result<(), (String, String)> {
+        let square = matches!(self.kind, Kind::OneHot | Kind::Numbers);
+        let Self { latent, outputs, .. } = self;
+        if latent == 0 || outputs == 0 || (square && latent != outputs) {
+            let expected = match square {
+                true => "a latent as wide as the outputs",
+                false => "a latent and outputs of 1 number or more",
+            };
+            return Err((expected.to_owned(), format!("{latent} and {outputs}")));
+        }
+        Ok(())
+    }
+
     pub(super) fn one_hot_classes(classes: usize) -> Self {
         Self { kind: Kind::OneHot, latent: classes, outputs: classes }
     }

@@ -52,7 +52,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
                 return Ok(Some(format!("block.{}.{}", block.state().t, bad.path)));
             }
         }
-        let embedding = self.model.embedding.numbers();
+        let embedding = self.embedding.numbers();
         Ok(embedding.iter().any(|v| !v.is_finite()).then(|| "embedding".to_owned()))
     }
 
@@ -101,7 +101,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     }
 
     fn judge(&self, output: &InferenceOutput<E>, targets: &TargetRows<'_, E>) -> Evaluation {
-        let reading = self.model.objective.reading();
+        let reading = self.process.reading();
         reading.evaluate(&output.values, targets, self.calls(output))
     }
 }

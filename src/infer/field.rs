@@ -61,9 +61,9 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     field: &dyn VectorField<E, D>,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
-    let embedding = asked.model.embedding.numbers();
-    let curve = field.curve(asked.model.learned());
-    let reading = asked.model.objective.reading();
+    let embedding = asked.embedding.numbers();
+    let curve = field.curve(asked.learned);
+    let reading = asked.process.reading();
     let (rank, ranks) = (asked.ranks.layout.rank, asked.ranks.layout.ranks);
     let inputs = asked.inputs;
     let own = (rank..inputs.jobs().max(rank)).step_by(ranks).len();

@@ -10,11 +10,12 @@ use dfdx::prelude::*;
 pub(crate) use field::trajectory;
 
 use crate::{
-    block::{AnyBlock, Host},
+    block::{AnyBlock, Embedding, Host},
     device::{Backend, Real},
     error::Error,
     model::{Model, Ranks},
-    variant::Transition,
+    schedule::LearnedGamma,
+    variant::{ReverseProcess, Transition},
 };
 
 /// What inference is asked for.
@@ -46,7 +47,10 @@ pub struct PointOutput<E> {
 
 /// A model with its blocks and its ranks, to be asked.
 pub struct Asked<'a, E: Real, D: Backend<E>> {
-    pub(crate) model: &'a Model<E, D>,
+    pub(crate) process: &'a dyn ReverseProcess<E, D>,
+    pub(crate) embedding: &'a Embedding<E, D>,
+    /// γ(t), where it is trained.
+    pub(crate) learned: Option<&'a LearnedGamma<E, D>>,
     /// Those of this rank.
     pub(crate) blocks: Vec<&'a D::Block>,
     pub(crate) ranks: &'a Ranks,
@@ -60,6 +64,19 @@ pub struct InputRows<'a, E> {
     pub(crate) numbers: &'a [E],
     /// X.
     pub(crate) width: usize,
+}
+
+impl<'a, E: Real, D: Backend<E>> Asked<'a, E, D> {
+    /// A model that is trained, with those of its blocks that are here.
+    pub(crate) fn new(
+        model: &'a Model<E, D>,
+        blocks: Vec<&'a D::Block>,
+        ranks: &'a Ranks,
+        inputs: InputRows<'a, E>,
+    ) -> Self {
+        let (process, learned) = (&*model.objective as &dyn ReverseProcess<E, D>, model.learned());
+        Self { process, embedding: &model.embedding, learned, blocks, ranks, inputs }
+    }
 }
 
 /// Rows that go through inference together.
@@ -100,7 +117,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// The answers at the points of the way from noise to target; none where these depend on the
     /// rows.
     pub(crate) fn along(&self) -> Result<Vec<PointOutput<E>>, Error> {
-        let points: Vec<Point> = match self.model.objective.transition() {
+        let points: Vec<Point> = match self.process.transition() {
             Transition::Blocks(discrete) => rollout::points(discrete),
             Transition::Field(field) => field::points(field)?,
         };
@@ -116,7 +133,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
 
     /// The answers for some rows at a time.
     fn parts(&self, request: InferenceRequest) -> Result<Vec<InferenceOutput<E>>, Error> {
-        match (self.model.objective.transition(), &self.ranks.communicator) {
+        match (self.process.transition(), &self.ranks.communicator) {
             (Transition::Blocks(discrete), Some(communicator)) => {
                 pipeline::parts(self, discrete, communicator, request)
             }

@@ -57,7 +57,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
     let moving: Vec<usize> = discrete.levels.moving().collect();
     let rank_of = |t: usize| mine * length + layout.holder(t);
-    let embedding = asked.model.embedding.numbers();
+    let embedding = asked.embedding.numbers();
     let (way, inputs) = (Way { discrete, embedding: &embedding }, asked.inputs);
     let mut answers = Vec::new();
     for (k, &t) in moving.iter().enumerate().filter(|(_, t)| rank_of(**t) == layout.rank) {

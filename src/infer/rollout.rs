@@ -29,7 +29,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
     let draws = draws(discrete.sampler, request);
-    let embedding = asked.model.embedding.numbers();
+    let embedding = asked.embedding.numbers();
     let inputs = asked.inputs;
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
         let way = Way { discrete, embedding: &embedding };

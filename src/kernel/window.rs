@@ -3,6 +3,8 @@
 /// Windows that slide over images, channels last: `[height, width, channels]` to
 /// `[out_height, out_width]` windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Window {
     /// The image's height in pixels.
     pub height: usize,

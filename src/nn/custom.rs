@@ -136,6 +136,8 @@ where
             built,
             name: std::any::type_name::<M>(),
             draws: true,
+            #[cfg(feature = "inference")]
+            row_norm: None,
             infer: M::infer,
             train: M::train,
             signals: PhantomData,

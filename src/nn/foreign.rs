@@ -6,6 +6,8 @@ use dfdx::{
 };
 
 use super::{Kind, Misfit, Signal, Takes, Width, typed::Typed};
+#[cfg(feature = "inference")]
+use crate::plan::RowNorm;
 use crate::{
     device::{Backend, Real},
     plan::{Activation, Borrowed, Dense, Lowered, Operation, handle},
@@ -87,6 +89,14 @@ impl<const N: usize, K: Kind, E: Real, D: Backend<E>> Takes<Width<N, K>, E, D> f
             built,
             name: "BatchNorm1D",
             draws: false,
+            #[cfg(feature = "inference")]
+            row_norm: Some(|built| {
+                let row = |tensor| handle(tensor, (N,));
+                let (scale, shift) = (row(&built.scale)?, row(&built.bias)?);
+                let (mean, variance) = (row(&built.running_mean)?, row(&built.running_var)?);
+                let tensors = [scale, shift, mean, variance];
+                Ok(RowNorm { width: N, epsilon: built.epsilon, tensors })
+            }),
             infer: |built, input| built.try_forward(input),
             train: |built, input| {
                 // Of one row there is no variance: dfdx would make NaN of the running one.

@@ -8,16 +8,25 @@ use dfdx::{
 };
 
 use super::Signal;
+#[cfg(feature = "inference")]
+use crate::plan::RowNorm;
 use crate::{
     device::{Backend, Matrix, Real},
     plan::{Borrowed, ModuleOperation, Value},
 };
+
+/// What reads a batch norm of rows off a module.
+#[cfg(feature = "inference")]
+pub(super) type AsRowNorm<B, E, D> = fn(&B) -> Result<RowNorm<E, D>, <D as HasErr>::Err>;
 
 /// A module on typed signals: from `In` to `Out`.
 pub(super) struct Typed<'a, B, In: Signal<E, D>, Out: Signal<E, D>, E: Real, D: Backend<E>> {
     pub(super) built: Borrowed<'a, B>,
     pub(super) name: &'static str,
     pub(super) draws: bool,
+    /// Itself as a batch norm of rows, where it is one.
+    #[cfg(feature = "inference")]
+    pub(super) row_norm: Option<AsRowNorm<B, E, D>>,
     #[allow(clippy::type_complexity, reason = "the two passes of dfdx's `Module` and `ModuleMut`")]
     pub(super) infer: fn(&B, In::Plain) -> Result<Out::Plain, D::Err>,
     #[allow(clippy::type_complexity, reason = "as above")]
@@ -47,6 +56,11 @@ where
 
     fn draws(&self) -> bool {
         self.draws
+    }
+
+    #[cfg(feature = "inference")]
+    fn as_row_norm(&self) -> Result<Option<RowNorm<E, D>>, D::Err> {
+        self.row_norm.map(|read| read(self.built.get())).transpose()
     }
 
     fn infer(&self, value: Value<E, D>) -> Result<Matrix<E, D>, D::Err> {

@@ -15,13 +15,13 @@ use crate::{
     plan::Inputs,
     solver::{Solution, Solver},
     step::{FlowSamples, OwnStep},
-    variant::{FlowMatching, Predictor},
+    variant::{FlowMatching, Predicts},
 };
 
 impl<H, P, M, const Z: usize, const X: usize, E, D> NoProp<FlowMatching<H, P>, M, Z, X, E, D>
 where
     H: Head<Z, E>,
-    P: Predictor<H, Z, E>,
+    P: Predicts<H, Z, E>,
     M: Layer<D, E>,
     E: Real,
     D: Backend<E>,

@@ -9,6 +9,8 @@ mod fits;
 mod flow;
 mod inputs;
 mod predict;
+#[cfg(feature = "inference")]
+mod predictor;
 mod runs;
 mod settings;
 mod suits;
@@ -18,7 +20,6 @@ mod training;
 pub use batch::Batch;
 pub use runs::Runs;
 pub use suits::Suits;
-pub use summary::Summary;
 pub use training::Training;
 
 use dfdx::prelude::*;

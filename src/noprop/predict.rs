@@ -93,11 +93,7 @@ where
 
     /// The model, to be asked about some rows.
     pub(super) fn asked<'a>(&'a self, numbers: &'a [E]) -> Asked<'a, E, D> {
-        Asked {
-            model: &self.model,
-            blocks: self.erased_blocks(),
-            ranks: &self.ranks,
-            inputs: InputRows { numbers, width: X },
-        }
+        let inputs = InputRows { numbers, width: X };
+        Asked::new(&self.model, self.erased_blocks(), &self.ranks, inputs)
     }
 }

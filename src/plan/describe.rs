@@ -21,6 +21,32 @@ pub struct SummaryLine {
     pub multiply_adds: usize,
 }
 
+/// The operations of a block, and what they cost: for `println!`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The operations of one block, each before its parts.
+    pub lines: Vec<SummaryLine>,
+    /// How many such blocks there are.
+    pub blocks: usize,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let heads = ["operation", "outputs", "parameters", "multiply-adds"];
+        writeln!(f, "{:40} {:>10} {:>12} {:>14}", heads[0], heads[1], heads[2], heads[3])?;
+        for line in &self.lines {
+            let operation = format!("{}{}", "  ".repeat(line.depth), line.operation);
+            let SummaryLine { outputs, parameters, multiply_adds, .. } = line;
+            writeln!(f, "{operation:40} {outputs:>10} {parameters:>12} {multiply_adds:>14}")?;
+        }
+        let total = self.lines.first();
+        let (parameters, cost) = total.map_or((0, 0), |all| (all.parameters, all.multiply_adds));
+        let (parameters, cost) = (parameters * self.blocks, cost * self.blocks);
+        let all = format!("{} of them", self.blocks);
+        write!(f, "{all:40} {:>10} {parameters:>12} {cost:>14}", "")
+    }
+}
+
 /// What goes into an operation: the widths of z and x at the start of a block, one width after
 /// that.
 #[derive(Clone, Copy)]

@@ -13,17 +13,23 @@ mod infer;
 mod module;
 mod noise;
 mod stack;
+#[cfg(feature = "inference")]
+mod stored;
 mod train;
 mod value;
 
 pub use borrowed::Borrowed;
 pub(crate) use borrowed::fields;
-pub use describe::{SummaryLine, describe};
+pub use describe::{Summary, SummaryLine, describe};
 pub(crate) use fuse::fuse;
 pub(crate) use infer::{Memo, channels_last, encode, infer, pool};
 pub use module::ModuleOperation;
 pub(crate) use noise::NoisyPass;
 pub(crate) use stack::{StackPass, repeated, stacked};
+#[cfg(feature = "inference")]
+pub use stored::RowNorm;
+#[cfg(feature = "inference")]
+pub(crate) use stored::{NotStored, StoredOperation, Widths, take};
 pub(crate) use train::train;
 pub use value::{Inputs, Value};
 
@@ -166,6 +172,8 @@ pub struct Convolution<E: Real, D: Backend<E>> {
 
 /// What becomes of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Activation {
     /// max(x, 0).
@@ -190,6 +198,8 @@ pub enum Activation {
 
 /// How a window becomes one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Pooling {
     /// Its largest.

@@ -2,6 +2,8 @@
 
 use dfdx::prelude::OwnedTape;
 
+#[cfg(feature = "inference")]
+use super::RowNorm;
 use super::Value;
 use crate::device::{Backend, Matrix, Real};
 
@@ -24,6 +26,16 @@ pub trait ModuleOperation<E: Real, D: Backend<E>> {
     /// Whether what comes out of a row depends on that row alone, and on nothing that is drawn.
     fn is_rowwise(&self) -> bool {
         false
+    }
+
+    /// Itself as a batch norm of rows, if it is one.
+    ///
+    /// # Errors
+    /// The device's own.
+    #[doc(hidden)]
+    #[cfg(feature = "inference")]
+    fn as_row_norm(&self) -> Result<Option<RowNorm<E, D>>, D::Err> {
+        Ok(None)
     }
 
     /// The output in inference.

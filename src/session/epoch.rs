@@ -88,9 +88,9 @@ pub(super) fn look<E: Real, D: Host<E>, T>(
     let ranks = trainer.ranks;
     if fit.average.is_none() {
         let blocks = trainer.blocks.iter().map(|block| &**block).collect();
-        return ask(Asked { model: trainer.model, blocks, ranks, inputs });
+        return ask(Asked::new(trainer.model, blocks, ranks, inputs));
     }
     let averaged = Averaged::new(trainer)?;
     let blocks = averaged.blocks.iter().map(|block| &**block).collect();
-    ask(Asked { model: &averaged.model, blocks, ranks, inputs })
+    ask(Asked::new(&averaged.model, blocks, ranks, inputs))
 }

@@ -2,16 +2,18 @@
 
 use dfdx::prelude::*;
 
+#[cfg(feature = "inference")]
+use super::ReverseSettings;
 use super::{
-    At, Draw, End, Ends, Mathematics, Objective, Setup, StepLoss, Target, TimeSampling,
-    TracedForward, Transition, Variant, VectorField, check_weight, constant, draw::Times,
-    squared_error, terminal, weigh,
+    At, Draw, End, Ends, Mathematics, Objective, ReverseProcess, Setup, StepLoss, Target,
+    TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight, constant,
+    draw::Times, squared_error, terminal, weigh,
 };
 use crate::{
     device::{Backend, Column, Matrix, Real},
     error::Error,
     gradient::Estimator,
-    head::{Head, OneHot},
+    head::{Head, OneHot, Reading},
     nn::Timed,
     optim::Optimizer,
     schedule::{GammaPoint, GammaSchedule, LearnedGamma, Path, SchedulePoint, TracedColumn},
@@ -249,6 +251,25 @@ struct Gamma<E: Real, D: Backend<E>> {
 }
 
 impl Continuous {
+    /// What answers need, with nothing left to train.
+    #[cfg(feature = "inference")]
+    pub(super) fn trained<E: Real>(
+        schedule: GammaSchedule,
+        inference: Inference,
+        reading: Reading,
+    ) -> Result<Self, Error> {
+        schedule.validate::<E>()?;
+        inference.check()?;
+        Ok(Self {
+            setup: Setup::trained("continuous time", 1, reading),
+            schedule,
+            weighting: Weighting::Uniform,
+            eta: 0.0,
+            cross_entropy: 0.0,
+            inference,
+        })
+    }
+
     /// γ and γ′ at the times of a batch.
     fn gamma<E: Real, D: Backend<E>>(
         &self,
@@ -324,6 +345,22 @@ impl Continuous {
     }
 }
 
+impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Continuous {
+    fn reading(&self) -> Reading {
+        self.setup.reading
+    }
+
+    fn transition(&self) -> Transition<'_, E, D> {
+        Transition::Field(self)
+    }
+
+    #[cfg(feature = "inference")]
+    fn settings(&self, learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings {
+        let schedule = VectorField::curve(self, learned);
+        ReverseSettings::Continuous { schedule, inference: self.inference.clone() }
+    }
+}
+
 impl<E: Real, D: Backend<E>> Objective<E, D> for Continuous {
     fn setup(&self) -> &Setup {
         &self.setup
@@ -369,10 +406,6 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Continuous {
             loss.total = loss.total.try_add(recovery)?.try_add(kl)?;
         }
         Ok(loss)
-    }
-
-    fn transition(&self) -> Transition<'_, E, D> {
-        Transition::Field(self)
     }
 }
 

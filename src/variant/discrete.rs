@@ -3,15 +3,17 @@
 
 use dfdx::prelude::*;
 
+#[cfg(feature = "inference")]
+use super::ReverseSettings;
 use super::{
-    Draw, Ends, Mathematics, Objective, Setup, StepLoss, Target, TracedForward, Transition,
-    Variant, check_weight, constant, squared_error, terminal, weigh,
+    Draw, Ends, Mathematics, Objective, ReverseProcess, Setup, StepLoss, Target, TracedForward,
+    Transition, Variant, check_weight, constant, squared_error, terminal, weigh,
 };
 use crate::{
     device::{Backend, Matrix, Real, TracedScalar},
     error::Error,
     gradient::Estimator,
-    head::{Head, OneHot},
+    head::{Head, OneHot, Reading},
     nn::Pair,
     optim::Optimizer,
     schedule::{LearnedGamma, NoiseLevels, Schedule, SchedulePoint},
@@ -207,6 +209,20 @@ pub struct Discrete {
 }
 
 impl Discrete {
+    /// What answers need, with nothing left to train.
+    #[cfg(feature = "inference")]
+    pub(super) fn trained(
+        alpha_bar: Vec<f64>,
+        sampler: Sampler,
+        reading: Reading,
+    ) -> Result<Self, Error> {
+        sampler.check()?;
+        let blocks = alpha_bar.len().saturating_sub(1);
+        let setup = Setup::trained("discrete time", blocks, reading);
+        let levels = Schedule::AlphaBar(alpha_bar).levels(blocks)?;
+        Ok(Self { setup, levels, eta: 0.0, cross_entropy: 0.0, sampler })
+    }
+
     /// ᾱ_{t−1}, the share of the target's variance in what block t takes.
     pub(crate) fn alpha_bar(&self, t: usize) -> f64 {
         self.levels.alpha_bar(t.saturating_sub(1))
@@ -248,6 +264,22 @@ impl Discrete {
             snr: constant(&device, levels.snr(levels.blocks()))?,
         };
         terminal(self.setup.reading, ends, target, noise, gradients)
+    }
+}
+
+impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Discrete {
+    fn reading(&self) -> Reading {
+        self.setup.reading
+    }
+
+    fn transition(&self) -> Transition<'_, E, D> {
+        Transition::Blocks(self)
+    }
+
+    #[cfg(feature = "inference")]
+    fn settings(&self, _learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings {
+        let alpha_bar = (0..=self.levels.blocks()).map(|t| self.levels.alpha_bar(t)).collect();
+        ReverseSettings::Discrete { alpha_bar, sampler: self.sampler }
     }
 }
 
@@ -295,10 +327,6 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Discrete {
 
     fn levels(&self) -> &NoiseLevels {
         &self.levels
-    }
-
-    fn transition(&self) -> Transition<'_, E, D> {
-        Transition::Blocks(self)
     }
 }
 

@@ -68,11 +68,3 @@ pub(crate) struct Times<E: Real, D: Backend<E>> {
     pub(crate) host: Vec<f64>,
     pub(crate) device: Column<E, D>,
 }
-
-/// Where a way from noise to target ended.
-pub struct End<E: Real, D: Backend<E>> {
-    /// The latent.
-    pub(crate) z: Matrix<E, D>,
-    /// The answer before it is read.
-    pub(crate) output: Matrix<E, D>,
-}

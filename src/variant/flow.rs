@@ -2,10 +2,12 @@
 
 use dfdx::prelude::*;
 
+#[cfg(feature = "inference")]
+use super::ReverseSettings;
 use super::{
-    At, Draw, End, EstimateWeighting, Inference, Mathematics, Objective, Prediction, Predictor,
-    Setup, StepLoss, TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight,
-    squared_error, weigh,
+    At, Draw, End, EstimateWeighting, Inference, Mathematics, Objective, Prediction, Predicts,
+    ReverseProcess, Setup, StepLoss, TimeSampling, TracedForward, Transition, Variant, VectorField,
+    check_weight, squared_error, weigh,
 };
 use crate::{
     device::{Backend, Column, Matrix, Real},
@@ -176,7 +178,7 @@ impl<H, P, const Z: usize, const X: usize, E: Real, D: Backend<E>> Variant<Z, X,
     for FlowMatching<H, P>
 where
     H: Head<Z, E>,
-    P: Predictor<H, Z, E>,
+    P: Predicts<H, Z, E>,
 {
     type Head = H;
     type Reader = P::Reader;
@@ -233,6 +235,34 @@ pub struct Flow {
     solver: Solver,
 }
 
+impl Flow {
+    /// What answers need, with nothing left to train.
+    #[cfg(feature = "inference")]
+    pub(super) fn trained(
+        prediction: Prediction,
+        solver: Solver,
+        reading: Reading,
+    ) -> Result<Self, Error> {
+        let setup = Setup::trained("flow matching", 1, reading);
+        Ok(Self { setup, prediction: prediction.checked()?, cross_entropy: 0.0, solver })
+    }
+}
+
+impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Flow {
+    fn reading(&self) -> Reading {
+        self.setup.reading
+    }
+
+    fn transition(&self) -> Transition<'_, E, D> {
+        Transition::Field(self)
+    }
+
+    #[cfg(feature = "inference")]
+    fn settings(&self, _learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings {
+        ReverseSettings::Flow { prediction: self.prediction, solver: self.solver.clone() }
+    }
+}
+
 impl<E: Real, D: Backend<E>> Objective<E, D> for Flow {
     fn setup(&self) -> &Setup {
         &self.setup
@@ -283,10 +313,6 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Flow {
 
     fn prediction(&self) -> Option<Prediction> {
         Some(self.prediction)
-    }
-
-    fn transition(&self) -> Transition<'_, E, D> {
-        Transition::Field(self)
     }
 }
 

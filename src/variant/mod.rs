@@ -8,7 +8,8 @@ mod flow;
 #[cfg(test)]
 mod golden;
 mod loss;
-mod predictor;
+mod prediction;
+mod reverse;
 
 #[doc(hidden)]
 pub use continuous::Continuous;
@@ -16,7 +17,7 @@ pub use continuous::{ContinuousTime, Inference, Weighting};
 #[doc(hidden)]
 pub use discrete::Discrete;
 pub use discrete::{DiscreteTime, Sampler};
-pub(crate) use draw::{Draw, End, Times};
+pub(crate) use draw::{Draw, Times};
 pub use draw::{TimeSampling, TimedRows};
 #[doc(hidden)]
 pub use flow::Flow;
@@ -26,8 +27,11 @@ pub(crate) use loss::{
     Ends, StepLoss, Target, constant, mean, squared_error, terminal, value, weigh,
 };
 #[doc(hidden)]
-pub use predictor::Prediction;
-pub use predictor::{Estimate, EstimateWeighting, Predictor};
+pub use prediction::Prediction;
+pub use prediction::{Estimate, EstimateWeighting, Predicts};
+#[cfg(feature = "inference")]
+pub(crate) use reverse::ReverseSettings;
+pub(crate) use reverse::{At, End, ReverseProcess, Transition, VectorField};
 
 use std::sync::Arc;
 
@@ -129,15 +133,19 @@ pub(crate) struct Setup {
     pub(crate) times: Option<TimeSampling>,
 }
 
+#[cfg(feature = "inference")]
+impl Setup {
+    /// Of a model that is trained.
+    fn trained(name: &'static str, blocks: usize, reading: Reading) -> Self {
+        let (optimizer, estimator) = (Optimizer::default(), Estimator::default());
+        Self { name, blocks, reading, optimizer, estimator, cross_entropy: 0.0, times: None }
+    }
+}
+
 /// The mathematics of a variant with its settings.
-pub(crate) trait Objective<E: Real, D: Backend<E>>: Send + Sync {
+pub(crate) trait Objective<E: Real, D: Backend<E>>: ReverseProcess<E, D> {
     /// The settings that every variant has.
     fn setup(&self) -> &Setup;
-
-    /// How targets are embedded and outputs read.
-    fn reading(&self) -> Reading {
-        self.setup().reading
-    }
 
     /// How blocks step.
     fn optimizer(&self) -> &Optimizer {
@@ -187,64 +195,6 @@ pub(crate) trait Objective<E: Real, D: Backend<E>>: Send + Sync {
     fn prediction(&self) -> Option<Prediction> {
         None
     }
-
-    /// How z goes from noise to target.
-    fn transition(&self) -> Transition<'_, E, D>;
-}
-
-/// How z goes from noise to target.
-pub(crate) enum Transition<'a, E: Real, D: Backend<E>> {
-    /// Step by step, through a block each.
-    Blocks(&'a Discrete),
-    /// Along a vector field that one network gives.
-    Field(&'a dyn VectorField<E, D>),
-}
-
-/// The vector field that a network's outputs stand for.
-pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
-    /// How answers are read off.
-    fn inference(&self) -> Inference;
-
-    /// Where integration ends: 1, or just before where the drift is singular there.
-    fn end(&self) -> f64;
-
-    /// γ(t) as it is by now; of no use where there is none.
-    fn curve(&self, learned: Option<&LearnedGamma<E, D>>) -> GammaSchedule;
-
-    /// dz/dt, from the network's output at (z, x, t).
-    fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
-
-    /// The drift of the SDE; that of the ODE where there is none.
-    fn sde_drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
-        self.drift(at, output)
-    }
-
-    /// √c at time t.
-    fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
-        let _ = (curve, t);
-        0.0
-    }
-
-    /// The answer before [`Reading::answer`], as the network sees it at (z, x, t).
-    fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
-
-    /// The latent at t = 1 and the answer before [`Reading::answer`], from z where integration
-    /// ended; `output` calls the network once more, for those who need it.
-    fn finish(
-        &self,
-        z: Matrix<E, D>,
-        embedding: &Matrix<E, D>,
-        output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
-    ) -> Result<End<E, D>, Error>;
-}
-
-/// A point of the way from noise to target.
-#[derive(Clone, Copy)]
-pub(crate) struct At<'a, E: Real, D: Backend<E>> {
-    pub(crate) t: f64,
-    pub(crate) z: &'a Matrix<E, D>,
-    pub(crate) curve: &'a GammaSchedule,
-    pub(crate) embedding: &'a Matrix<E, D>,
 }
 
 /// A weight in a loss: finite, 0 or more.

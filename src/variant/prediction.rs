@@ -32,7 +32,7 @@ pub enum EstimateWeighting {
 
 /// What the network of flow matching gives: a [`Velocity`], or an [`Estimate`] of the target.
 /// Sealed.
-pub trait Predictor<H: Head<Z, E>, const Z: usize, E: Real>:
+pub trait Predicts<H: Head<Z, E>, const Z: usize, E: Real>:
     sealed::Sealed + Config + Clone + Default + std::fmt::Debug + Send + Sync + 'static
 {
     /// Who says how wide the output is.
@@ -51,6 +51,8 @@ mod sealed {
 
 /// What the network gives, and how the velocity follows from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Prediction {
     /// v itself; a class is read from the latent with this sharpness.
     Velocity {
@@ -64,18 +66,27 @@ pub enum Prediction {
     },
 }
 
-impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Velocity {
-    type Reader = Velocity;
-
-    fn prediction(&self) -> Result<Prediction, Error> {
-        if self.sharpness.is_finite() && self.sharpness > 0.0 {
-            return Ok(Prediction::Velocity { sharpness: self.sharpness });
+impl Prediction {
+    /// Itself, if its settings are in range.
+    pub(super) fn checked(self) -> Result<Self, Error> {
+        match self {
+            Self::Velocity { sharpness } if !(sharpness.is_finite() && sharpness > 0.0) => {
+                Err(Error::config("Velocity::sharpness", "a finite number above 0", sharpness))
+            }
+            _ => Ok(self),
         }
-        Err(Error::config("Velocity::sharpness", "a finite number above 0", self.sharpness))
     }
 }
 
-impl<H: Head<Z, E>, const Z: usize, E: Real> Predictor<H, Z, E> for Estimate {
+impl<H: Head<Z, E>, const Z: usize, E: Real> Predicts<H, Z, E> for Velocity {
+    type Reader = Velocity;
+
+    fn prediction(&self) -> Result<Prediction, Error> {
+        Prediction::Velocity { sharpness: self.sharpness }.checked()
+    }
+}
+
+impl<H: Head<Z, E>, const Z: usize, E: Real> Predicts<H, Z, E> for Estimate {
     type Reader = H;
 
     fn prediction(&self) -> Result<Prediction, Error> {

@@ -1,0 +1,98 @@
+//! A block without a declared type: operations as data, with weights that no training moves.
+
+use dfdx::prelude::{Gradients, HasErr};
+
+use super::{AnyBlock, BlockState, Lowered};
+use crate::{
+    device::{Backend, Column, NamedValues, Real, Slot, Tensors, VisitMut},
+    optim::OptimizerState,
+    plan::StoredOperation,
+};
+
+/// What makes a block without a type one of the device's.
+type Erase<E, D> = fn(StoredBlock<E, D>) -> Box<<D as Backend<E>>::Block>;
+
+/// A block whose operations are data.
+pub(crate) struct StoredBlock<E: Real, D: Backend<E>> {
+    state: BlockState<E, D>,
+    operation: StoredOperation,
+    weights: Weights<E, D>,
+    erase: Erase<E, D>,
+}
+
+impl<E: Real, D: Backend<E>> StoredBlock<E, D> {
+    /// Block `t`, with tensors that are those of the operation's slots.
+    pub(crate) fn new(
+        t: usize,
+        device: D,
+        operation: StoredOperation,
+        tensors: Vec<Column<E, D>>,
+        erase: Erase<E, D>,
+    ) -> Self {
+        let state = BlockState {
+            t,
+            optimizer: OptimizerState::default(),
+            device,
+            gradients: None,
+            more_gradients: Vec::new(),
+            lanes: None,
+        };
+        let paths = operation.slots().into_iter().map(|slot| (slot.path, slot.shape)).collect();
+        Self { state, operation, weights: Weights { paths, tensors }, erase }
+    }
+}
+
+/// Tensors with their paths and shapes.
+#[derive(Clone)]
+struct Weights<E: Real, D: Backend<E>> {
+    paths: Vec<(String, Vec<usize>)>,
+    tensors: Vec<Column<E, D>>,
+}
+
+impl<E: Real, D: Backend<E>> Tensors<E, D> for Weights<E, D> {
+    fn named(&self) -> Result<Vec<NamedValues<E, D>>, D::Err> {
+        let named = self.paths.iter().zip(&self.tensors).map(|((path, shape), values)| {
+            // Trained once, and counted among what a model has learned; running statistics are not.
+            let trained = !path.ends_with("mean") && !path.ends_with("variance");
+            let (path, shape, values) = (path.clone(), shape.clone(), values.clone());
+            NamedValues { path, shape, trained, values }
+        });
+        Ok(named.collect())
+    }
+
+    fn visit_mut(&mut self, visit: &mut VisitMut<'_, E, D>) -> Result<(), D::Err> {
+        self.tensors.iter_mut().try_for_each(|tensor| visit(Slot::Running(tensor)))
+    }
+
+    fn zero_gradients(&self, _: &mut Gradients<E, D>) -> Result<(), D::Err> {
+        Ok(())
+    }
+}
+
+impl<E: Real, D: Backend<E>> AnyBlock<E, D> for StoredBlock<E, D> {
+    fn state(&self) -> &BlockState<E, D> {
+        &self.state
+    }
+
+    fn parts(&mut self) -> (&mut BlockState<E, D>, &mut dyn Tensors<E, D>) {
+        (&mut self.state, &mut self.weights)
+    }
+
+    fn tensors(&self) -> &dyn Tensors<E, D> {
+        &self.weights
+    }
+
+    fn plan(&self) -> Lowered<'_, E, D> {
+        self.operation.lower(&self.weights.tensors, &self.state.device)
+    }
+
+    fn plan_mut(&mut self) -> Lowered<'_, E, D> {
+        self.plan()
+    }
+
+    fn copy(&self) -> Result<Box<D::Block>, <D as HasErr>::Err> {
+        let (operation, tensors) = (self.operation.clone(), self.weights.tensors.clone());
+        let (t, device) = (self.state.t, self.state.device.clone());
+        Ok((self.erase)(Self::new(t, device, operation, tensors, self.erase)))
+    }
+}

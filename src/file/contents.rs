@@ -1,0 +1,179 @@
+//! Named tensors with text beside them: safetensors files, without a word on what they mean.
+
+use std::{collections::BTreeMap, path::Path};
+
+use safetensors::{
+    Dtype, SafeTensors,
+    tensor::{TensorView, serialize},
+};
+
+use crate::{error::Error, number::Real};
+
+/// What a file of tensors holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// Text, by name; `checksum` is the file's own.
+    pub metadata: BTreeMap<String, String>,
+    /// Tensors, no two of one name.
+    pub tensors: Vec<NamedTensor>,
+}
+
+/// A tensor with its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// The name, such as `block.1.0.z.weight`.
+    pub name: String,
+    /// The type of its numbers.
+    pub dtype: NumberType,
+    /// Its sizes; empty for a single number.
+    pub shape: Vec<usize>,
+    /// Its numbers, row-major, each the least significant byte first.
+    pub bytes: Vec<u8>,
+}
+
+/// The type of a tensor's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberType {
+    /// `f32`
+    F32,
+    /// `f64`
+    F64,
+}
+
+impl NumberType {
+    /// How a file calls numbers of this type.
+    pub(crate) fn of_real<E: Real>() -> Self {
+        if size_of::<E>() == size_of::<f64>() { Self::F64 } else { Self::F32 }
+    }
+
+    fn of(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F32 => Some(Self::F32),
+            Dtype::F64 => Some(Self::F64),
+            _ => None,
+        }
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F64 => Dtype::F64,
+        }
+    }
+}
+
+impl NamedTensor {
+    /// A tensor of these numbers, row-major.
+    pub(crate) fn new<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Self {
+        Self { name, dtype: NumberType::of_real::<E>(), shape, bytes: E::to_bytes(values) }
+    }
+}
+
+impl Contents {
+    /// The bytes of the file, with one more text entry.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for two tensors of one name, or for bytes that are not those of the shape.
+    pub(crate) fn with_text(&self, name: &str, text: String) -> Result<Vec<u8>, Error> {
+        let wrong = |expected: &str, found: String| {
+            Err(Error::argument("Contents::to_bytes", expected, found))
+        };
+        let sorted = self.sorted();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return wrong("a name for each tensor", format!("two named `{}`", pair[0].name));
+        }
+        let mut views = Vec::with_capacity(sorted.len());
+        for tensor in &sorted {
+            let view = TensorView::new(tensor.dtype.dtype(), tensor.shape.clone(), &tensor.bytes);
+            match view {
+                Ok(view) => views.push((tensor.name.as_str(), view)),
+                Err(e) => return wrong("bytes of the shape", format!("`{}`: {e}", tensor.name)),
+            }
+        }
+        let mut all: std::collections::HashMap<String, String> =
+            self.metadata.clone().into_iter().collect();
+        all.insert(name.to_owned(), text);
+        let bytes = serialize(views, Some(all));
+        Ok(in_order(bytes.or_else(|e| wrong("a safetensors file", e.to_string()))?))
+    }
+
+    /// What the bytes of a file say, of which no checksum is looked at; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::File`] for bytes that are no safetensors file, or that were cut off.
+    pub(crate) fn unchecked(bytes: &[u8], path: &Path) -> Result<Self, Error> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| {
+            let found =
+                format!("{} bytes that are none ({e}): cut off, or another file", bytes.len());
+            Error::file(path, "a whole safetensors file", found)
+        })?;
+        let mut tensors = Vec::with_capacity(file.len());
+        for (name, view) in file.iter() {
+            let Some(dtype) = NumberType::of(view.dtype()) else {
+                let found = format!("`{name}` of {:?}", view.dtype());
+                return Err(Error::file(path, "tensors of f32 or f64", found));
+            };
+            let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
+            tensors.push(NamedTensor { name: name.to_owned(), dtype, shape, bytes });
+        }
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { metadata: metadata(bytes), tensors })
+    }
+
+    fn sorted(&self) -> Vec<&NamedTensor> {
+        let mut sorted: Vec<&NamedTensor> = self.tensors.iter().collect();
+        sorted.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted
+    }
+
+    /// Every text and every tensor, each part behind its length, so that no two contents run
+    /// together: what a checksum is taken of.
+    pub(crate) fn each_part(&self, take: &mut dyn FnMut(&[u8])) {
+        let mut part = |bytes: &[u8]| {
+            take(&(bytes.len() as u64).to_le_bytes());
+            take(bytes);
+        };
+        part(&self.metadata.len().to_le_bytes());
+        for (name, text) in &self.metadata {
+            part(name.as_bytes());
+            part(text.as_bytes());
+        }
+        for tensor in self.sorted() {
+            part(tensor.name.as_bytes());
+            part(format!("{:?}{:?}", tensor.dtype, tensor.shape).as_bytes());
+            part(&tensor.bytes);
+        }
+    }
+}
+
+/// The same file with the entries of its header in order: the same contents are the same bytes.
+fn in_order(mut bytes: Vec<u8>) -> Vec<u8> {
+    const LENGTH: usize = 8;
+    let header = bytes.first_chunk::<LENGTH>().map(|n| u64::from_le_bytes(*n) as usize);
+    let header = header.and_then(|length| bytes.get_mut(LENGTH..LENGTH + length));
+    let Some(header) = header else { return bytes };
+    let Ok(entries) = serde_json::from_slice::<BTreeMap<String, Entry>>(header) else {
+        return bytes;
+    };
+    if let Ok(text) = serde_json::to_vec(&entries)
+        && let Some((to, padding)) = header.split_at_mut_checked(text.len())
+    {
+        to.copy_from_slice(&text);
+        padding.fill(b' ');
+    }
+    bytes
+}
+
+/// An entry of the header: text by name, or where a tensor lies.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Entry {
+    Text(BTreeMap<String, String>),
+    Tensor(BTreeMap<String, serde_json::Value>),
+}
+
+/// The text of a file whose header is known to be right.
+fn metadata(bytes: &[u8]) -> BTreeMap<String, String> {
+    let header = SafeTensors::read_metadata(bytes);
+    header.ok().and_then(|(_, header)| header.metadata().clone()).into_iter().flatten().collect()
+}

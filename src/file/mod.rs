@@ -1,0 +1,5 @@
+//! Files of named tensors.
+
+mod contents;
+
+pub use contents::{Contents, NamedTensor, NumberType};

@@ -1,0 +1,16 @@
+//! A trained model for use: weights and how answers come about, without anything that trains.
+//!
+//! [`NoProp::predictor`](crate::NoProp::predictor) makes one; a file or bytes in the program bring
+//! it anywhere. It takes rows as they come, and answers in their own units.
+
+mod any;
+mod file;
+mod model;
+mod parts;
+mod typed;
+mod units;
+
+pub use any::AnyPredictor;
+pub use model::InferenceNumber;
+pub use parts::ModelParts;
+pub use typed::Predictor;

@@ -1,0 +1,219 @@
+//! A predictor whose widths are types.
+
+use std::marker::PhantomData;
+#[cfg(feature = "checkpoint")]
+use std::path::Path;
+
+use super::{AnyPredictor, InferenceNumber};
+use crate::{
+    data::Standardiser,
+    error::Error,
+    head::{HasClasses, Head, OneHot},
+    infer::InferenceRequest,
+    plan::Summary,
+};
+
+/// A trained model for use: weights and how answers come about, without anything that trains. It
+/// takes rows of `X` numbers as they come, and answers in their own units: classes by number or
+/// name, numbers in the targets' unit.
+///
+/// `H` is what the targets are, `E` the numbers. Clones share the weights; threads share a
+/// predictor. Answers have the bits of [`NoProp::predict`](crate::NoProp::predict).
+///
+/// ```
+/// use dfdx_noprop::{Predictor, prelude::*};
+///
+/// let digits = data::digits()?;
+/// type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
+/// let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// model.fit(&digits.train, &Fit { epochs: 2, ..Fit::default() })?;
+///
+/// let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+/// let bytes = model.predictor()?.with_class_names(names)?.to_bytes()?;
+///
+/// // In another program, with `include_bytes!` or `Predictor::load`.
+/// let predictor = Predictor::<10, 64>::from_bytes(&bytes)?;
+/// let row = digits.test.samples()[0];
+/// assert!(names.contains(&predictor.predict_names(&[row])?[0]));
+/// assert_eq!(predictor.predict_proba(&[row])?, model.predict_proba(&[row])?);
+/// # Ok::<(), dfdx_noprop::Error>(())
+/// ```
+pub struct Predictor<const Z: usize, const X: usize, H = OneHot, E = f32> {
+    any: AnyPredictor<E>,
+    head: PhantomData<fn() -> H>,
+}
+
+impl<const Z: usize, const X: usize, H, E> Clone for Predictor<Z, X, H, E> {
+    /// The same weights, which are not copied.
+    fn clone(&self) -> Self {
+        Self { any: self.any.clone(), head: PhantomData }
+    }
+}
+
+impl<const Z: usize, const X: usize, H, E> std::fmt::Debug for Predictor<Z, X, H, E>
+where
+    E: InferenceNumber,
+{
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Predictor").field(&self.any).finish()
+    }
+}
+
+impl<const Z: usize, const X: usize, H, E> TryFrom<AnyPredictor<E>> for Predictor<Z, X, H, E>
+where
+    H: Head<Z, E>,
+    E: InferenceNumber,
+{
+    type Error = Error;
+
+    fn try_from(any: AnyPredictor<E>) -> Result<Self, Error> {
+        let operation = "Predictor";
+        if any.inputs() != X {
+            let expected = format!("a model of rows of {X} numbers");
+            return Err(Error::argument(operation, expected, any.inputs()));
+        }
+        let (mine, found) = (H::reading(), any.reading());
+        if mine != found {
+            return Err(Error::argument(operation, format!("a model of {mine}"), found));
+        }
+        Ok(Self { any, head: PhantomData })
+    }
+}
+
+impl<const Z: usize, const X: usize, H, E> Predictor<Z, X, H, E>
+where
+    H: Head<Z, E>,
+    E: InferenceNumber,
+{
+    /// Reads a file of [`save`](Self::save).
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::load`]; [`Error::Argument`] for another X, Z, number of classes or
+    /// kind of targets.
+    pub fn load(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        AnyPredictor::load(path)?.try_into()
+    }
+
+    /// The same of bytes in memory, such as `include_bytes!("model.safetensors")`.
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::from_bytes`], and of [`load`](Self::load).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        AnyPredictor::from_bytes(bytes)?.try_into()
+    }
+
+    /// The bytes of a file: [`AnyPredictor::to_bytes`].
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::to_bytes`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        self.any.to_bytes()
+    }
+
+    /// Writes a file, whole or not at all.
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::save`].
+    #[cfg(feature = "checkpoint")]
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.any.save(path)
+    }
+
+    /// The same, with rows in the units that they had before `standardiser` was applied to the
+    /// training rows.
+    ///
+    /// # Errors
+    /// None, as the widths are types; the signature leaves room for statistics that do not suit.
+    pub fn with_inputs(&self, standardiser: &Standardiser<X, E>) -> Result<Self, Error> {
+        self.any.with_inputs(standardiser.statistics())?.try_into()
+    }
+
+    /// The same, with answers in the units that targets had before `standardiser` was applied to
+    /// them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model of classes.
+    pub fn with_targets(&self, standardiser: &Standardiser<Z, E>) -> Result<Self, Error> {
+        self.any.with_targets(standardiser.statistics())?.try_into()
+    }
+
+    /// The same with names for the classes, that of class 0 first:
+    /// [`Labels::names`](crate::data::Labels::names) where a file had them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another number of names than classes, or two that are the same.
+    pub fn with_class_names<S: Into<String>>(
+        &self,
+        names: impl IntoIterator<Item = S>,
+    ) -> Result<Self, Error>
+    where
+        H: HasClasses,
+    {
+        let names = names.into_iter().map(Into::into).collect();
+        self.any.with_class_names(names)?.try_into()
+    }
+
+    /// The names of the classes, that of class 0 first; empty where they have none.
+    pub fn class_names(&self) -> &[String] {
+        self.any.class_names()
+    }
+
+    /// The model as a table: [`AnyPredictor::summary`].
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::summary`].
+    pub fn summary(&self) -> Result<Summary, Error> {
+        self.any.summary()
+    }
+
+    /// One prediction for each row: its class, or its numbers in the targets' own units.
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::predict_proba`], but for what types rule out.
+    pub fn predict(&self, rows: &[[E; X]]) -> Result<Vec<H::Prediction>, Error> {
+        Ok(H::predictions(&self.answers("Predictor::predict", rows)?))
+    }
+
+    /// The probability of each class for each row.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
+    pub fn predict_proba(&self, rows: &[[E; X]]) -> Result<Vec<H::Row>, Error>
+    where
+        H: HasClasses,
+    {
+        Ok(H::rows(&self.answers("Predictor::predict_proba", rows)?))
+    }
+
+    /// The name of the most probable class for each row.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where the classes have no names, and those of [`predict`](Self::predict).
+    pub fn predict_names(&self, rows: &[[E; X]]) -> Result<Vec<&str>, Error>
+    where
+        H: HasClasses,
+    {
+        self.any.predict_names(rows.as_flattened())
+    }
+
+    /// A draw of the final latent for each row, from noise that depends on `seed` and the row's
+    /// place: [`NoProp::sample`](crate::NoProp::sample), and for numbers in the targets' own units.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
+    pub fn sample(&self, rows: &[[E; X]], seed: u64) -> Result<Vec<[E; Z]>, Error> {
+        let request = InferenceRequest::Sample(seed);
+        let latents = self.any.answers("Predictor::sample", rows.as_flattened(), request)?;
+        Ok(latents.as_chunks().0.to_vec())
+    }
+
+    fn answers(&self, operation: &'static str, rows: &[[E; X]]) -> Result<Vec<E>, Error> {
+        self.any.answers(operation, rows.as_flattened(), InferenceRequest::Answer)
+    }
+}
+
+impl<const Z: usize, const X: usize, H, E> From<Predictor<Z, X, H, E>> for AnyPredictor<E> {
+    fn from(predictor: Predictor<Z, X, H, E>) -> Self {
+        predictor.any
+    }
+}

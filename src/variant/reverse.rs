@@ -1,0 +1,151 @@
+//! The way back from noise to target: what inference needs of a variant.
+
+#[cfg(feature = "inference")]
+use std::sync::Arc;
+
+#[cfg(feature = "inference")]
+use super::{Continuous, Flow, Prediction, Sampler};
+use super::{Discrete, Inference};
+#[cfg(feature = "inference")]
+use crate::solver::Solver;
+use crate::{
+    device::{Backend, Matrix, Real},
+    error::Error,
+    head::Reading,
+    schedule::{GammaSchedule, LearnedGamma},
+};
+
+/// How a variant's answers come about, once it is trained.
+pub(crate) trait ReverseProcess<E: Real, D: Backend<E>>: Send + Sync {
+    /// How targets are embedded and outputs read.
+    fn reading(&self) -> Reading;
+
+    /// How z goes from noise to target.
+    fn transition(&self) -> Transition<'_, E, D>;
+
+    /// The settings of this alone.
+    #[cfg(feature = "inference")]
+    fn settings(&self, learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings;
+}
+
+/// What inference needs to know of a trained variant, as data.
+#[cfg(feature = "inference")]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum ReverseSettings {
+    /// Through blocks, by these ᾱ_0 to ᾱ_T.
+    Discrete { alpha_bar: Vec<f64>, sampler: Sampler },
+    /// Along the probability-flow ODE or the SDE of γ(t).
+    Continuous { schedule: GammaSchedule, inference: Inference },
+    /// Along straight lines.
+    Flow { prediction: Prediction, solver: Solver },
+}
+
+#[cfg(feature = "inference")]
+impl ReverseSettings {
+    /// How many blocks it goes through.
+    pub(crate) fn blocks(&self) -> usize {
+        match self {
+            Self::Discrete { alpha_bar, .. } => alpha_bar.len().saturating_sub(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether blocks take the time.
+    pub(crate) fn is_timed(&self) -> bool {
+        !matches!(self, Self::Discrete { .. })
+    }
+
+    /// The variant's name.
+    pub(crate) fn variant(&self) -> &'static str {
+        match self {
+            Self::Discrete { .. } => "discrete time",
+            Self::Continuous { .. } => "continuous time",
+            Self::Flow { .. } => "flow matching",
+        }
+    }
+
+    /// The process by these settings.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of range.
+    pub(crate) fn process<E: Real, D: Backend<E>>(
+        self,
+        reading: Reading,
+    ) -> Result<Arc<dyn ReverseProcess<E, D>>, Error> {
+        Ok(match self {
+            Self::Discrete { alpha_bar, sampler } => {
+                Arc::new(Discrete::trained(alpha_bar, sampler, reading)?)
+            }
+            Self::Continuous { schedule, inference } => {
+                Arc::new(Continuous::trained::<E>(schedule, inference, reading)?)
+            }
+            Self::Flow { prediction, solver } => {
+                Arc::new(Flow::trained(prediction, solver, reading)?)
+            }
+        })
+    }
+}
+
+/// How z goes from noise to target.
+pub(crate) enum Transition<'a, E: Real, D: Backend<E>> {
+    /// Step by step, through a block each.
+    Blocks(&'a Discrete),
+    /// Along a vector field that one network gives.
+    Field(&'a dyn VectorField<E, D>),
+}
+
+/// The vector field that a network's outputs stand for.
+pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
+    /// How answers are read off.
+    fn inference(&self) -> Inference;
+
+    /// Where integration ends: 1, or just before where the drift is singular there.
+    fn end(&self) -> f64;
+
+    /// γ(t) as it is by now; of no use where there is none.
+    fn curve(&self, learned: Option<&LearnedGamma<E, D>>) -> GammaSchedule;
+
+    /// dz/dt, from the network's output at (z, x, t).
+    fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
+
+    /// The drift of the SDE; that of the ODE where there is none.
+    fn sde_drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        self.drift(at, output)
+    }
+
+    /// √c at time t.
+    fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
+        let _ = (curve, t);
+        0.0
+    }
+
+    /// The answer before [`Reading::answer`], as the network sees it at (z, x, t).
+    fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
+
+    /// The latent at t = 1 and the answer before [`Reading::answer`], from z where integration
+    /// ended; `output` calls the network once more, for those who need it.
+    fn finish(
+        &self,
+        z: Matrix<E, D>,
+        embedding: &Matrix<E, D>,
+        output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
+    ) -> Result<End<E, D>, Error>;
+}
+
+/// A point of the way from noise to target.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a, E: Real, D: Backend<E>> {
+    pub(crate) t: f64,
+    pub(crate) z: &'a Matrix<E, D>,
+    pub(crate) curve: &'a GammaSchedule,
+    pub(crate) embedding: &'a Matrix<E, D>,
+}
+
+/// Where a way from noise to target ended.
+pub struct End<E: Real, D: Backend<E>> {
+    /// The latent.
+    pub(crate) z: Matrix<E, D>,
+    /// The answer before it is read.
+    pub(crate) output: Matrix<E, D>,
+}
