@@ -1,15 +1,15 @@
 //! One error type for the whole crate.
 
-use std::path::{Path, PathBuf};
+#[cfg(any(feature = "data", feature = "inference"))]
+use std::path::Path;
+use std::path::PathBuf;
 
 /// What can go wrong. Each variant holds what was being done, what was expected, and what came.
 ///
 /// `Debug` shows the same sentence as `Display`, so that a `main` that returns it prints it.
-#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting outside of its range.
-    #[error("{setting}: expected {expected}, found {found}")]
     Config {
         /// The setting, as the user writes it: `DiscreteTime::blocks`.
         setting: &'static str,
@@ -20,7 +20,6 @@ pub enum Error {
     },
 
     /// An argument whose value, length or shape does not suit the call.
-    #[error("{operation}: expected {expected}, found {found}")]
     Argument {
         /// The call: `NoProp::train_step`.
         operation: &'static str,
@@ -31,7 +30,6 @@ pub enum Error {
     },
 
     /// A data file whose content is not what its format, or the caller, says.
-    #[error("{}: expected {expected}, found {found}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -42,7 +40,6 @@ pub enum Error {
     },
 
     /// A file that the operating system does not let us read or write.
-    #[error("{}: cannot {operation}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -53,7 +50,6 @@ pub enum Error {
     },
 
     /// The device (processor or GPU) could not do its part, for lack of memory most often.
-    #[error("{operation}: the device failed: {message}")]
     Device {
         /// What was being computed.
         operation: &'static str,
@@ -62,9 +58,6 @@ pub enum Error {
     },
 
     /// A solver that did not reach the end of its interval.
-    #[error(
-        "{operation}: expected the solver to reach t = {expected}, found that it ended: {found}"
-    )]
     Integration {
         /// What was being computed.
         operation: &'static str,
@@ -75,7 +68,6 @@ pub enum Error {
     },
 
     /// Answers or weights that are not finite, where finite ones are needed: NaN or infinite.
-    #[error("{operation}: expected {expected}, found {found}")]
     NotFinite {
         /// The call: `NoProp::predict`.
         operation: &'static str,
@@ -87,11 +79,6 @@ pub enum Error {
 
     /// A loss or gradient that is no longer a finite number. The block that found it is as it was
     /// before the step; in discrete time the other blocks may be some steps further.
-    #[error(
-        "block {block}, step {step}: expected a finite {quantity}, found {found}; \
-         try a smaller learning rate, normalised inputs, clipped gradients, or a smaller eta{}",
-        last(checkpoint)
-    )]
     Diverged {
         /// The block, counted from 1.
         block: usize,
@@ -107,7 +94,6 @@ pub enum Error {
 
     /// Other ranks of a distributed run that are gone, that failed, or that were started in another
     /// way.
-    #[error("{}: expected {expected}, found {found}{}", ranks_in_words(ranks), last(checkpoint))]
     Rank {
         /// The ranks, counted from 0.
         ranks: Vec<usize>,
@@ -119,6 +105,51 @@ pub enum Error {
         /// The last checkpoint before it, if the run has any.
         checkpoint: Option<PathBuf>,
     },
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Config { setting: of, expected, found }
+            | Self::Argument { operation: of, expected, found }
+            | Self::NotFinite { operation: of, expected, found } => {
+                write!(f, "{of}: expected {expected}, found {found}")
+            }
+            Self::File { path, expected, found } => {
+                write!(f, "{}: expected {expected}, found {found}", path.display())
+            }
+            Self::Io { path, operation, source } => {
+                write!(f, "{}: cannot {operation}: {source}", path.display())
+            }
+            Self::Device { operation, message } => {
+                write!(f, "{operation}: the device failed: {message}")
+            }
+            Self::Integration { operation, expected, found } => write!(
+                f,
+                "{operation}: expected the solver to reach t = {expected}, found that it ended: \
+                 {found}"
+            ),
+            Self::Diverged { block, step, quantity, found, checkpoint } => write!(
+                f,
+                "block {block}, step {step}: expected a finite {quantity}, found {found}; try a \
+                 smaller learning rate, normalised inputs, clipped gradients, or a smaller eta{}",
+                last(checkpoint)
+            ),
+            Self::Rank { ranks, expected, found, checkpoint } => {
+                let (ranks, last) = (ranks_in_words(ranks), last(checkpoint));
+                write!(f, "{ranks}: expected {expected}, found {found}{last}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Error {
@@ -213,10 +244,12 @@ impl Error {
         Self::NotFinite { operation, expected: expected.into(), found: found.to_string() }
     }
 
+    #[cfg(any(feature = "data", feature = "inference"))]
     pub(crate) fn file(path: &Path, expected: impl Into<String>, found: impl ToString) -> Self {
         Self::File { path: path.to_owned(), expected: expected.into(), found: found.to_string() }
     }
 
+    #[cfg(any(feature = "data", feature = "inference"))]
     pub(crate) fn io(path: &Path, operation: &'static str, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), operation, source }
     }

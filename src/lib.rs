@@ -53,10 +53,12 @@
 //! # Features
 //!
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
+//! - `data` (default): readers of CSV, idx (MNIST) and CIFAR files.
 //! - `serde` (default): settings and reports as data.
 //! - `inference` (default): trained models as files, and their answers: [`Predictor`].
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
+//! - `double` (default): double precision at its full speed, by AVX-512 where there is.
 //! - `mpi`: blocks on many machines, by MPI.
 //! - `cuda`: dfdx's GPU device, and what was measured on one ([`guide::cuda`]).
 //!

@@ -42,14 +42,18 @@
 //! ```
 
 mod augment;
+#[cfg(feature = "data")]
 mod cifar;
 mod class_names;
+#[cfg(feature = "data")]
 mod csv;
 mod dataset;
 #[cfg(feature = "digits")]
 mod digits;
 mod folds;
+#[cfg(feature = "data")]
 mod gzip;
+#[cfg(feature = "data")]
 mod idx;
 mod normalise;
 mod split;
@@ -57,7 +61,9 @@ mod statistics;
 mod targets;
 mod view;
 
+#[cfg(feature = "data")]
 pub use self::cifar::{cifar_file, cifar10, cifar100};
+#[cfg(feature = "data")]
 pub use self::csv::{Classes, Column, Csv, Header, csv_labels, csv_values};
 pub use augment::{Augment, Pixels};
 pub use class_names::ClassNames;
@@ -69,6 +75,7 @@ pub(crate) use dataset::check_wide_rows;
 pub(crate) use dataset::{check_rows, select_wide};
 #[cfg(feature = "digits")]
 pub use digits::{digits, digits_rows, digits_with_seed};
+#[cfg(feature = "data")]
 pub use idx::{idx_files, idx_folder, mnist};
 pub use normalise::Standardiser;
 pub use split::Split;

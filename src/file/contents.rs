@@ -90,9 +90,8 @@ impl Contents {
                 Err(e) => return wrong("bytes of the shape", format!("`{}`: {e}", tensor.name)),
             }
         }
-        let mut all: std::collections::HashMap<String, String> =
-            self.metadata.clone().into_iter().collect();
-        all.insert(name.to_owned(), text);
+        let more = std::iter::once((name.to_owned(), text));
+        let all = self.metadata.clone().into_iter().chain(more).collect();
         let bytes = serialize(views, Some(all));
         Ok(in_order(bytes.or_else(|e| wrong("a safetensors file", e.to_string()))?))
     }

@@ -12,15 +12,24 @@ pub(super) struct Clean {
 }
 
 /// What no table has.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum Flaw {
-    #[error("a line is too long")]
     Long { line: u64, limit: usize },
-    #[error("a quote is not closed")]
     Quote { line: u64 },
-    #[error("text is in UTF-16")]
     Wide,
 }
+
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Long { .. } => "a line is too long",
+            Self::Quote { .. } => "a quote is not closed",
+            Self::Wide => "text is in UTF-16",
+        })
+    }
+}
+
+impl std::error::Error for Flaw {}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {

@@ -1,12 +1,14 @@
 //! The product by the `gemm` crates: double precision, and processors without AVX2.
 //!
-//! They are called one by one: their facade also builds complex and half numbers.
+//! With the feature `double` a newer one than dfdx has, called crate by crate: its facade also builds
+//! complex and half numbers.
 
 use std::any::TypeId;
 
+#[cfg(not(feature = "double"))]
+use gemm::{Parallelism, gemm};
+#[cfg(feature = "double")]
 use gemm_common::Parallelism;
-use gemm_f32::gemm::f32::get_gemm_fn as single;
-use gemm_f64::gemm::f64::get_gemm_fn as double;
 
 use super::{Matrix, Out};
 use crate::number::Real;
@@ -27,7 +29,7 @@ pub(super) unsafe fn add_product<E: Real>(out: &Out<E>, a: Matrix<'_, E>, b: Mat
         ($product:expr) => {
             // SAFETY: as the caller promises; the type is the same.
             unsafe {
-                $product()(
+                $product(
                     a.rows,
                     b.columns,
                     a.columns,
@@ -51,6 +53,10 @@ pub(super) unsafe fn add_product<E: Real>(out: &Out<E>, a: Matrix<'_, E>, b: Mat
             }
         };
     }
+    #[cfg(not(feature = "double"))]
+    let (single, double) = (gemm::<f32>, gemm::<f64>);
+    #[cfg(feature = "double")]
+    let (single, double) = (gemm_f32::gemm::f32::get_gemm_fn(), gemm_f64::gemm::f64::get_gemm_fn());
     if TypeId::of::<E>() == TypeId::of::<f32>() {
         call!(single)
     } else {
