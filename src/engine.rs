@@ -11,6 +11,8 @@ use dfdx::prelude::Cuda;
 use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken, Wanted};
 #[cfg(feature = "checkpoint")]
 use crate::model::Position;
+#[cfg(feature = "onnx")]
+use crate::onnx::Exported;
 use crate::{
     block::AnyBlock,
     data::TargetRows,
@@ -126,6 +128,14 @@ pub trait Engine<E: Real, D: Backend<E>>: Sync {
         &self,
         saved: &Saved<'_, E, D>,
         t: Option<usize>,
+        path: &std::path::Path,
+    ) -> Result<(), Error>;
+
+    /// Writes a model as an ONNX graph.
+    #[cfg(feature = "onnx")]
+    fn export_onnx(
+        &self,
+        exported: &Exported<'_, E, D>,
         path: &std::path::Path,
     ) -> Result<(), Error>;
 
@@ -269,6 +279,15 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
             Some(t) => saved.export_block(t, path),
             None => saved.ranks.collective(|| saved.export(path)),
         }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export_onnx(
+        &self,
+        exported: &Exported<'_, E, D>,
+        path: &std::path::Path,
+    ) -> Result<(), Error> {
+        exported.write(path)
     }
 
     #[cfg(feature = "checkpoint")]

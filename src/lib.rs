@@ -55,6 +55,7 @@
 //! - `serde` (default): settings and reports as data.
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
+//! - `onnx`: trained models as ONNX graphs, [`NoProp::export_onnx`].
 //! - `mpi`: blocks on many machines, by MPI.
 //! - `cuda`: dfdx's GPU device, and what was measured on one ([`guide::cuda`]).
 //!
@@ -85,6 +86,8 @@ mod noprop;
 mod number;
 #[cfg(feature = "observe")]
 pub mod observe;
+#[cfg(feature = "onnx")]
+mod onnx;
 pub mod optim;
 // Private, since the compiler's messages name a layer in full where an operation that can be named
 // has its name too.

@@ -15,6 +15,8 @@ mod settings;
 mod trainer;
 mod unit;
 
+#[cfg(feature = "onnx")]
+pub(crate) use atomic::write_atomically_by;
 pub(crate) use checksum::data_checksum;
 pub(crate) use file::Found;
 pub use file::{Contents, NamedTensor, NumberType};
