@@ -18,6 +18,10 @@ pub mod gradient_free {}
 #[doc = include_str!("../docs/distributed.md")]
 pub mod distributed {}
 
+#[cfg(feature = "onnx")]
+#[doc = include_str!("../docs/onnx.md")]
+pub mod onnx {}
+
 #[doc = include_str!("../docs/cuda.md")]
 pub mod cuda {}
 

@@ -55,7 +55,7 @@
 //! - `serde` (default): settings and reports as data.
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
-//! - `onnx`: trained models as ONNX graphs, [`NoProp::export_onnx`].
+//! - `onnx`: trained models as ONNX graphs, by `NoProp::export_onnx`.
 //! - `mpi`: blocks on many machines, by MPI.
 //! - `cuda`: dfdx's GPU device, and what was measured on one ([`guide::cuda`]).
 //!
