@@ -29,8 +29,6 @@ pub(super) struct Network<'a, E: Real, D: Host<E>> {
     x: Value,
     /// What depends on x alone, by its place in the network.
     of_x: RefCell<HashMap<String, Value>>,
-    /// The last call: z, t, and what came out.
-    last: RefCell<Option<(String, Option<f64>, Value)>>,
 }
 
 /// What an operation takes.
@@ -69,29 +67,13 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
     ) -> Result<Self, Error> {
         let plan = block.plan().map_err(failed())?;
         let device = &block.state().device;
-        Ok(Self {
-            graph,
-            name,
-            plan,
-            device,
-            x,
-            of_x: RefCell::default(),
-            last: RefCell::default(),
-        })
+        Ok(Self { graph, name, plan, device, x, of_x: RefCell::default() })
     }
 
     /// The network's output at z, `[batch, Out]`.
     pub fn output(&self, call: Call<'_>, z: Value) -> Result<Value, Error> {
-        // A method whose last stage is at the end of a step has asked there already.
-        if let Some((of, at, output)) = &*self.last.borrow()
-            && (of, at) == (&z.name, &call.t)
-        {
-            return Ok(output.clone());
-        }
-        let output = self.emit(&self.plan, Input::Block(z.clone()), call, &self.name)?;
-        let output = self.graph().as_rows(output, &node(call, &self.name));
-        self.last.replace(Some((z.name, call.t, output.clone())));
-        Ok(output)
+        let output = self.emit(&self.plan, Input::Block(z), call, &self.name)?;
+        Ok(self.graph().as_rows(output, &node(call, &self.name)))
     }
 
     pub fn graph(&self) -> RefMut<'_, Graph> {
