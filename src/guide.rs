@@ -18,7 +18,7 @@ pub mod gradient_free {}
 #[doc = include_str!("../docs/distributed.md")]
 pub mod distributed {}
 
-#[cfg(feature = "onnx")]
+#[cfg(all(feature = "onnx", feature = "digits"))]
 #[doc = include_str!("../docs/onnx.md")]
 pub mod onnx {}
 
