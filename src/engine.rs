@@ -13,6 +13,8 @@ use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken, Wanted};
 use crate::device::Real as InferenceNumber;
 #[cfg(feature = "checkpoint")]
 use crate::model::Position;
+#[cfg(feature = "onnx")]
+use crate::onnx::Exported;
 #[cfg(feature = "inference")]
 use crate::predictor::{InferenceNumber, ModelParts};
 use crate::{
@@ -134,6 +136,14 @@ pub trait Engine<E: Real, D: Backend<E>>: Sync {
         &self,
         saved: &Saved<'_, E, D>,
         t: Option<usize>,
+        path: &std::path::Path,
+    ) -> Result<(), Error>;
+
+    /// Writes a model as an ONNX graph.
+    #[cfg(feature = "onnx")]
+    fn export_onnx(
+        &self,
+        exported: &Exported<'_, E, D>,
         path: &std::path::Path,
     ) -> Result<(), Error>;
 
@@ -282,6 +292,15 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
             Some(t) => saved.export_block(t, path),
             None => saved.ranks.collective(|| saved.export(path)),
         }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export_onnx(
+        &self,
+        exported: &Exported<'_, E, D>,
+        path: &std::path::Path,
+    ) -> Result<(), Error> {
+        exported.write(path)
     }
 
     #[cfg(feature = "checkpoint")]

@@ -59,6 +59,7 @@
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
 //! - `double` (default): double precision at its full speed, by AVX-512 where there is.
+//! - `onnx`: trained models as ONNX graphs, by `NoProp::export_onnx`.
 //! - `mpi`: blocks on many machines, by MPI.
 //! - `cuda`: dfdx's GPU device, and what was measured on one ([`guide::cuda`]).
 //!
@@ -91,6 +92,8 @@ mod noprop;
 mod number;
 #[cfg(feature = "observe")]
 pub mod observe;
+#[cfg(feature = "onnx")]
+mod onnx;
 pub mod optim;
 // Private, since the compiler's messages name a layer in full where an operation that can be named
 // has its name too.

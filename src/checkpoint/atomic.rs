@@ -17,6 +17,14 @@ const UNFINISHED: &str = ".unfinished-";
 /// A file that is replaced leaves its permissions and its group to the new one; a symbolic link
 /// stays, and the file that it names is replaced.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_atomically_by(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, "write", e)))
+}
+
+/// The same with what `write` writes.
+pub(crate) fn write_atomically_by(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), Error>,
+) -> Result<(), Error> {
     let path = &target(path)?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -38,7 +46,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         // Where it is not allowed the file has the usual ones.
         let _ = file.as_file().set_permissions(before.permissions());
     }
-    file.write_all(bytes).map_err(failed("write"))?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all().map_err(failed("sync"))?;
     file.persist(path).map_err(|e| Error::io(path, "rename a finished file to", e.error))?;
     sync_folder(folder);

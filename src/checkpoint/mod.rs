@@ -17,6 +17,8 @@ mod unit;
 
 pub use crate::file::{Contents, NamedTensor, NumberType};
 pub(crate) use atomic::write_atomically;
+#[cfg(feature = "onnx")]
+pub(crate) use atomic::write_atomically_by;
 pub(crate) use checksum::data_checksum;
 pub(crate) use file::Found;
 pub use folder::Folder;

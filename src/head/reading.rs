@@ -90,6 +90,12 @@ impl Reading {
         self.kind != Kind::Numbers
     }
 
+    /// Whether û is softmax(o) W with rows W of their own, and not softmax(o) itself.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn has_rows(self) -> bool {
+        matches!(self.kind, Kind::Embedded { .. })
+    }
+
     /// u for each row, row-major, `[rows, Z]`, by the embedding W, `[C, Z]`.
     pub(crate) fn embed<E: Real>(self, embedding: &[E], targets: &TargetRows<'_, E>) -> Vec<E> {
         match self.kind {

@@ -8,6 +8,8 @@ mod discrete;
 mod fits;
 mod flow;
 mod inputs;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod predict;
 #[cfg(feature = "inference")]
 mod predictor;

@@ -9,6 +9,8 @@ use super::{
     TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight, constant,
     draw::Times, squared_error, terminal, weigh,
 };
+#[cfg(feature = "onnx")]
+use super::{DriftTerms, Ending};
 use crate::{
     device::{Backend, Column, Matrix, Real},
     error::Error,
@@ -442,6 +444,17 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Continuous {
 
     fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
         curve.at(t).sde().2
+    }
+
+    #[cfg(feature = "onnx")]
+    fn terms(&self, curve: &GammaSchedule, t: f64) -> DriftTerms {
+        let (estimate, latent) = curve.at(t).probability_flow();
+        DriftTerms::Weighted { estimate, latent }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn ending(&self) -> Ending {
+        Ending::Output
     }
 
     fn answer_at(&self, _at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {

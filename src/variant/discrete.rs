@@ -233,6 +233,11 @@ impl Discrete {
         0.5 * self.levels.blocks() as f64 * self.eta * self.levels.snr_increment(t)
     }
 
+    /// a_t, b_t and c_t: the weights of û_t and z_{t−1} in z_t, and the variance of its noise.
+    pub(crate) fn coefficients(&self, t: usize) -> [f64; 3] {
+        [self.levels.a(t), self.levels.b(t), self.levels.c(t)]
+    }
+
     /// z_t = a_t û_t + b_t z_{t−1} + √c_t ε, from the output of block t.
     pub(crate) fn next<E: Real, D: Backend<E>>(
         &self,
@@ -242,7 +247,7 @@ impl Discrete {
         noise: Option<Matrix<E, D>>,
         embedding: &Matrix<E, D>,
     ) -> Result<Matrix<E, D>, D::Err> {
-        let (a, b, c) = (self.levels.a(t), self.levels.b(t), self.levels.c(t));
+        let [a, b, c] = self.coefficients(t);
         let estimate = self.setup.reading.estimate(output, embedding)?;
         let z = z.try_mul(E::of(b))?.try_add(estimate.try_mul(E::of(a))?)?;
         match noise {

@@ -2,12 +2,14 @@
 
 use dfdx::prelude::*;
 
+#[cfg(feature = "onnx")]
+use super::DriftTerms;
 #[cfg(feature = "inference")]
 use super::ReverseSettings;
 use super::{
-    At, Draw, End, EstimateWeighting, Inference, Mathematics, Objective, Prediction, Predicts,
-    ReverseProcess, Setup, StepLoss, TimeSampling, TracedForward, Transition, Variant, VectorField,
-    check_weight, squared_error, weigh,
+    At, Draw, End, Ending, EstimateWeighting, Inference, Mathematics, Objective, Prediction,
+    Predicts, ReverseProcess, Setup, StepLoss, TimeSampling, TracedForward, Transition, Variant,
+    VectorField, check_weight, squared_error, weigh,
 };
 use crate::{
     device::{Backend, Column, Matrix, Real},
@@ -141,6 +143,16 @@ impl Prediction {
         }
     }
 
+    /// What the answer is read from there.
+    fn ending(self) -> Ending {
+        match self {
+            Self::Velocity { sharpness } => {
+                Ending::Latent { sharpness: ANSWER_SHARPNESS * sharpness }
+            }
+            Self::Estimate { .. } => Ending::Output,
+        }
+    }
+
     /// The output against the line.
     pub(crate) fn compare<E: Real, D: Backend<E>>(
         self,
@@ -225,6 +237,12 @@ where
             solver: self.solver.clone(),
         }))
     }
+}
+
+/// 1 / (1 − t), the speed from z to û in v = (û − z) / (1 − t). Only a trajectory that a user asks
+/// for goes beyond t = 0.99.
+fn speed(t: f64) -> f64 {
+    1.0 / (1.0 - t).max(0.01)
 }
 
 /// Flow matching with the types of head and predictor gone.
@@ -333,12 +351,25 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
         match self.prediction {
             Prediction::Velocity { .. } => Ok(output),
             Prediction::Estimate { .. } => {
-                // Only a trajectory that a user asks for goes beyond t = 0.99.
-                let left = (1.0 - at.t).max(0.01);
                 let estimate = self.setup.reading.estimate(output, at.embedding)?;
-                estimate.try_sub(at.z.clone())?.try_mul(E::of(1.0 / left))
+                estimate.try_sub(at.z.clone())?.try_mul(E::of(speed(at.t)))
             }
         }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn terms(&self, _curve: &GammaSchedule, t: f64) -> DriftTerms {
+        match self.prediction {
+            Prediction::Velocity { .. } => DriftTerms::Output,
+            Prediction::Estimate { .. } => {
+                DriftTerms::Weighted { estimate: speed(t), latent: -speed(t) }
+            }
+        }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn ending(&self) -> Ending {
+        self.prediction.ending()
     }
 
     fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
@@ -358,13 +389,12 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
         output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
     ) -> Result<End<E, D>, Error> {
         let failed = || Error::device("inference");
-        match self.prediction {
-            Prediction::Velocity { sharpness } => {
-                let sharpness = ANSWER_SHARPNESS * sharpness;
+        match self.prediction.ending() {
+            Ending::Latent { sharpness } => {
                 let output = self.setup.reading.read(z.clone(), embedding, sharpness);
                 Ok(End { z, output: output.map_err(failed())? })
             }
-            Prediction::Estimate { .. } => {
+            Ending::Output => {
                 let output = output(&z)?;
                 let z = self.setup.reading.estimate(output.clone(), embedding).map_err(failed())?;
                 Ok(End { z, output })

@@ -29,9 +29,11 @@ pub(crate) use loss::{
 #[doc(hidden)]
 pub use prediction::Prediction;
 pub use prediction::{Estimate, EstimateWeighting, Predicts};
+#[cfg(feature = "onnx")]
+pub(crate) use reverse::DriftTerms;
 #[cfg(feature = "inference")]
 pub(crate) use reverse::ReverseSettings;
-pub(crate) use reverse::{At, End, ReverseProcess, Transition, VectorField};
+pub(crate) use reverse::{At, End, Ending, ReverseProcess, Transition, VectorField};
 
 use std::sync::Arc;
 

@@ -120,6 +120,14 @@ pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
         0.0
     }
 
+    /// dz/dt at time t without tensors, for whoever writes it down.
+    #[cfg(feature = "onnx")]
+    fn terms(&self, curve: &GammaSchedule, t: f64) -> DriftTerms;
+
+    /// What the answer is read from where integration has ended.
+    #[cfg(feature = "onnx")]
+    fn ending(&self) -> Ending;
+
     /// The answer before [`Reading::answer`], as the network sees it at (z, x, t).
     fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
 
@@ -131,6 +139,33 @@ pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
         embedding: &Matrix<E, D>,
         output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
     ) -> Result<End<E, D>, Error>;
+}
+
+/// What dz/dt is made of.
+#[cfg(feature = "onnx")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum DriftTerms {
+    /// The network's output itself.
+    Output,
+    /// `estimate` û + `latent` z.
+    Weighted {
+        /// The weight of û.
+        estimate: f64,
+        /// The weight of z.
+        latent: f64,
+    },
+}
+
+/// What the answer is read from where integration has ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ending {
+    /// The network's output there, which takes one more call.
+    Output,
+    /// The latent, by [`Reading::read`] with this sharpness.
+    Latent {
+        /// κ.
+        sharpness: f64,
+    },
 }
 
 /// A point of the way from noise to target.

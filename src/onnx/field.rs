@@ -1,0 +1,152 @@
+//! Continuous time and flow matching: the steps of the solver one after the other.
+//!
+//! The crate's own solver takes them, on values of the graph instead of numbers.
+
+use std::cell::{Cell, RefCell};
+
+use super::{
+    Exported, failed,
+    graph::{Graph, Value},
+    network::{Call, Network},
+    start,
+};
+use crate::{
+    block::Host,
+    device::Real,
+    error::Error,
+    solver::{Save, Solver, State, Steps},
+    variant::{DriftTerms, Ending, Inference, VectorField},
+};
+
+/// How often a graph may call the network: each call is a copy of its nodes.
+const MOST_CALLS: usize = 10_000;
+
+/// The answer before it is read, `[batch, Out]`.
+pub(super) fn unrolled<E: Real, D: Host<E>>(
+    exported: &Exported<'_, E, D>,
+    field: &dyn VectorField<E, D>,
+    graph: &RefCell<Graph>,
+    x: &Value,
+) -> Result<Value, Error> {
+    let model = exported.model;
+    let solver = fixed_solver(exported, field.inference())?;
+    let (reading, embedding) = (model.objective.reading(), &model.embedding.0);
+    let curve = field.curve(model.learned());
+    let network = Network::<E, D>::new(graph, "network".to_owned(), exported.blocks[0], x.clone())?;
+    let calls = Cell::new(0);
+    let output = |t: f64, z: &Value| {
+        calls.set(calls.get() + 1);
+        let prefix = format!("call_{}/", calls.get());
+        let output = network.output(Call { prefix: &prefix, t: Some(t) }, z.clone())?;
+        Ok::<_, Error>((prefix, output))
+    };
+    let drift = |t: f64, z: &Latent<'_>| {
+        let (prefix, output) = output(t, &z.value)?;
+        let DriftTerms::Weighted { estimate, latent } = field.terms(&curve, t) else {
+            return Ok(Latent { graph, value: output });
+        };
+        let nodes = &mut *network.graph();
+        let of_output = nodes.estimate(reading, output, embedding, &format!("{prefix}estimate"));
+        let of_output = nodes.times(&of_output, estimate, &format!("{prefix}drift/of_estimate"));
+        let of_z = nodes.times(&z.value, latent, &format!("{prefix}drift/of_z"));
+        Ok(Latent { graph, value: nodes.sum(of_output, of_z, &format!("{prefix}drift")) })
+    };
+    let begin = Latent { graph, value: start(graph, reading.latent) };
+    let solution = solver.integrate(drift, begin, 0.0, field.end())?;
+    let Some(end) = solution.into_last() else {
+        return Err(Error::argument(super::OPERATION, "a solver that ends somewhere", "none"));
+    };
+    match field.ending() {
+        Ending::Output => Ok(output(field.end(), &end.value)?.1),
+        Ending::Latent { sharpness } => {
+            let graph = &mut *network.graph();
+            graph.read(reading, end.value, embedding, sharpness, "reading").map_err(failed())
+        }
+    }
+}
+
+/// The solver, if its steps are the same for all rows.
+fn fixed_solver<E: Real, D: Host<E>>(
+    exported: &Exported<'_, E, D>,
+    inference: Inference,
+) -> Result<Solver, Error> {
+    let (setting, call) = match exported.model.objective.prediction() {
+        Some(_) => ("FlowMatching::solver", "set_solver"),
+        None => ("ContinuousTime::inference", "set_inference"),
+    };
+    let solver = match inference {
+        Inference::Ode(solver) => solver,
+        Inference::Sde { .. } => {
+            let expected = format!(
+                "`Inference::Ode`, since an ONNX graph draws no noise here; call `{call}` with it"
+            );
+            return Err(Error::config(setting, expected, "`Inference::Sde`"));
+        }
+    };
+    let Steps::Fixed(steps) = solver.steps else {
+        let expected = format!(
+            "`Steps::Fixed`, since an ONNX graph takes the same steps for all rows; call `{call}` \
+             with it"
+        );
+        return Err(Error::config(setting, expected, "`Steps::Adaptive`"));
+    };
+    solver.check()?;
+    let calls = steps.saturating_mul(solver.method.tableau().b.len());
+    if calls > MOST_CALLS {
+        let expected = format!(
+            "steps that call the network {MOST_CALLS} times at most, each of which is written out \
+             in an ONNX graph; call `{call}` with fewer"
+        );
+        return Err(Error::config(setting, expected, format!("{calls} calls")));
+    }
+    Ok(Solver { save: Save::End, ..solver })
+}
+
+/// A latent of the graph, as a state that a solver steps.
+#[derive(Clone)]
+struct Latent<'g> {
+    graph: &'g RefCell<Graph>,
+    value: Value,
+}
+
+impl Latent<'_> {
+    fn with(&self, value: Value) -> Self {
+        Self { graph: self.graph, value }
+    }
+}
+
+impl State for Latent<'_> {
+    fn scaled(&self, weight: f64) -> Result<Self, Error> {
+        if weight == 1.0 {
+            return Ok(self.clone());
+        }
+        let scaled = self.graph.borrow_mut().times(&self.value, weight, "solver/weighted");
+        Ok(self.with(scaled))
+    }
+
+    fn add_scaled(self, weight: f64, other: &Self) -> Result<Self, Error> {
+        let term = other.scaled(weight)?;
+        let sum = self.graph.borrow_mut().sum(self.value.clone(), term.value, "solver/z");
+        Ok(self.with(sum))
+    }
+
+    fn combined(&self, weight: f64, terms: &[(f64, &Self)]) -> Result<Self, Error> {
+        let mut all = vec![self.scaled(weight)?];
+        for (weight, term) in terms.iter().filter(|(weight, _)| *weight != 0.0) {
+            all.push(term.scaled(*weight)?);
+        }
+        let names: Vec<&str> = all.iter().map(|term| &*term.value.name).collect();
+        let sum = self.graph.borrow_mut().node("Sum", &names, "solver/z", Vec::new());
+        Ok(self.with(self.value.renamed(sum)))
+    }
+
+    /// Of use for steps that depend on the rows, which are refused.
+    fn error_norm(&self, _a: &Self, _b: &Self, _rtol: f64, _atol: f64) -> Result<f64, Error> {
+        Ok(0.0)
+    }
+
+    /// What the numbers will be is not known.
+    fn is_finite(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+}

@@ -1,0 +1,125 @@
+//! Trained models as ONNX graphs: from x to the answer, with the way from noise to target written
+//! out.
+//!
+//! The messages are declared in `messages.rs`, so that nothing is generated when the crate is
+//! built.
+
+mod discrete;
+mod field;
+mod file;
+mod graph;
+mod images;
+mod layers;
+mod messages;
+mod names;
+mod network;
+mod reading;
+mod weights;
+
+use std::{cell::RefCell, path::Path};
+
+use crate::{
+    block::Host,
+    device::{Backend, Real},
+    error::Error,
+    model::Model,
+    variant::Transition,
+};
+use graph::{Graph, Value};
+use messages::{
+    GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto,
+};
+
+/// What the user has called.
+const OPERATION: &str = "NoProp::export_onnx";
+
+/// That of ONNX 1.12, the first with [`OPERATORS`].
+const IR_VERSION: i64 = 8;
+
+/// The first operator set with LayerNormalization.
+const OPERATORS: i64 = 17;
+
+/// A model to be written, with all of its blocks.
+pub struct Exported<'a, E: Real, D: Backend<E>> {
+    pub(crate) model: &'a Model<E, D>,
+    pub(crate) blocks: Vec<&'a D::Block>,
+    /// X.
+    pub(crate) inputs: usize,
+    /// What the classes are called, where that is known.
+    pub(crate) class_names: &'a [String],
+}
+
+impl<E: Real, D: Host<E>> Exported<'_, E, D> {
+    /// Writes the file.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        let reading = self.model.objective.reading();
+        let (name, meaning) = match reading.has_classes() {
+            true => ("probabilities", "the probability of each class"),
+            false => ("values", "the numbers that are predicted"),
+        };
+        let graph = self.graph(name)?;
+        let outline = GraphProto {
+            name: "noprop".to_owned(),
+            doc_string: format!(
+                "NoProp in {}, from x to {name}",
+                self.model.objective.setup().name
+            ),
+            input: vec![ValueInfoProto::rows("x", self.inputs, "the inputs, a row each")],
+            output: vec![ValueInfoProto::rows(name, reading.outputs, meaning)],
+            ..GraphProto::default()
+        };
+        file::write(&self.head(), outline, graph, path)
+    }
+
+    /// The file without its graph.
+    fn head(&self) -> ModelProto {
+        let entry =
+            |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
+        let mut metadata_props =
+            vec![entry("variant", self.model.objective.setup().name.to_owned())];
+        if !self.class_names.is_empty() {
+            let names = serde_json::Value::from(self.class_names.to_vec());
+            metadata_props.push(entry("class_names", names.to_string()));
+        }
+        ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: "dfdx-noprop".to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPERATORS }],
+            metadata_props,
+            ..ModelProto::default()
+        }
+    }
+
+    /// The nodes from `x` to the output of this name.
+    fn graph(&self, output: &str) -> Result<Graph, Error> {
+        let graph = RefCell::new(Graph::default());
+        for name in ["x", output] {
+            graph.borrow_mut().reserve(name);
+        }
+        let x = Value::rows("x".to_owned(), self.inputs);
+        let found = match self.model.objective.transition() {
+            Transition::Blocks(discrete) => discrete::unrolled(self, discrete, &graph, &x)?,
+            Transition::Field(field) => Some(field::unrolled(self, field, &graph, &x)?),
+        };
+        let mut graph = graph.into_inner();
+        let Some(found) = found else {
+            return Err(Error::argument(OPERATION, "a block that changes z", "none"));
+        };
+        let answer = graph.answer(self.model.objective.reading(), found);
+        graph.rename(&answer.name, output);
+        graph.prune(output);
+        Ok(graph)
+    }
+}
+
+/// z_0 = 0: one row, which stands for all.
+fn start(graph: &RefCell<Graph>, latent: usize) -> Value {
+    let name = "z_0".to_owned();
+    let name = graph.borrow_mut().weight(name, &[1, latent], move || vec![0.0; latent]);
+    Value::rows(name, latent)
+}
+
+fn failed<Err: std::fmt::Debug>() -> impl Fn(Err) -> Error {
+    Error::device("writing an ONNX graph")
+}
