@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use dfdx::nn::ZeroSizedModule;
 use dfdx_noprop::{
+    Predictor,
     device::Rows,
     distributed::{Communicator, Settings},
     prelude::*,
@@ -115,6 +116,21 @@ fn names_say_which_block_and_layer_and_weights_are_those_of_the_model() {
             assert_eq!(a.as_f32().unwrap()[0], model.levels().a(2) as f32);
         },
     );
+}
+
+#[test]
+fn names_of_classes_are_kept_beside_the_graph() {
+    let predictor = dt().predictor().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let written = |predictor: &Predictor<3, 4>| {
+        predictor.export_onnx(&path).unwrap();
+        String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()
+    };
+    let named = predictor.with_class_names(["ham", "\"spam\"", "eggs"]).unwrap();
+    let found = written(&named);
+    assert!(found.contains("class_names") && found.contains(r#"["ham","\"spam\"","eggs"]"#));
+    assert!(!written(&predictor).contains("class_names"));
 }
 
 #[test]

@@ -108,7 +108,11 @@ impl Statistics {
 
     /// The mean and the divisor of each column, over and over.
     fn columns(&self) -> impl Iterator<Item = (f64, f64)> {
-        let divisor = |&deviation: &f64| if deviation > 0. { deviation } else { 1. };
-        self.mean.iter().copied().zip(self.deviation.iter().map(divisor)).cycle()
+        self.mean.iter().copied().zip(self.divisors()).cycle()
+    }
+
+    /// What each column is divided by: σ, or 1 where that is 0.
+    pub(crate) fn divisors(&self) -> impl Iterator<Item = f64> + Clone {
+        self.deviation.iter().map(|&deviation| if deviation > 0. { deviation } else { 1. })
     }
 }

@@ -25,11 +25,12 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
                         `set_sampler(Sampler::Deterministic)`";
         return Err(Error::config("DiscreteTime::sampler", expected, "`Sampler::Stochastic`"));
     }
-    let (reading, embedding) = (discrete.setup.reading, &exported.model.embedding.0);
+    let (reading, embedding) = (discrete.setup.reading, &exported.asked.embedding.0);
     let (mut z, mut answer) = (start(graph, reading.latent), None);
     for t in discrete.levels.moving() {
         let name = format!("block_{t}");
-        let network = Network::<E, D>::new(graph, name.clone(), exported.blocks[t - 1], x.clone())?;
+        let network =
+            Network::<E, D>::new(graph, name.clone(), exported.asked.blocks[t - 1], x.clone())?;
         let output = network.output(Call { prefix: "", t: None }, z.clone())?;
         let graph = &mut *network.graph();
         let [a, b, _] = discrete.coefficients(t);

@@ -28,11 +28,11 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
     graph: &RefCell<Graph>,
     x: &Value,
 ) -> Result<Value, Error> {
-    let model = exported.model;
-    let solver = fixed_solver(exported, field.inference())?;
-    let (reading, embedding) = (model.objective.reading(), &model.embedding.0);
-    let curve = field.curve(model.learned());
-    let network = Network::<E, D>::new(graph, "network".to_owned(), exported.blocks[0], x.clone())?;
+    let asked = exported.asked;
+    let solver = fixed_solver(field)?;
+    let (reading, embedding) = (asked.process.reading(), &asked.embedding.0);
+    let curve = field.curve(asked.learned);
+    let network = Network::<E, D>::new(graph, "network".to_owned(), asked.blocks[0], x.clone())?;
     let calls = Cell::new(0);
     let output = |t: f64, z: &Value| {
         calls.set(calls.get() + 1);
@@ -66,15 +66,9 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
 }
 
 /// The solver, if its steps are the same for all rows.
-fn fixed_solver<E: Real, D: Host<E>>(
-    exported: &Exported<'_, E, D>,
-    inference: Inference,
-) -> Result<Solver, Error> {
-    let (setting, call) = match exported.model.objective.prediction() {
-        Some(_) => ("FlowMatching::solver", "set_solver"),
-        None => ("ContinuousTime::inference", "set_inference"),
-    };
-    let solver = match inference {
+fn fixed_solver<E: Real, D: Host<E>>(field: &dyn VectorField<E, D>) -> Result<Solver, Error> {
+    let [setting, call] = field.setting();
+    let solver = match field.inference() {
         Inference::Ode(solver) => solver,
         Inference::Sde { .. } => {
             let expected = format!(

@@ -14,15 +14,17 @@ mod messages;
 mod names;
 mod network;
 mod reading;
+mod units;
 mod weights;
 
 use std::{cell::RefCell, path::Path};
 
 use crate::{
     block::Host,
+    data::Statistics,
     device::{Backend, Real},
     error::Error,
-    model::Model,
+    infer::Asked,
     variant::Transition,
 };
 use graph::{Graph, Value};
@@ -41,10 +43,11 @@ const OPERATORS: i64 = 17;
 
 /// A model to be written, with all of its blocks.
 pub struct Exported<'a, E: Real, D: Backend<E>> {
-    pub(crate) model: &'a Model<E, D>,
-    pub(crate) blocks: Vec<&'a D::Block>,
-    /// X.
-    pub(crate) inputs: usize,
+    pub(crate) asked: &'a Asked<'a, E, D>,
+    /// By which rows become the model's inputs.
+    pub(crate) inputs: Option<&'a Statistics>,
+    /// By which the model's answers become numbers.
+    pub(crate) targets: Option<&'a Statistics>,
     /// What the classes are called, where that is known.
     pub(crate) class_names: &'a [String],
 }
@@ -52,7 +55,7 @@ pub struct Exported<'a, E: Real, D: Backend<E>> {
 impl<E: Real, D: Host<E>> Exported<'_, E, D> {
     /// Writes the file.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        let reading = self.model.objective.reading();
+        let reading = self.asked.process.reading();
         let (name, meaning) = match reading.has_classes() {
             true => ("probabilities", "the probability of each class"),
             false => ("values", "the numbers that are predicted"),
@@ -60,11 +63,12 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         let graph = self.graph(name)?;
         let outline = GraphProto {
             name: "noprop".to_owned(),
-            doc_string: format!(
-                "NoProp in {}, from x to {name}",
-                self.model.objective.setup().name
-            ),
-            input: vec![ValueInfoProto::rows("x", self.inputs, "the inputs, a row each")],
+            doc_string: format!("NoProp in {}, from x to {name}", self.asked.process.name()),
+            input: vec![ValueInfoProto::rows(
+                "x",
+                self.asked.inputs.width,
+                "the inputs, a row each",
+            )],
             output: vec![ValueInfoProto::rows(name, reading.outputs, meaning)],
             ..GraphProto::default()
         };
@@ -75,8 +79,7 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
     fn head(&self) -> ModelProto {
         let entry =
             |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
-        let mut metadata_props =
-            vec![entry("variant", self.model.objective.setup().name.to_owned())];
+        let mut metadata_props = vec![entry("variant", self.asked.process.name().to_owned())];
         if !self.class_names.is_empty() {
             let names = serde_json::Value::from(self.class_names.to_vec());
             metadata_props.push(entry("class_names", names.to_string()));
@@ -97,8 +100,12 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         for name in ["x", output] {
             graph.borrow_mut().reserve(name);
         }
-        let x = Value::rows("x".to_owned(), self.inputs);
-        let found = match self.model.objective.transition() {
+        let x = Value::rows("x".to_owned(), self.asked.inputs.width);
+        let x = match self.inputs {
+            Some(statistics) => graph.borrow_mut().standardised(x, statistics),
+            None => x,
+        };
+        let found = match self.asked.process.transition() {
             Transition::Blocks(discrete) => discrete::unrolled(self, discrete, &graph, &x)?,
             Transition::Field(field) => Some(field::unrolled(self, field, &graph, &x)?),
         };
@@ -106,7 +113,10 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         let Some(found) = found else {
             return Err(Error::argument(OPERATION, "a block that changes z", "none"));
         };
-        let answer = graph.answer(self.model.objective.reading(), found);
+        let mut answer = graph.answer(self.asked.process.reading(), found);
+        if let Some(statistics) = self.targets {
+            answer = graph.in_units(answer, statistics);
+        }
         graph.rename(&answer.name, output);
         graph.prune(output);
         Ok(graph)

@@ -186,8 +186,13 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
             Operation::Pool { by, window } => Ok(graph.pool(value, *by, *window, at)),
             Operation::ChannelsLast(channels) => Ok(graph.channels_last(value, *channels, at)),
             other => {
+                if let Operation::Module(module) = other
+                    && let Some(norm) = module.as_row_norm().map_err(failed())?
+                {
+                    return graph.batch_norm(&norm.into(), value, at, path).map_err(failed());
+                }
                 let expected = "layers that ONNX has too: those of `nn`, and dfdx's Linear, \
-                                activations, Dropout, LayerNorm1D, Residual, GeneralizedResidual \
+                                activations, Dropout, LayerNorm1D, BatchNorm1D, Residual, GeneralizedResidual \
                                 and Repeated; replace the module by such layers";
                 let found = format!("`{}` at {}", names::kind(other), names::dotted(path));
                 Err(Error::argument(OPERATION, expected, found))

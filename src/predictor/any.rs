@@ -108,6 +108,17 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         crate::checkpoint::write_atomically(path.as_ref(), &bytes)
     }
 
+    /// Writes the model as an ONNX graph that takes rows and gives answers in their own units: as
+    /// [`NoProp::export_onnx`](crate::NoProp::export_onnx), with the names of the classes as
+    /// `class_names` among the metadata.
+    ///
+    /// # Errors
+    /// Those of [`NoProp::export_onnx`](crate::NoProp::export_onnx).
+    #[cfg(feature = "onnx")]
+    pub fn export_onnx(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.model.export_onnx(&self.units, path.as_ref())
+    }
+
     /// X, how many numbers a row has.
     pub fn inputs(&self) -> usize {
         self.model.about().x

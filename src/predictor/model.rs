@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dfdx::prelude::{Cpu, TensorFromVec, ZerosTensor};
 
+#[cfg(feature = "onnx")]
+use super::units::Units;
 use super::{
     file::About,
     parts::{BlockParts, ModelParts},
@@ -38,6 +40,11 @@ pub trait Answering<E: Real>: Send + Sync {
     /// The operations of a block.
     #[doc(hidden)]
     fn describe(&self) -> Result<Vec<SummaryLine>, Error>;
+
+    /// Writes it as an ONNX graph, in these units.
+    #[doc(hidden)]
+    #[cfg(feature = "onnx")]
+    fn export_onnx(&self, units: &Units, path: &std::path::Path) -> Result<(), Error>;
 
     /// Its weights as tensors of a file.
     #[doc(hidden)]
@@ -120,6 +127,18 @@ where
         let ranks = Ranks::new(None, blocks.len());
         Ok(Self { about, process, embedding, blocks, ranks })
     }
+
+    /// The model, to be asked about some rows.
+    fn asked<'a>(&'a self, rows: &'a [E]) -> Asked<'a, E, Cpu> {
+        Asked {
+            process: &*self.process,
+            embedding: &self.embedding,
+            learned: None,
+            blocks: self.blocks.iter().map(|block| &**block).collect(),
+            ranks: &self.ranks,
+            inputs: InputRows { numbers: rows, width: self.about.x },
+        }
+    }
 }
 
 impl<E: Real> Answering<E> for OnCpu<E>
@@ -136,15 +155,15 @@ where
         operation: &'static str,
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error> {
-        let asked = Asked {
-            process: &*self.process,
-            embedding: &self.embedding,
-            learned: None,
-            blocks: self.blocks.iter().map(|block| &**block).collect(),
-            ranks: &self.ranks,
-            inputs: InputRows { numbers: rows, width: self.about.x },
-        };
-        asked.answers(operation, request)
+        self.asked(rows).answers(operation, request)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn export_onnx(&self, units: &Units, path: &std::path::Path) -> Result<(), Error> {
+        let asked = &self.asked(&[]);
+        let Units { inputs, targets, classes } = units;
+        let (inputs, targets) = (inputs.as_ref(), targets.as_ref());
+        crate::onnx::Exported { asked, inputs, targets, class_names: classes }.write(path)
     }
 
     fn describe(&self) -> Result<Vec<SummaryLine>, Error> {

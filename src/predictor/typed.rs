@@ -119,6 +119,15 @@ where
         self.any.save(path)
     }
 
+    /// Writes the model as an ONNX graph in the units of the world: [`AnyPredictor::export_onnx`].
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::export_onnx`].
+    #[cfg(feature = "onnx")]
+    pub fn export_onnx(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.any.export_onnx(path)
+    }
+
     /// The same, with rows in the units that they had before `standardiser` was applied to the
     /// training rows.
     ///

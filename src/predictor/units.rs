@@ -7,7 +7,7 @@ use crate::{data::Statistics, device::Real, error::Error};
 /// How rows become a model's inputs, and its answers numbers and names.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Units {
+pub struct Units {
     /// Of the columns of an input.
     pub(super) inputs: Option<Statistics>,
     /// Of the numbers of a target.

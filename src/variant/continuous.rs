@@ -348,6 +348,11 @@ impl Continuous {
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Continuous {
+    #[cfg(feature = "onnx")]
+    fn name(&self) -> &'static str {
+        self.setup.name
+    }
+
     fn reading(&self) -> Reading {
         self.setup.reading
     }
@@ -444,6 +449,11 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Continuous {
 
     fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
         curve.at(t).sde().2
+    }
+
+    #[cfg(feature = "onnx")]
+    fn setting(&self) -> [&'static str; 2] {
+        ["ContinuousTime::inference", "set_inference"]
     }
 
     #[cfg(feature = "onnx")]

@@ -273,6 +273,11 @@ impl Discrete {
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Discrete {
+    #[cfg(feature = "onnx")]
+    fn name(&self) -> &'static str {
+        self.setup.name
+    }
+
     fn reading(&self) -> Reading {
         self.setup.reading
     }

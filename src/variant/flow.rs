@@ -267,6 +267,11 @@ impl Flow {
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Flow {
+    #[cfg(feature = "onnx")]
+    fn name(&self) -> &'static str {
+        self.setup.name
+    }
+
     fn reading(&self) -> Reading {
         self.setup.reading
     }
@@ -355,6 +360,11 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
                 estimate.try_sub(at.z.clone())?.try_mul(E::of(speed(at.t)))
             }
         }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn setting(&self) -> [&'static str; 2] {
+        ["FlowMatching::solver", "set_solver"]
     }
 
     #[cfg(feature = "onnx")]

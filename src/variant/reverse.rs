@@ -17,6 +17,10 @@ use crate::{
 
 /// How a variant's answers come about, once it is trained.
 pub(crate) trait ReverseProcess<E: Real, D: Backend<E>>: Send + Sync {
+    /// The variant's name.
+    #[cfg(feature = "onnx")]
+    fn name(&self) -> &'static str;
+
     /// How targets are embedded and outputs read.
     fn reading(&self) -> Reading;
 
@@ -119,6 +123,10 @@ pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
         let _ = (curve, t);
         0.0
     }
+
+    /// What the setting of the solver is called, and the call that changes it.
+    #[cfg(feature = "onnx")]
+    fn setting(&self) -> [&'static str; 2];
 
     /// dz/dt at time t without tensors, for whoever writes it down.
     #[cfg(feature = "onnx")]

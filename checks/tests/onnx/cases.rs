@@ -3,6 +3,8 @@
 use std::{fs, path::Path};
 
 use dfdx_noprop::{
+    AnyPredictor,
+    data::Standardiser,
     head::{HasClasses, Head},
     nn::image::{SmallNetCt, SmallNetDt, SmallNetFm},
     prelude::*,
@@ -41,7 +43,8 @@ fn write<const X: usize, const OUT: usize>(
     };
     // Answers that are all alike would hide a graph that ignores x.
     let all = answers(&rows);
-    let spread = all.iter().map(|row| (row[0] - all[0][0]).abs()).fold(0.0, f32::max);
+    let numbers = all.iter().flat_map(|row| row.iter().zip(&all[0]));
+    let spread = numbers.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(spread > 0.01, "{name}: the answers differ by {spread} only");
     let batches = json!([batch(&rows), batch(&rows[..1])]);
     fs::write(folder.join(name).with_extension("json"), batches.to_string()).unwrap();
@@ -77,6 +80,16 @@ where
     model.fit(&data, &fit()).unwrap();
     model.export_onnx(folder.join(name).with_extension("onnx")).unwrap();
     write(folder, name, |rows| model.predict(rows).unwrap());
+
+    // And in units of the world, without the type.
+    let name = format!("{name}_in_units");
+    let inputs = Standardiser::new(vec![0.5, -1.0, 0.0, 2.0], vec![2.0, 0.5, 1.5, 0.0]).unwrap();
+    let targets = Standardiser::new(vec![0.25, -0.5], vec![0.5, 0.125]).unwrap();
+    let predictor = model.predictor().unwrap();
+    let predictor = predictor.with_inputs(&inputs).unwrap().with_targets(&targets).unwrap();
+    let any = AnyPredictor::<f32>::from_bytes(&predictor.to_bytes().unwrap()).unwrap();
+    any.export_onnx(folder.join(&name).with_extension("onnx")).unwrap();
+    write(folder, &name, |rows| predictor.predict(rows).unwrap());
 }
 
 type Mlp = ConditionalResNetDt<3, 4, 16>;
@@ -87,7 +100,7 @@ type EmbeddedNetwork = ConditionalResNetCt<3, 4, 16, 5>;
 /// All layers on rows.
 type Layers = (
     Condition<(Linear<3, 8>, LayerNorm1D<8>, Tanh), (Dense<4, 8>, BatchNorm<8>, Sigmoid)>,
-    (FastGeLU, Repeated<(Dense<8, 8>, AccurateGeLU), 2>, Sin),
+    (BatchNorm1D<8>, FastGeLU, Repeated<(Dense<8, 8>, AccurateGeLU), 2>, Sin),
     GeneralizedResidual<(Dense<8, 6>, ReLU, DropoutOneIn<5>), (Dense<8, 6>, Cos)>,
     (Residual<Dense<6, 6>>, Abs, Residual<Square>),
     Dense<6, 3>,

@@ -4,7 +4,7 @@ use dfdx::prelude::*;
 
 use crate::{
     device::{Backend, Column, Matrix, Real},
-    plan::{ModuleOperation, Value},
+    plan::{BatchNorm, ModuleOperation, Running, Value},
 };
 
 /// (x − μ) · γ / √(σ² + ε) + β by running statistics, in dfdx's order, so that the bits are dfdx's.
@@ -16,6 +16,15 @@ pub struct RowNorm<E: Real, D: Backend<E>> {
     pub(crate) epsilon: f64,
     /// γ, β, μ and σ².
     pub(crate) tensors: [Column<E, D>; 4],
+}
+
+impl<E: Real, D: Backend<E>> From<RowNorm<E, D>> for BatchNorm<'_, E, D> {
+    fn from(norm: RowNorm<E, D>) -> Self {
+        let RowNorm { epsilon, tensors: [scale, shift, mean, variance], .. } = norm;
+        let running = Running::Fixed([mean, variance]);
+        // Nothing moves the statistics by then.
+        Self { scale, shift, epsilon, momentum: 0.0, running }
+    }
 }
 
 impl<E: Real, D: Backend<E>> ModuleOperation<E, D> for RowNorm<E, D> {
