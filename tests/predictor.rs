@@ -254,6 +254,16 @@ fn training_further_does_not_change_a_predictor() {
 }
 
 #[test]
+fn the_last_of_the_answers_on_the_way_is_the_answer() {
+    let (model, rows) = (small(), [[0.5; 4], [1.0, 2.0, 3.0, 4.0]]);
+    let predictor = model.predictor().unwrap();
+    let along = predictor.predict_along(&rows).unwrap();
+    assert_eq!(along.iter().map(|(t, _)| *t).collect::<Vec<_>>(), [0.5, 1.0]);
+    assert_eq!(along[1].1, model.predict_proba(&rows).unwrap());
+    assert_ne!(along[0].1, along[1].1);
+}
+
+#[test]
 fn classes_have_names() {
     let predictor = small().predictor().unwrap();
     let rows = [[0.5; 4]; 2];

@@ -74,18 +74,25 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         targets: &TargetRows<'_, E>,
     ) -> Result<Vec<AlongPoint>, Error> {
         self.check(operation, targets)?;
-        let inputs = self.inputs;
-        let points =
-            self.ranks.collective_on_rows(operation, inputs.rows(), inputs.numbers, || {
-                let points = self.along()?;
-                points.iter().try_for_each(|p| self.check_finite(operation, &p.output))?;
-                Ok(points)
-            })?;
+        let points = self.answers_along(operation)?;
         let point = |PointOutput { t, output }| {
             let calls = self.calls(&output);
             AlongPoint { t, calls, evaluation: self.judge(&output, targets) }
         };
         Ok(points.into_iter().map(point).collect())
+    }
+
+    /// The answers on the way from noise to target, on all ranks.
+    pub(crate) fn answers_along(
+        &self,
+        operation: &'static str,
+    ) -> Result<Vec<PointOutput<E>>, Error> {
+        let inputs = self.inputs;
+        self.ranks.collective_on_rows(operation, inputs.rows(), inputs.numbers, || {
+            let points = self.along()?;
+            points.iter().try_for_each(|point| self.check_finite(operation, &point.output))?;
+            Ok(points)
+        })
     }
 
     fn check(&self, operation: &'static str, targets: &TargetRows<'_, E>) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     data::{Statistics, check_wide_rows},
     error::Error,
-    infer::InferenceRequest,
+    infer::{InferenceRequest, PointOutput},
     plan::Summary,
 };
 
@@ -201,6 +201,23 @@ impl<E: InferenceNumber> AnyPredictor<E> {
             return Err(Error::argument(operation, expected, "one of classes"));
         }
         self.answers(operation, rows, InferenceRequest::Answer)
+    }
+
+    /// The answers on the way from noise to target, each with its time from 0 (noise) to 1 (target):
+    /// after each block in discrete time, at each step of the solver elsewhere; row-major,
+    /// `[rows, outputs]`, in their own units. Empty for a solver whose steps depend on the rows, and
+    /// for the SDE.
+    ///
+    /// # Errors
+    /// Those of [`predict_proba`](Self::predict_proba), but for the kind of targets.
+    pub fn predict_along(&self, rows: &[E]) -> Result<Vec<(f64, Vec<E>)>, Error> {
+        let operation = "AnyPredictor::predict_along";
+        check_wide_rows(operation, rows, self.inputs())?;
+        let inputs = self.units.inputs(operation, rows)?;
+        let points = self.model.along(&inputs, operation)?.into_iter();
+        let point =
+            |PointOutput { t, output }| Ok((t, self.units.answers(operation, output.values)?));
+        points.map(point).collect()
     }
 
     fn probabilities(&self, operation: &'static str, rows: &[E]) -> Result<Vec<E>, Error> {

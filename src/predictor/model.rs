@@ -16,7 +16,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     file::NamedTensor,
-    infer::{Asked, InferenceOutput, InferenceRequest, InputRows},
+    infer::{Asked, InferenceOutput, InferenceRequest, InputRows, PointOutput},
     model::Ranks,
     plan::{SummaryLine, describe},
     variant::ReverseProcess,
@@ -36,6 +36,10 @@ pub trait Answering<E: Real>: Send + Sync {
         operation: &'static str,
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error>;
+
+    /// The answers at the points of the way from noise to target.
+    #[doc(hidden)]
+    fn along(&self, rows: &[E], operation: &'static str) -> Result<Vec<PointOutput<E>>, Error>;
 
     /// The operations of a block.
     #[doc(hidden)]
@@ -156,6 +160,10 @@ where
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error> {
         self.asked(rows).answers(operation, request)
+    }
+
+    fn along(&self, rows: &[E], operation: &'static str) -> Result<Vec<PointOutput<E>>, Error> {
+        self.asked(rows).answers_along(operation)
     }
 
     #[cfg(feature = "onnx")]

@@ -205,6 +205,16 @@ where
         self.any.predict_names(rows.as_flattened())
     }
 
+    /// The answers on the way from noise to target, each with its time from 0 (noise) to 1 (target):
+    /// [`AnyPredictor::predict_along`], a row of the answer for each row.
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
+    pub fn predict_along(&self, rows: &[[E; X]]) -> Result<Vec<(f64, Vec<H::Row>)>, Error> {
+        let points = self.any.predict_along(rows.as_flattened())?.into_iter();
+        Ok(points.map(|(t, answers)| (t, H::rows(&answers))).collect())
+    }
+
     /// A draw of the final latent for each row, from noise that depends on `seed` and the row's
     /// place: [`NoProp::sample`](crate::NoProp::sample), and for numbers in the targets' own units.
     ///
