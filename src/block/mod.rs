@@ -18,6 +18,7 @@ use crate::{
     device::{Backend, Execute, Lanes, Module, Real, Tensors},
     error::Error,
     optim::{OptimizerState, Stepping},
+    plan::{Made, fuse},
 };
 
 /// All of a block but its weights.
@@ -50,6 +51,14 @@ pub trait AnyBlock<E: Real, D: Backend<E>>: 'static {
     /// # Errors
     /// The device's own.
     fn plan(&self) -> Lowered<'_, E, D>;
+
+    /// Its operations for an inference of about so many calls with so many rows each.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn prepared(&self, rows: usize, calls: usize) -> Lowered<'_, E, D> {
+        fuse(self.plan()?, rows, calls, &mut Made::default())
+    }
 
     /// Its operations, for a training pass.
     ///

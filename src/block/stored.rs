@@ -1,12 +1,14 @@
 //! A block without a declared type: operations as data, with weights that no training moves.
 
+use std::sync::{Mutex, PoisonError};
+
 use dfdx::prelude::{Gradients, HasErr};
 
 use super::{AnyBlock, BlockState, Lowered};
 use crate::{
     device::{Backend, Column, NamedValues, Real, Slot, Tensors, VisitMut},
     optim::OptimizerState,
-    plan::StoredOperation,
+    plan::{Made, StoredOperation, fuse},
 };
 
 /// What makes a block without a type one of the device's.
@@ -17,6 +19,7 @@ pub(crate) struct StoredBlock<E: Real, D: Backend<E>> {
     state: BlockState<E, D>,
     operation: StoredOperation,
     weights: Weights<E, D>,
+    kept: Mutex<Vec<Kept<E, D>>>,
     erase: Erase<E, D>,
 }
 
@@ -38,9 +41,20 @@ impl<E: Real, D: Backend<E>> StoredBlock<E, D> {
             lanes: None,
         };
         let paths = operation.slots().into_iter().map(|slot| (slot.path, slot.shape)).collect();
-        Self { state, operation, weights: Weights { paths, tensors }, erase }
+        let weights = Weights { paths, tensors };
+        Self { state, operation, weights, kept: Mutex::default(), erase }
     }
 }
+
+/// What inference has made of the weights for calls of one kind.
+struct Kept<E: Real, D: Backend<E>> {
+    rows: usize,
+    calls: usize,
+    made: Made<E, D>,
+}
+
+/// For how many kinds of calls that is kept: full parts of an inference, the last part, one row.
+const KINDS: usize = 3;
 
 /// Tensors with their paths and shapes.
 #[derive(Clone)]
@@ -84,6 +98,23 @@ impl<E: Real, D: Backend<E>> AnyBlock<E, D> for StoredBlock<E, D> {
 
     fn plan(&self) -> Lowered<'_, E, D> {
         self.operation.lower(&self.weights.tensors, &self.state.device)
+    }
+
+    fn prepared(&self, rows: usize, calls: usize) -> Lowered<'_, E, D> {
+        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is = |kept: &Kept<E, D>| kept.rows == rows && kept.calls == calls;
+        let before = lock().iter().find(|kept| is(kept)).map(|kept| kept.made.again());
+        if let Some(mut made) = before {
+            return fuse(self.plan()?, rows, calls, &mut made);
+        }
+        let mut made = Made::default();
+        let plan = fuse(self.plan()?, rows, calls, &mut made)?;
+        let mut kept = lock();
+        if !kept.iter().any(is) {
+            kept.truncate(KINDS - 1);
+            kept.insert(0, Kept { rows, calls, made });
+        }
+        Ok(plan)
     }
 
     fn plan_mut(&mut self) -> Lowered<'_, E, D> {

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     head::Reading,
     model::Model,
-    plan::{Inputs, Memo, Operation, Value, encode, fuse, infer},
+    plan::{Inputs, Memo, Operation, Value, encode, infer},
     random::{Purpose, normals, stream},
     schedule::GammaSchedule,
     solver::{EulerMaruyama, Save, Solution, Solver, Steps},
@@ -147,9 +147,8 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
         x: Matrix<E, D>,
     ) -> Result<Self, Error> {
         let prepared = || {
-            let plan = block.plan()?;
+            let plan = block.prepared(x.shape().0, calls(&field.inference()))?;
             let memo = encode(&plan, &x)?;
-            let plan = fuse(plan, x.shape().0, calls(&field.inference()))?;
             Ok((plan, memo))
         };
         let prepared: Result<_, D::Err> = prepared();

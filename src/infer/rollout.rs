@@ -10,7 +10,7 @@ use crate::{
     block::{AnyBlock, Host},
     device::{Matrix, Real},
     error::Error,
-    plan::{Inputs, Value, fuse, infer},
+    plan::{Inputs, Value, infer},
     random::{Purpose, normals, stream},
     variant::{Discrete, Sampler},
 };
@@ -159,7 +159,7 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
         };
         let t = block.state().t;
         let next = || {
-            let plan = fuse(block.plan()?, shape.0, 1)?;
+            let plan = block.prepared(shape.0, 1)?;
             let inputs = Inputs { z: self.z.clone(), x: self.x.clone(), t: None };
             let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
             let (z, discrete) = (self.z.clone(), way.discrete);

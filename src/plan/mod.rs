@@ -21,7 +21,7 @@ mod value;
 pub use borrowed::Borrowed;
 pub(crate) use borrowed::fields;
 pub use describe::{Summary, SummaryLine, describe};
-pub(crate) use fuse::fuse;
+pub(crate) use fuse::{Made, fuse};
 pub(crate) use infer::{Memo, channels_last, encode, infer, pool};
 pub use module::ModuleOperation;
 pub(crate) use noise::NoisyPass;

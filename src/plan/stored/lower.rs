@@ -15,11 +15,13 @@ struct Supply<'t, E: Real, D: Backend<E>> {
 }
 
 impl<E: Real, D: Backend<E>> Supply<'_, E, D> {
-    /// The next tensors, all of this length.
-    fn next<const N: usize>(&mut self, length: usize) -> Result<[Column<E, D>; N], D::Err> {
-        // One that is missing would be zeros; a block has as many as its operations ask for.
-        let missing = self.device.try_zeros_like(&(length,))?;
-        Ok(std::array::from_fn(|_| self.tensors.next().unwrap_or(&missing).clone()))
+    /// The next tensor, which has this length.
+    fn next(&mut self, length: usize) -> Result<Column<E, D>, D::Err> {
+        match self.tensors.next() {
+            Some(tensor) => Ok(tensor.clone()),
+            // Of no use but to be no panic: a block has what its operations ask for.
+            None => self.device.try_zeros_like(&(length,)),
+        }
     }
 }
 
@@ -50,9 +52,9 @@ impl Stored {
                 Operation::Projected { branch: boxed(branch)?, projection: boxed(projection)? }
             }
             &Self::Dense { inputs, outputs, plain } => {
-                let [weight] = supply.next(inputs * outputs)?;
-                let [bias] = supply.next(outputs)?;
+                let weight = supply.next(inputs * outputs)?;
                 let weight = weight.try_reshape_like(&(outputs, inputs))?;
+                let bias = supply.next(outputs)?;
                 Operation::Dense(match plain {
                     true => Dense::plain(weight, bias),
                     false => Dense::new(weight, bias),
@@ -61,24 +63,24 @@ impl Stored {
             Self::Activation(function) => Operation::Activation(*function),
             Self::Dropout(share) => Operation::Dropout(*share),
             &Self::LayerNorm { width, epsilon } => {
-                let [scale, shift] = supply.next(width)?;
+                let (scale, shift) = (supply.next(width)?, supply.next(width)?);
                 Operation::LayerNorm { scale, shift, epsilon }
             }
             &Self::BatchNorm { channels, epsilon, momentum } => {
-                let [scale, shift, mean, variance] = supply.next(channels)?;
-                let running = Running::Fixed([mean, variance]);
+                let (scale, shift) = (supply.next(channels)?, supply.next(channels)?);
+                let running = Running::Fixed([supply.next(channels)?, supply.next(channels)?]);
                 let norm = BatchNorm { scale, shift, epsilon, momentum, running };
                 Operation::BatchNorm(Box::new(norm))
             }
             &Self::RowNorm { width, epsilon } => {
-                let tensors = supply.next(width)?;
+                let mut next = || supply.next(width);
+                let tensors = [next()?, next()?, next()?, next()?];
                 Operation::Module(Box::new(RowNorm { width, epsilon, tensors }))
             }
             &Self::Convolution { window, filters } => {
                 let shape = (filters, window.kernel, window.kernel, window.channels);
-                let [filter] = supply.next(shape.num_elements())?;
-                let [bias] = supply.next(filters)?;
-                let filter = filter.try_reshape_like(&shape)?;
+                let filter = supply.next(shape.num_elements())?.try_reshape_like(&shape)?;
+                let bias = supply.next(filters)?;
                 Operation::Convolution(Box::new(Convolution { filter, bias, window }))
             }
             Self::Pool { by, window } => Operation::Pool { by: *by, window: *window },
