@@ -22,7 +22,10 @@ impl<E: Real> Session<'_, E> {
     ) -> Result<(EpochReport, Option<Ended>), Error> {
         trainer.counters.epochs += 1;
         let last = position.epochs_before.saturating_add(self.fit.epochs as u64);
-        let means = means_of_all(trainer.ranks, std::mem::take(&mut position.means))?;
+        let means = std::mem::take(&mut position.means);
+        // Whatever fails from here on, the epoch ends once.
+        self.position = Some(position.clone());
+        let means = means_of_all(trainer.ranks, means)?;
         let weight = trainer.model.objective.setup().cross_entropy;
         let mut report = means.report(trainer.counters.epochs, last as usize, seconds, weight);
         let (mut ended, mut better) = (None, false);
