@@ -14,7 +14,7 @@ use super::{
     Fit, Hook, Observer, SessionParts,
     agree::Agreed,
     checkpoints::FolderLock,
-    epoch::look,
+    epoch::{check_weights, look},
     warnings::{other_processor, warnings},
 };
 use crate::{
@@ -238,7 +238,8 @@ impl<'a, E: Real> Session<'a, E> {
         if let Some(position) = position.as_mut().filter(|_| !done) {
             position.data = self.checksum(trainer.ranks);
         }
-        let saved = self.save(trainer, if done { None } else { position.as_ref() });
+        let saved = check_weights(trainer)
+            .and_then(|()| self.save(trainer, if done { None } else { position.as_ref() }));
         let along = match &self.validation {
             Some(rows) => look(trainer, self.fit, rows, |asked| {
                 asked.evaluate_along("NoProp::evaluate_along", &rows.targets)
