@@ -183,7 +183,7 @@ where
     let mut model = train::<FlowMatching<OneHot, P>, M>(variant, options, data)?;
     if options.sweep {
         let set = |model: &mut NoProp<FlowMatching<OneHot, P>, M, 10, 784>, solver| {
-            model.set_solver(solver);
+            model.set_solver(solver)?;
             Ok(())
         };
         sweep(&mut model, data, set)?;

@@ -78,15 +78,16 @@ pub enum Error {
     },
 
     /// A loss or gradient that is no longer a finite number. The block that found it is as it was
-    /// before the step; in discrete time the other blocks may be some steps further.
+    /// before the step; in discrete time the other blocks may be some steps further. Or a weight,
+    /// at the end of an epoch or a run, where no loss has said so before: load a checkpoint then.
     Diverged {
         /// The block, counted from 1.
         block: usize,
         /// The step, counted from 1 over the life of the trainer.
         step: u64,
-        /// `loss` or `gradient`.
+        /// `loss`, `gradient` or `weight`.
         quantity: &'static str,
-        /// The value of the loss, or the norm of the gradient: NaN or infinite.
+        /// The value of the loss or weight, or the norm of the gradient: NaN or infinite.
         found: f64,
         /// The last checkpoint before it, if the run has any.
         checkpoint: Option<PathBuf>,

@@ -189,6 +189,42 @@ impl Means {
         Self { blocks: own.collect(), ..self.clone() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps == 0
+    }
+
+    /// What no run could have left after so many steps, `under_way` of them in the epoch where that
+    /// is known: what was expected, and what came.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn contradiction(
+        &self,
+        steps: u64,
+        under_way: Option<u64>,
+        batch_size: usize,
+        blocks: usize,
+    ) -> Option<(String, String)> {
+        let (own, rows) = (self.steps as u64, self.rows);
+        if own > steps || under_way.is_some_and(|under_way| own != under_way) {
+            let expected = under_way.map_or(format!("at most {steps}"), |exact| exact.to_string());
+            return Some((format!("means over {expected} steps"), own.to_string()));
+        }
+        if !(self.steps..=self.steps.saturating_mul(batch_size)).contains(&rows) {
+            let expected = format!("means over the rows of {own} steps of up to {batch_size}");
+            return Some((expected, rows.to_string()));
+        }
+        let expected = if own == 0 { 0 } else { blocks };
+        if self.blocks.len() != expected {
+            let expected = format!("means of {expected} blocks, over {own} steps");
+            return Some((expected, self.blocks.len().to_string()));
+        }
+        let wrong = |block: &&BlockMean| {
+            !(0.0..=rows as f64).contains(&block.accuracy) || block.gradient_norm < 0.0
+        };
+        let block = self.blocks.iter().find(wrong)?;
+        let expected = format!("sums of 0 or more, of up to {rows} right answers");
+        Some((expected, format!("{block:?}")))
+    }
+
     pub(crate) fn add(&mut self, step: &StepReport) {
         let rows = step.rows();
         self.rows += rows;

@@ -630,11 +630,18 @@ fn bad_settings_say_what_is_wrong() {
     let error = Fm::<Velocity>::new(&dev, variant).err().unwrap().to_string();
     assert_eq!(error, "Velocity::sharpness: expected a finite number above 0, found 0");
 
-    // A solver that cannot work says so when it is asked to.
+    // A solver that cannot work is refused where it is set, whatever sets it.
     let solver = Solver { steps: Steps::Fixed(0), ..Solver::default() };
-    let model = Fm::<Velocity>::new(&dev, FlowMatching { solver, ..fm() }).unwrap();
-    assert!(model.predict(&[[0.0; 6]]).unwrap_err().to_string().contains("Steps::Fixed"));
-    // So does one that does not get to its end, and an input that is not a number.
+    let variant = FlowMatching { solver: solver.clone(), ..fm() };
+    let error = Fm::<Velocity>::new(&dev, variant).err().unwrap().to_string();
+    assert_eq!(error, "Steps::Fixed: expected at least 1, found 0");
+    let inference = Inference::Ode(solver);
+    assert_eq!(message(ContinuousTime { inference, ..ct() }), error);
+    let steps = Steps::adaptive(1e-3, 0.0);
+    let solver = Solver { method: Method::Tsitouras, steps, save: Save::End };
+    let inference = Inference::Ode(solver);
+    assert!(message(ContinuousTime { inference, ..ct() }).starts_with("Steps::Adaptive::atol"));
+    // One that does not get to its end says so, and so does an input that is not a number.
     let steps =
         Steps::Adaptive { rtol: 1e-9, atol: 1e-9, first_step: None, min_step: 0.0, max_steps: 2 };
     let solver = Solver { method: Method::Tsitouras, steps, save: Save::End };

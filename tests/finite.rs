@@ -144,6 +144,26 @@ fn schedules_that_the_numbers_cannot_hold_are_refused_by_name() {
 
 #[cfg(feature = "checkpoint")]
 #[test]
+fn a_run_whose_last_step_leaves_the_range_of_the_numbers_does_not_say_that_it_is_done() {
+    // Its loss and its gradient are finite; what it leaves is not.
+    let optimizer = Sgd { learning_rate: 3e38, momentum: 0.0, ..Sgd::default() }.into();
+    let variant = DiscreteTime { blocks: 2, eta: 1e3, optimizer, ..DiscreteTime::default() };
+    let limits =
+        [Fit { epochs: 1, batch_size: 1000, ..fit() }, Fit { step_limit: Some(1), ..fit() }];
+    for fit in limits {
+        let mut model = NoProp::<DiscreteTime, ConditionalResNetDt<3, 4, 8>, 3, 4>::new(
+            &device(),
+            variant.clone(),
+        )
+        .unwrap();
+        let error = model.fit(&data(), &fit).unwrap_err();
+        assert!(matches!(error, Error::Diverged { quantity: "weight", step: 1, .. }), "{error}");
+        let error = model.fit(&data(), &fit).unwrap_err();
+        assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    }
+}
+
+#[test]
 fn files_hold_finite_weights_only() {
     use dfdx_noprop::checkpoint::Contents;
 

@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         atomic::{AtomicU64, Ordering},
@@ -19,6 +20,7 @@ use dfdx_noprop::{
     distributed::{Communicator, Settings, Topic, Transport},
     nn::image::Images,
     prelude::*,
+    train::{EpochReport, Observer, StepReport},
 };
 
 type Small = NoProp<DiscreteTime, ConditionalResNetDt<4, 5, 8>, 4, 5>;
@@ -57,6 +59,48 @@ fn a_hook_that_panics_leaves_a_run_that_goes_on_exactly() {
         model.fit(&data, &fit()).unwrap();
         assert_eq!(model.steps(), 75, "after a panic at {panics_at}");
         assert_eq!(bits(&model, &data), bits(&whole, &data), "after a panic at {panics_at}");
+    }
+}
+
+/// Fails once, at a step.
+struct Failing {
+    at: u64,
+    panics: bool,
+}
+
+impl Observer for Failing {
+    fn step(&mut self, report: &StepReport) -> Result<ControlFlow<()>, Error> {
+        if report.step != self.at {
+            return Ok(ControlFlow::Continue(()));
+        }
+        assert!(!self.panics, "on purpose");
+        let message = std::io::Error::other("on purpose");
+        Err(Error::Io { path: "observer".into(), operation: "write", source: message })
+    }
+}
+
+#[test]
+fn an_observer_that_fails_in_a_span_takes_nothing_of_the_epoch_with_it() {
+    let data = blobs::<4, 5>(50, 1);
+    // 25 steps an epoch, of which 16 are one span.
+    let fit = Fit { batch_size: 2, ..fit() };
+    let new = || Small::new(&AutoDevice::default(), DiscreteTime::default()).unwrap();
+    let untimed = |epochs: Vec<EpochReport>| -> Vec<EpochReport> {
+        epochs.into_iter().map(|epoch| EpochReport { seconds: 0.0, ..epoch }).collect()
+    };
+    let mut whole = new();
+    let reports = untimed(whole.fit(&data, &fit).unwrap());
+    for (at, before) in [(1, 0), (10, 0), (25, 0), (26, 1), (50, 1), (75, 2)] {
+        for panics in [false, true] {
+            let (mut model, mut failing) = (new(), Failing { at, panics });
+            let run = || model.training(&fit).observer(&mut failing).run(&data).map(|_| ());
+            let result = catch_unwind(AssertUnwindSafe(run));
+            assert!(result.is_err() == panics && !matches!(result, Ok(Ok(_))));
+            let rest = untimed(model.fit(&data, &fit).unwrap());
+            assert_eq!(rest, reports[before..], "after a failure at {at}");
+            assert_eq!((model.steps(), model.epochs()), (75, 3), "after a failure at {at}");
+            assert_eq!(bits(&model, &data), bits(&whole, &data), "after a failure at {at}");
+        }
     }
 }
 

@@ -153,6 +153,9 @@ fn counts_that_nobody_has_room_for_are_refused_by_name() {
         Default::default(),
     )
     .unwrap();
-    model.set_solver(Solver { steps: Steps::Fixed(1 << 40), ..Solver::default() });
-    refused(model.predict(&[[0.0; 4]]).unwrap_err(), "Steps::Fixed");
+    let before = model.variant().clone();
+    let solver = Solver { steps: Steps::Fixed(1 << 40), ..Solver::default() };
+    refused(model.set_solver(solver).unwrap_err(), "Steps::Fixed");
+    assert_eq!(*model.variant(), before);
+    assert!(model.predict(&[[0.0; 4]]).is_ok());
 }

@@ -478,7 +478,8 @@ fn the_way_to_the_answer_can_be_looked_at() {
         method: Method::Tsitouras,
         steps: Steps::adaptive(1e-2, 1e-2),
         save: Save::End,
-    });
+    })
+    .unwrap();
     assert!(flow.evaluate_along(&test).unwrap().is_empty());
 }
 

@@ -1,16 +1,13 @@
 //! Settings at extremes: each number of each setting, alone, at values that somebody could pass in.
 //! No panic, no hang, no answer that is not finite.
 
-#![cfg(feature = "serde")]
+#![cfg(all(feature = "serde", unix))]
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::mpsc::channel,
-    time::Duration,
-};
-
+use cases::{Counts, case, given, limited};
 use ciborium::Value;
 use common::blobs;
 use dfdx_noprop::{
@@ -36,14 +33,6 @@ const FLOATS: [f64; 13] = [
     f64::NAN,
 ];
 const COUNTS: [u64; 6] = [0, 1, 2, (1 << 24) + 1, 1 << 40, u64::MAX];
-
-/// What became of all cases.
-#[derive(Debug, Default)]
-struct Counts {
-    refused: usize,
-    failed: usize,
-    answered: usize,
-}
 
 /// The numbers of a setting, by where they are.
 fn numbers(value: &Value, at: &mut Vec<usize>, found: &mut Vec<Vec<usize>>) {
@@ -121,32 +110,6 @@ where
     Ok(rows.iter().flatten().all(|p| p.is_finite()))
 }
 
-/// One case, with a limit of time.
-fn case(
-    counts: &mut Counts,
-    name: &str,
-    work: impl FnOnce() -> Result<bool, Error> + Send + 'static,
-) {
-    if std::env::var_os("NOPROP_NAMES").is_some() {
-        eprintln!("{name}");
-    }
-    let (done, result) = channel();
-    std::thread::spawn(move || drop(done.send(catch_unwind(AssertUnwindSafe(work)))));
-    match result.recv_timeout(Duration::from_secs(60)) {
-        Err(_) => panic!("{name}: not done after a minute"),
-        Ok(Err(_)) => panic!("{name}: a panic"),
-        Ok(Ok(Ok(finite))) => {
-            assert!(finite, "{name}: an answer that is not finite");
-            counts.answered += 1;
-        }
-        Ok(Ok(Err(Error::Config { .. } | Error::Argument { .. }))) => counts.refused += 1,
-        Ok(Ok(Err(error))) => {
-            assert!(!error.to_string().is_empty());
-            counts.failed += 1;
-        }
-    }
-}
-
 fn variants<V, M>(counts: &mut Counts, usual: V)
 where
     V: Variant<4, 5> + Serialize + DeserializeOwned,
@@ -167,8 +130,25 @@ where
 type Untimed = ConditionalResNetDt<4, 5, 8>;
 type Timed = ConditionalResNetCt<4, 5, 8>;
 
+/// All cases in processes that have this much memory, of which threads reserve the most.
+const MEGABYTES: u64 = 2048;
+
 #[test]
 fn every_number_of_the_variants() {
+    print!("{}", limited("numbers_of_the_variants", "all", MEGABYTES, 5));
+}
+
+#[test]
+fn every_number_of_fit() {
+    print!("{}", limited("numbers_of_fit", "all", MEGABYTES, 5));
+}
+
+#[test]
+#[ignore = "the child process of another test"]
+fn numbers_of_the_variants() {
+    if given().is_none() {
+        return;
+    }
     let mut counts = Counts::default();
     let blocks = 3;
     variants::<DiscreteTime, Untimed>(&mut counts, DiscreteTime { blocks, ..Default::default() });
@@ -200,7 +180,11 @@ fn every_number_of_the_variants() {
 }
 
 #[test]
-fn every_number_of_fit() {
+#[ignore = "the child process of another test"]
+fn numbers_of_fit() {
+    if given().is_none() {
+        return;
+    }
     let mut counts = Counts::default();
     let usual = Fit {
         epochs: 1,

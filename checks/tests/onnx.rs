@@ -217,10 +217,10 @@ fn what_a_graph_cannot_do_is_refused_by_name() {
     let words = ["ContinuousTime::inference", "`Steps::Fixed`", "found `Steps::Adaptive`"];
     assert_refused(ct(adaptive.clone()).export_onnx(path), &words);
     let mut model = Fm::new(&AutoDevice::default(), FlowMatching::default()).unwrap();
-    model.set_solver(adaptive);
+    model.set_solver(adaptive).unwrap();
     let words = ["FlowMatching::solver", "found `Steps::Adaptive`", "`set_solver`"];
     assert_refused(model.export_onnx(path), &words);
-    model.set_solver(Solver { steps: Steps::Fixed(5_001), ..Solver::default() });
+    model.set_solver(Solver { steps: Steps::Fixed(5_001), ..Solver::default() }).unwrap();
     assert_refused(model.export_onnx(path), &["FlowMatching::solver", "10000", "10002 calls"]);
 
     type Mine = NoProp<DiscreteTime, Custom<Own, Pair<3, 4>, Width<3>>, 3, 4>;

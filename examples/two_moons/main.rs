@@ -162,7 +162,7 @@ fn trajectories<const X: usize>(
     const PATHS: usize = 60;
     let x: Vec<[f32; X]> = given.choose_multiple(rng, PATHS).copied().collect();
     let solver = Solver { save: Save::Steps, ..model.variant().solver.clone() };
-    model.set_solver(solver);
+    model.set_solver(solver)?;
     let device = AutoDevice::default();
     let noise = (0..2 * x.len()).map(|_| rng.sample(StandardNormal)).collect();
     let z0 = device.tensor_from_vec(noise, (x.len(), Const::<2>));

@@ -8,8 +8,8 @@ use std::{
 use super::{
     Contents, Saved,
     file::Found,
+    progress::Progress,
     settings::{parse, text},
-    trainer::Progress,
 };
 use crate::{
     block::Host,

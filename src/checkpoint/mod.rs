@@ -11,6 +11,7 @@ mod checksum;
 mod file;
 mod folder;
 mod gather;
+mod progress;
 mod settings;
 mod trainer;
 mod unit;

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Contents,
     file::Found,
     gather::{meet, own_part},
+    progress::{Beside, Progress},
     settings::{check_settings, parse, text, unwritable},
     unit::{self, FileTensors, Mismatch, Restored},
 };
@@ -26,19 +26,6 @@ use crate::{
 
 /// What the first lines of every checkpoint say; another number is another layout of the file.
 const FORMAT: &str = "dfdx-noprop checkpoint 1";
-
-/// How far the trainer is.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Progress {
-    steps: u64,
-    epochs: u64,
-    /// Steps of each block's optimiser, of the embedding's, and of the schedule's.
-    pub(super) blocks: Vec<u64>,
-    embedding: u64,
-    schedule: u64,
-    /// Of a run that is not at its end.
-    pub(super) position: Option<Position>,
-}
 
 /// What a model is called in a file: a file for another model is refused by these.
 #[derive(Clone, Debug)]
@@ -206,6 +193,13 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         if progress.blocks.len() != self.ranks.layout.blocks {
             let expected = format!("progress of {} blocks", self.ranks.layout.blocks);
             return Err(Error::file(path, expected, progress.blocks.len()));
+        }
+        let beside = Beside {
+            embedding: self.model.objective.reading().is_learned(),
+            schedule: self.model.schedule.is_some(),
+        };
+        if let Some((expected, found)) = progress.contradiction(beside) {
+            return Err(Error::file(path, expected, found));
         }
         let mut tensors: FileTensors = contents
             .tensors

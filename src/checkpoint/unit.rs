@@ -112,6 +112,15 @@ pub(super) struct Remembered {
     pub(super) squares: bool,
 }
 
+/// Whether a file has means of some kind.
+#[derive(Clone, Copy)]
+enum Kept {
+    Always,
+    Perhaps,
+    /// And why.
+    Never(&'static str),
+}
+
 /// The same with what the optimiser remembers.
 pub(super) fn restore<E: Real, D: Backend<E>>(
     name: &str,
@@ -124,10 +133,16 @@ pub(super) fn restore<E: Real, D: Backend<E>>(
     let mut restored = restore_weights(name, module, tensors)?;
     let entries = entries(module).map_err(Mismatch::Other)?;
     let trained: Vec<&NamedValues<E, D>> = entries.iter().filter(|e| e.trained).collect();
-    let mut list = |kind: &str, needed: bool| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
+    let mut list = |kind: &str, kept: Kept| -> Result<Vec<Tensor<(usize,), E, D>>, Mismatch> {
         let full = |e: &NamedValues<E, D>| join(&join(kind, name), &e.path);
-        if !needed && !trained.iter().any(|e| tensors.contains_key(&full(e))) {
-            return Ok(Vec::new());
+        let found = trained.iter().map(|e| full(e)).find(|name| tensors.contains_key(name));
+        match (kept, found) {
+            (Kept::Never(why), Some(found)) => {
+                let expected = format!("no tensors `{kind}.{name}`, {why}");
+                return Err(Mismatch::Tensor(expected, format!("`{found}`")));
+            }
+            (Kept::Perhaps | Kept::Never(_), None) => return Ok(Vec::new()),
+            _ => {}
         }
         let one = |e: &&NamedValues<E, D>| {
             let values: Vec<E> = take(tensors, full(e), &e.shape)?;
@@ -143,8 +158,13 @@ pub(super) fn restore<E: Real, D: Backend<E>>(
         };
         trained.iter().map(one).collect()
     };
-    let (first, second) = (list(FIRST, steps > 0)?, list(SECOND, steps > 0 && squares)?);
-    let average = list("average", false)?;
+    let moments = match steps {
+        0 => Kept::Never("since its optimiser has taken no step"),
+        _ => Kept::Always,
+    };
+    let first = list(FIRST, moments)?;
+    let second = list(SECOND, if squares { moments } else { Kept::Never("which SGD has not") })?;
+    let average = list("average", Kept::Perhaps)?;
     restored.state = OptimizerState { steps, first, second, average };
     Ok(restored)
 }

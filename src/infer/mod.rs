@@ -119,7 +119,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     pub(crate) fn along(&self) -> Result<Vec<PointOutput<E>>, Error> {
         let points: Vec<Point> = match self.process.transition() {
             Transition::Blocks(discrete) => rollout::points(discrete),
-            Transition::Field(field) => field::points(field)?,
+            Transition::Field(field) => field::points(field),
         };
         if points.is_empty() {
             return Ok(Vec::new());

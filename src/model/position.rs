@@ -1,5 +1,7 @@
 //! Where a run is.
 
+#[cfg(feature = "checkpoint")]
+use super::Counters;
 use crate::{error::Error, optim::LearningRate, report::Means};
 
 /// How far a run has come: with the weights and what the optimisers remember, all that the rest of
@@ -72,6 +74,61 @@ impl Position {
     #[cfg(feature = "checkpoint")]
     pub(crate) fn with_means(self, means: Means) -> Self {
         Self { means, ..self }
+    }
+
+    /// What no run of a trainer that is so far could have left, as what was expected and what came.
+    #[cfg(feature = "checkpoint")]
+    pub(crate) fn contradiction(
+        &self,
+        trainer: &Counters,
+        blocks: usize,
+    ) -> Option<(String, String)> {
+        if let Some(found) = self.count_out_of_range(trainer) {
+            return Some(found);
+        }
+        let (epochs, each) = (trainer.epochs - self.epochs_before, self.steps_per_epoch());
+        // Where each rank has rows of its own, which have no checksum, an epoch may have more steps.
+        let exact = self.data.as_ref().map(|_| self.steps - epochs * each);
+        if exact.is_some_and(|under_way| under_way > each) {
+            let done = self.epochs_before.saturating_add(self.steps / each);
+            let expected = format!("progress with {done} epochs, one for each {each} steps");
+            return Some((expected, trainer.epochs.to_string()));
+        }
+        self.means.contradiction(self.steps, exact, self.batch_size, blocks)
+    }
+
+    /// A count that is larger than it can be, or 0 and must not be.
+    #[cfg(feature = "checkpoint")]
+    fn count_out_of_range(&self, trainer: &Counters) -> Option<(String, String)> {
+        for (what, found) in [("rows", self.rows), ("rows a batch", self.batch_size)] {
+            if found == 0 {
+                return Some((format!("a run with at least one of its {what}"), "0".to_owned()));
+            }
+        }
+        let before = trainer.steps.saturating_sub(self.steps);
+        let epochs = trainer.epochs.saturating_sub(self.epochs_before);
+        let done = self.steps / self.steps_per_epoch();
+        let counts = [
+            ("steps of the run", self.steps, trainer.steps, "those of the trainer"),
+            ("epochs before the run", self.epochs_before, trainer.epochs, "those of the trainer"),
+            ("epochs before the run", self.epochs_before, before, "one for each step before it"),
+            ("epochs of the run", epochs, done, "as its steps make"),
+            ("validations without progress", self.waited as u64, epochs, "one for each epoch"),
+        ];
+        let (what, found, most, why) =
+            counts.into_iter().find(|(_, found, most, _)| found > most)?;
+        Some((format!("progress with at most {most} {what}, {why}"), found.to_string()))
+    }
+
+    /// Whether the steps of an epoch are done but not its end, since an observer has failed.
+    pub(crate) fn is_at_open_end(&self, each: u64) -> bool {
+        self.steps.is_multiple_of(each) && !self.means.is_empty()
+    }
+
+    /// How many steps an epoch has, in one process.
+    #[cfg(feature = "checkpoint")]
+    fn steps_per_epoch(&self) -> u64 {
+        self.rows.div_ceil(self.batch_size.max(1)).max(1) as u64
     }
 
     /// Whether a run with these settings can go on from here.

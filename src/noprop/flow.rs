@@ -27,9 +27,11 @@ where
     D: Backend<E>,
 {
     /// Changes what integrates dz/dt = v in inference; nothing is trained again.
-    pub fn set_solver(&mut self, solver: Solver) {
-        // All other settings were checked before, and a solver is checked where it is used.
-        let _ = self.set_variant(FlowMatching { solver, ..self.variant.clone() });
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a solver that cannot work; the model is then as it was.
+    pub fn set_solver(&mut self, solver: Solver) -> Result<(), Error> {
+        self.set_variant(FlowMatching { solver, ..self.variant.clone() })
     }
 
     /// One step of the network on the squared error of flow matching, from base samples `z0` to

@@ -25,8 +25,7 @@ where
     ///
     /// # Errors
     /// [`Error::Argument`] for an input that is not finite, [`Error::Integration`] for a solver
-    /// that does not get to its end, [`Error::Config`] for one that cannot work, [`Error::Device`]
-    /// where memory does not suffice.
+    /// that does not get to its end, [`Error::Device`] where memory does not suffice.
     pub fn predict(
         &self,
         rows: &[[E; X]],

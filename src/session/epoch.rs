@@ -5,7 +5,7 @@ use crate::{
     block::{AnyBlock, Host},
     data::DataView,
     device::{Backend, Real},
-    error::Error,
+    error::{Error, Place},
     infer::{Asked, InputRows},
     model::{Model, Position, Trainer},
     report::{Ended, EpochReport},
@@ -20,9 +20,13 @@ impl<E: Real> Session<'_, E> {
         position: &mut Position,
         seconds: f64,
     ) -> Result<(EpochReport, Option<Ended>), Error> {
+        check_weights(trainer)?;
         trainer.counters.epochs += 1;
         let last = position.epochs_before.saturating_add(self.fit.epochs as u64);
-        let means = means_of_all(trainer.ranks, std::mem::take(&mut position.means))?;
+        let means = std::mem::take(&mut position.means);
+        // Whatever fails from here on, the epoch ends once.
+        self.position = Some(position.clone());
+        let means = means_of_all(trainer.ranks, means)?;
         let weight = trainer.model.objective.setup().cross_entropy;
         let mut report = means.report(trainer.counters.epochs, last as usize, seconds, weight);
         let (mut ended, mut better) = (None, false);
@@ -52,6 +56,24 @@ impl<E: Real> Session<'_, E> {
         }
         Ok((report, ended))
     }
+}
+
+/// [`Error::Diverged`] where the last steps have left weights that are not finite: no loss after
+/// them has said so.
+pub(super) fn check_weights<E: Real, D: Host<E>>(trainer: &Trainer<'_, E, D>) -> Result<(), Error> {
+    let failed = || Error::device("looking at the weights");
+    for block in &trainer.blocks {
+        for tensor in block.tensors().named().map_err(failed())? {
+            if D::is_finite(&tensor.values).map_err(failed())? {
+                continue;
+            }
+            let values = tensor.values.as_vec();
+            let found = values.iter().find(|value| !value.is_finite());
+            let place = Place { block: block.state().t, step: trainer.counters.steps };
+            place.check("weight", found.map_or(f64::NAN, |value| value.as_f64()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A model with its moving averages instead of the weights.

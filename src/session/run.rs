@@ -14,7 +14,7 @@ use super::{
     Fit, Hook, Observer, SessionParts,
     agree::Agreed,
     checkpoints::FolderLock,
-    epoch::look,
+    epoch::{check_weights, look},
     warnings::{other_processor, warnings},
 };
 use crate::{
@@ -238,7 +238,8 @@ impl<'a, E: Real> Session<'a, E> {
         if let Some(position) = position.as_mut().filter(|_| !done) {
             position.data = self.checksum(trainer.ranks);
         }
-        let saved = self.save(trainer, if done { None } else { position.as_ref() });
+        let saved = check_weights(trainer)
+            .and_then(|()| self.save(trainer, if done { None } else { position.as_ref() }));
         let along = match &self.validation {
             Some(rows) => look(trainer, self.fit, rows, |asked| {
                 asked.evaluate_along("NoProp::evaluate_along", &rows.targets)
@@ -267,6 +268,9 @@ impl<'a, E: Real> Session<'a, E> {
         {
             return Ok(Next::Ended(ended));
         }
+        if position.is_at_open_end(state.each) {
+            return self.epoch(trainer, state, position, false);
+        }
         while position.steps < state.total {
             if position.steps >= state.last {
                 return Ok(Next::Ended(Ended::OutOfSteps));
@@ -291,17 +295,27 @@ impl<'a, E: Real> Session<'a, E> {
                 .min(self.steps_until_checkpoint(position));
             let flow = self.span(trainer, state, position, at, count)?;
             if position.steps.is_multiple_of(state.each) {
-                let seconds = state.clock.elapsed().as_secs_f64();
-                let (report, ended) = self.end_epoch(trainer, position, seconds)?;
-                let broken = flow.is_break();
-                state.closing = Some(Closing { ended, broken, report: report.clone() });
-                return Ok(Next::Epoch(report));
+                return self.epoch(trainer, state, position, flow.is_break());
             }
             if let Some(ended) = self.after_span(trainer, state, position, flow.is_break())? {
                 return Ok(Next::Ended(ended));
             }
         }
         Ok(Next::Ended(Ended::Finished))
+    }
+
+    /// The end of an epoch up to its report.
+    fn epoch<D: Runtime<E>>(
+        &mut self,
+        trainer: &mut Trainer<'_, E, D>,
+        state: &mut State,
+        position: &mut Position,
+        broken: bool,
+    ) -> Result<Next, Error> {
+        let seconds = state.clock.elapsed().as_secs_f64();
+        let (report, ended) = self.end_epoch(trainer, position, seconds)?;
+        state.closing = Some(Closing { ended, broken, report: report.clone() });
+        Ok(Next::Epoch(report))
     }
 
     /// The end of an epoch after its report has been given.

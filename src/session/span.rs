@@ -51,20 +51,21 @@ impl<'a, E: Real> Session<'a, E> {
         let reports = reports?;
         trainer.counters.steps += count;
         position.steps += count;
-        // An observer that panics does not take the run's place with it.
+        let optimizer = *trainer.model.objective.optimizer();
+        let reports = (0..).zip(reports).map(|(k, report)| StepReport {
+            step: before + 1 + k as u64,
+            epoch: trainer.counters.epochs + 1,
+            learning_rate: span.stepping(&optimizer, k).learning_rate(),
+            ..report
+        });
+        let reports: Vec<StepReport> = reports.collect();
+        reports.iter().for_each(|report| position.means.add(report));
+        // An observer that panics takes neither the run's place nor its means with it.
         self.position = Some(position.clone());
         let mut flow = ControlFlow::Continue(());
-        let optimizer = *trainer.model.objective.optimizer();
-        for (k, report) in reports.into_iter().enumerate() {
-            let report = StepReport {
-                step: before + 1 + k as u64,
-                epoch: trainer.counters.epochs + 1,
-                learning_rate: span.stepping(&optimizer, k).learning_rate(),
-                ..report
-            };
-            position.means.add(&report);
+        for report in &reports {
             for observer in &mut self.observers {
-                if observer.step(&report)?.is_break() {
+                if observer.step(report)?.is_break() {
                     flow = ControlFlow::Break(());
                 }
             }

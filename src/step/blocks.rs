@@ -13,7 +13,7 @@ use crate::{
     block::AnyBlock,
     device::{Real, SharedSlot},
     distributed::Rows,
-    error::Error,
+    error::{Error, Place},
     gradient::Estimator,
     model::Ranks,
     random::{Purpose, normals, stream},
@@ -201,6 +201,8 @@ fn terminal_step<E: Real, D: Runtime<E>>(
     let target = target(&device, reading, targets, None, &on_host, embedding)?;
     let terms = discrete.terminal(&target, noise, Gradients::leaky()).map_err(failed())?;
     let values = [value(&terms[0]), value(&terms[1])];
+    let place = Place { block: trainee.ranks.layout.blocks, step: trainee.steps };
+    place.check("loss", values[0] + values[1])?;
     if reading.is_learned() {
         let stepping = span.stepping(model.objective.optimizer(), k).without_decay();
         let [cross_entropy, kl] = terms;
@@ -214,7 +216,7 @@ fn terminal_step<E: Real, D: Runtime<E>>(
         let mut gradients = total.try_backward().map_err(failed())?;
         let moved =
             model.embedding_optimizer.update(&stepping, &mut model.embedding, &mut gradients);
-        moved.map_err(failed())?;
+        place.check("gradient", moved.map_err(failed())?)?;
     }
     Ok(values)
 }

@@ -261,7 +261,9 @@ pub(super) fn with_model<E: Real, D: Host<E>>(
     }
     report.gradient_norm = block.step(&stepping, gradients)?;
     place.check("gradient", report.gradient_norm)?;
-    step_beside(model, &stepping.without_decay(), gradients).map_err(failed())?;
+    for norm in step_beside(model, &stepping.without_decay(), gradients).map_err(failed())? {
+        place.check("gradient", norm)?;
+    }
     if !learned {
         block.keep_gradients(back.gradients);
     }
@@ -284,19 +286,20 @@ fn gradients_for<E: Real, D: Host<E>>(
     Ok(gradients)
 }
 
-/// A step of what is trained beside the network.
+/// A step of what is trained beside the network; the norms of the gradients.
 fn step_beside<E: Real, D: Backend<E>>(
     model: &mut Model<E, D>,
     stepping: &Stepping,
     gradients: &mut Gradients<E, D>,
-) -> Result<(), D::Err> {
+) -> Result<[f64; 2], D::Err> {
+    let mut norms = [0.0; 2];
     if model.objective.reading().is_learned() {
-        model.embedding_optimizer.update(stepping, &mut model.embedding, gradients)?;
+        norms[0] = model.embedding_optimizer.update(stepping, &mut model.embedding, gradients)?;
     }
     if let Some(schedule) = &mut model.schedule {
-        schedule.optimizer.update(stepping, &mut schedule.gamma, gradients)?;
+        norms[1] = schedule.optimizer.update(stepping, &mut schedule.gamma, gradients)?;
     }
-    Ok(())
+    Ok(norms)
 }
 
 /// Room for the gradients of a piece of a batch.

@@ -170,7 +170,7 @@ impl Inference {
                 Error::check_count("Inference::Sde::steps", *steps)?;
                 Error::check_count("Inference::Sde::draws", *draws)
             }
-            Self::Ode(_) => Ok(()),
+            Self::Ode(solver) => solver.check(),
         }
     }
 }

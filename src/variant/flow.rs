@@ -222,6 +222,7 @@ where
         let (reading, prediction) = (H::reading(), self.predictor.prediction()?);
         self.estimator.check(reading.is_learned().then_some("embedding"))?;
         check_weight("FlowMatching::cross_entropy", self.cross_entropy)?;
+        self.solver.check()?;
         Ok(Mathematics::Flow(Flow {
             setup: Setup {
                 name: "flow matching",
