@@ -363,7 +363,7 @@ impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Continuous {
 
     #[cfg(feature = "inference")]
     fn settings(&self, learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings {
-        let schedule = VectorField::curve(self, learned);
+        let schedule = Box::new(VectorField::curve(self, learned));
         ReverseSettings::Continuous { schedule, inference: self.inference.clone() }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) enum ReverseSettings {
     /// Through blocks, by these ᾱ_0 to ᾱ_T.
     Discrete { alpha_bar: Vec<f64>, sampler: Sampler },
     /// Along the probability-flow ODE or the SDE of γ(t).
-    Continuous { schedule: GammaSchedule, inference: Inference },
+    Continuous { schedule: Box<GammaSchedule>, inference: Inference },
     /// Along straight lines.
     Flow { prediction: Prediction, solver: Solver },
 }
@@ -82,7 +82,7 @@ impl ReverseSettings {
                 Arc::new(Discrete::trained(alpha_bar, sampler, reading)?)
             }
             Self::Continuous { schedule, inference } => {
-                Arc::new(Continuous::trained::<E>(schedule, inference, reading)?)
+                Arc::new(Continuous::trained::<E>(*schedule, inference, reading)?)
             }
             Self::Flow { prediction, solver } => {
                 Arc::new(Flow::trained(prediction, solver, reading)?)
