@@ -18,6 +18,10 @@ pub mod gradient_free {}
 #[doc = include_str!("../docs/distributed.md")]
 pub mod distributed {}
 
+#[cfg(all(feature = "checkpoint", feature = "digits"))]
+#[doc = include_str!("../docs/predictor.md")]
+pub mod predictor {}
+
 #[cfg(all(feature = "onnx", feature = "digits"))]
 #[doc = include_str!("../docs/onnx.md")]
 pub mod onnx {}
