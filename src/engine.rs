@@ -317,6 +317,11 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
 }
 
 /// Numbers that the engine is compiled for, in this crate.
+#[diagnostic::on_unimplemented(
+    message = "there are no trainers of `{Self}`",
+    label = "a trainer of `{Self}` is asked for",
+    note = "trainers are for `f32` and `f64`, with the feature `training` of `dfdx-noprop`, which is on by default"
+)]
 pub trait Number: Real + InferenceNumber {
     /// The engine on the processor.
     #[doc(hidden)]
@@ -328,6 +333,8 @@ pub trait Number: Real + InferenceNumber {
     fn on_cuda() -> &'static dyn Engine<Self, Cuda>;
 }
 
+// Without trainers nothing of the engine is compiled.
+#[cfg(feature = "training")]
 macro_rules! numbers {
     ($($number:ty)*) => {$(
         impl Number for $number {
@@ -346,4 +353,5 @@ macro_rules! numbers {
     )*};
 }
 
+#[cfg(feature = "training")]
 numbers!(f32 f64);

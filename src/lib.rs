@@ -52,6 +52,7 @@
 //!
 //! # Features
 //!
+//! - `training` (default): trainers, [`NoProp`]; without it there are predictors alone.
 //! - `digits` (default): the UCI handwritten digits, embedded, 58 kB.
 //! - `data` (default): readers of CSV, idx (MNIST) and CIFAR files.
 //! - `serde` (default): settings and reports as data.
@@ -69,6 +70,8 @@
 //! its own for each block and step. The same seeds give the same weights, bit for bit, on any
 //! number of threads.
 #![warn(missing_docs)]
+// What trainers are made of is there, and nothing asks for it.
+#![cfg_attr(not(feature = "training"), allow(dead_code))]
 
 pub mod block;
 #[cfg(feature = "checkpoint")]

@@ -51,6 +51,7 @@ impl<E: Real, D: Backend<E>> Default for Made<E, D> {
 
 impl<E: Real, D: Backend<E>> Made<E, D> {
     /// To be taken from the first on.
+    #[cfg(feature = "inference")]
     pub(crate) fn again(&self) -> Self {
         Self { tensors: self.tensors.clone(), taken: 0 }
     }
