@@ -72,12 +72,11 @@ async fn what_waits_while_the_model_computes_is_answered_by_one_call() {
 #[tokio::test]
 async fn a_batch_of_one_row_is_no_batch() {
     let Gated { queue, began, go, .. } = gated(limits(1, 10));
-    let waiting: Vec<_> =
-        (0..3).map(|_| queue.put(Question::Answer, vec![7.0; 2], 2).unwrap()).collect();
-    for reply in waiting {
-        assert_eq!(began.recv().unwrap(), 2);
+    let put = |rows| (rows, queue.put(Question::Answer, vec![7.0; rows], rows).unwrap());
+    for (rows, reply) in [1, 1, 2, 1].map(put) {
+        assert_eq!(began.recv().unwrap(), rows);
         go.send(()).unwrap();
-        assert_eq!(reply.await.unwrap(), answer(&[7.0; 2]));
+        assert_eq!(reply.await.unwrap(), answer(&vec![7.0; rows]));
     }
 }
 

@@ -266,6 +266,7 @@ async fn the_server_ends_when_asked_with_what_it_took_answered() {
     while !idle.is_closed() {
         tokio::task::yield_now().await;
     }
+    assert!(!served.is_finished());
     go.send(()).unwrap();
     let answer = asked.await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
