@@ -8,6 +8,7 @@
 //! | from | call |
 //! |---|---|
 //! | numbers in memory | [`Dataset::new`], [`Dataset::from_rows`] |
+//! | arrays of `ndarray` | `Dataset::from_arrays`, with the feature `ndarray` |
 //! | the digits inside this crate | `digits`, with the feature of that name |
 //! | MNIST, Fashion-MNIST | [`mnist`] |
 //! | other idx files | [`idx_folder`], [`idx_files`] |
@@ -41,6 +42,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod augment;
 #[cfg(feature = "data")]
 mod cifar;
@@ -65,6 +68,8 @@ mod view;
 pub use self::cifar::{cifar_file, cifar10, cifar100};
 #[cfg(feature = "data")]
 pub use self::csv::{Classes, Column, Csv, Header, csv_labels, csv_values};
+#[cfg(all(feature = "ndarray", feature = "inference"))]
+pub(crate) use arrays::rows_of;
 pub use augment::{Augment, Pixels};
 pub use class_names::ClassNames;
 #[cfg(feature = "inference")]
