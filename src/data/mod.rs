@@ -14,6 +14,7 @@
 //! | other idx files | [`idx_folder`], [`idx_files`] |
 //! | CIFAR-10, CIFAR-100 | [`cifar10`], [`cifar100`], [`cifar_file`] |
 //! | CSV, and scikit-learn's tables | [`csv_labels`], [`csv_values`]; with options: [`Csv`] |
+//! | NumPy's `.npy` and `.npz` | `npy_labels`, `npy_values`, `npz_labels`, `npz_values`, with the feature `npy` |
 //!
 //! Then [`Dataset::split`], [`Dataset::split_stratified`] or [`Dataset::folds`], and a
 //! [`Standardiser`] made from the training rows. [`Augment`] changes images at random as they are
@@ -59,6 +60,8 @@ mod gzip;
 #[cfg(feature = "data")]
 mod idx;
 mod normalise;
+#[cfg(feature = "npy")]
+mod npy;
 mod split;
 mod statistics;
 mod targets;
@@ -83,6 +86,8 @@ pub use digits::{digits, digits_rows, digits_with_seed};
 #[cfg(feature = "data")]
 pub use idx::{idx_files, idx_folder, mnist};
 pub use normalise::Standardiser;
+#[cfg(feature = "npy")]
+pub use npy::{npy_labels, npy_values, npz_labels, npz_values};
 pub use split::Split;
 #[cfg(feature = "inference")]
 pub(crate) use statistics::Statistics;
