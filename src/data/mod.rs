@@ -15,6 +15,7 @@
 //! | CIFAR-10, CIFAR-100 | [`cifar10`], [`cifar100`], [`cifar_file`] |
 //! | CSV, and scikit-learn's tables | [`csv_labels`], [`csv_values`]; with options: [`Csv`] |
 //! | NumPy's `.npy` and `.npz` | `npy_labels`, `npy_values`, `npz_labels`, `npz_values`, with the feature `npy` |
+//! | Parquet | `Parquet`, with the feature of that name |
 //!
 //! Then [`Dataset::split`], [`Dataset::split_stratified`] or [`Dataset::folds`], and a
 //! [`Standardiser`] made from the training rows. [`Augment`] changes images at random as they are
@@ -62,6 +63,8 @@ mod idx;
 mod normalise;
 #[cfg(feature = "npy")]
 mod npy;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod split;
 mod statistics;
 mod targets;
@@ -71,6 +74,8 @@ mod view;
 pub use self::cifar::{cifar_file, cifar10, cifar100};
 #[cfg(feature = "data")]
 pub use self::csv::{Classes, Column, Csv, Header, csv_labels, csv_values};
+#[cfg(feature = "parquet")]
+pub use self::parquet::Parquet;
 #[cfg(all(feature = "ndarray", feature = "inference"))]
 pub(crate) use arrays::rows_of;
 pub use augment::{Augment, Pixels};
