@@ -60,6 +60,9 @@
 //! - `checkpoint` (default): trainers as safetensors files.
 //! - `observe` (default): a progress bar, files of metrics, plots, Ctrl-C.
 //! - `double` (default): double precision at its full speed, by AVX-512 where there is.
+//! - `ndarray`: data sets from arrays of the crate `ndarray`, and answers as arrays.
+//! - `npy`: readers of NumPy's `.npy` and `.npz` files.
+//! - `parquet`: a reader of Parquet files, `data::Parquet`.
 //! - `onnx`: trained models as ONNX graphs, by `NoProp::export_onnx`.
 //! - `mpi`: blocks on many machines, by MPI.
 //! - `cuda`: dfdx's GPU device, and what was measured on one ([`guide::cuda`]).

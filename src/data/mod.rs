@@ -8,11 +8,14 @@
 //! | from | call |
 //! |---|---|
 //! | numbers in memory | [`Dataset::new`], [`Dataset::from_rows`] |
+//! | arrays of `ndarray` | `Dataset::from_arrays`, with the feature `ndarray` |
 //! | the digits inside this crate | `digits`, with the feature of that name |
 //! | MNIST, Fashion-MNIST | [`mnist`] |
 //! | other idx files | [`idx_folder`], [`idx_files`] |
 //! | CIFAR-10, CIFAR-100 | [`cifar10`], [`cifar100`], [`cifar_file`] |
 //! | CSV, and scikit-learn's tables | [`csv_labels`], [`csv_values`]; with options: [`Csv`] |
+//! | NumPy's `.npy` and `.npz` | `npy_labels`, `npy_values`, `npz_labels`, `npz_values`, with the feature `npy` |
+//! | Parquet | `Parquet`, with the feature of that name |
 //!
 //! Then [`Dataset::split`], [`Dataset::split_stratified`] or [`Dataset::folds`], and a
 //! [`Standardiser`] made from the training rows. [`Augment`] changes images at random as they are
@@ -41,6 +44,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod augment;
 #[cfg(feature = "data")]
 mod cifar;
@@ -56,6 +61,10 @@ mod gzip;
 #[cfg(feature = "data")]
 mod idx;
 mod normalise;
+#[cfg(feature = "npy")]
+mod npy;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod split;
 mod statistics;
 mod targets;
@@ -65,6 +74,10 @@ mod view;
 pub use self::cifar::{cifar_file, cifar10, cifar100};
 #[cfg(feature = "data")]
 pub use self::csv::{Classes, Column, Csv, Header, csv_labels, csv_values};
+#[cfg(feature = "parquet")]
+pub use self::parquet::Parquet;
+#[cfg(all(feature = "ndarray", feature = "inference"))]
+pub(crate) use arrays::rows_of;
 pub use augment::{Augment, Pixels};
 pub use class_names::ClassNames;
 #[cfg(feature = "inference")]
@@ -78,6 +91,8 @@ pub use digits::{digits, digits_rows, digits_with_seed};
 #[cfg(feature = "data")]
 pub use idx::{idx_files, idx_folder, mnist};
 pub use normalise::Standardiser;
+#[cfg(feature = "npy")]
+pub use npy::{npy_labels, npy_values, npz_labels, npz_values};
 pub use split::Split;
 #[cfg(feature = "inference")]
 pub(crate) use statistics::Statistics;

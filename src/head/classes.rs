@@ -81,6 +81,8 @@ macro_rules! class_methods {
         type Targets = Labels<$c>;
         type Row = [E; $c];
         type Prediction = u32;
+        #[cfg(feature = "ndarray")]
+        type Predictions = ndarray::Array1<u32>;
         type Evaluation = Classification;
         const CLASSES: bool = true;
 
@@ -94,6 +96,11 @@ macro_rules! class_methods {
 
         fn predictions(answers: &[E]) -> Vec<u32> {
             classes::predictions($c, answers)
+        }
+
+        #[cfg(feature = "ndarray")]
+        fn prediction_array(answers: &[E]) -> ndarray::Array1<u32> {
+            classes::predictions($c, answers).into()
         }
 
         fn evaluation(evaluation: Evaluation) -> Option<Classification> {

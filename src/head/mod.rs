@@ -42,6 +42,9 @@ pub trait Head<const Z: usize, E: Real>:
     type Row: Send;
     /// What `predict` answers for one row: a class, or `[E; Z]` numbers.
     type Prediction: Send;
+    /// What `predict_array` answers for all rows: `Array1<u32>`, or `Array2<E>`.
+    #[cfg(feature = "ndarray")]
+    type Predictions;
     /// What `evaluate` answers.
     type Evaluation: Into<Evaluation>;
     /// Whether the embedding is trained.
@@ -69,6 +72,11 @@ pub trait Head<const Z: usize, E: Real>:
 
     /// Answers as predictions.
     fn predictions(answers: &[E]) -> Vec<Self::Prediction>;
+
+    /// The same as an array.
+    #[cfg(feature = "ndarray")]
+    #[doc(hidden)]
+    fn prediction_array(answers: &[E]) -> Self::Predictions;
 
     /// What the engine has found, as this head reports it.
     #[doc(hidden)]

@@ -26,6 +26,8 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
     type Targets = Values<Z, E>;
     type Row = [E; Z];
     type Prediction = [E; Z];
+    #[cfg(feature = "ndarray")]
+    type Predictions = ndarray::Array2<E>;
     type Evaluation = Errors;
     const LEARNED: bool = false;
     const CLASSES: bool = false;
@@ -48,6 +50,11 @@ impl<const Z: usize, E: Real> Head<Z, E> for Regression {
 
     fn predictions(answers: &[E]) -> Vec<[E; Z]> {
         <Self as Head<Z, E>>::rows(answers)
+    }
+
+    #[cfg(feature = "ndarray")]
+    fn prediction_array(answers: &[E]) -> ndarray::Array2<E> {
+        <Self as Head<Z, E>>::rows(answers).into()
     }
 
     fn evaluation(evaluation: Evaluation) -> Option<Errors> {

@@ -195,7 +195,10 @@ impl<E: InferenceNumber> AnyPredictor<E> {
     /// [`Error::Argument`] for a model of classes, and those of
     /// [`predict_proba`](Self::predict_proba).
     pub fn predict_values(&self, rows: &[E]) -> Result<Vec<E>, Error> {
-        let operation = "AnyPredictor::predict_values";
+        self.numbers("AnyPredictor::predict_values", rows)
+    }
+
+    pub(super) fn numbers(&self, operation: &'static str, rows: &[E]) -> Result<Vec<E>, Error> {
         if self.has_classes() {
             let expected = "a model of numbers: for classes there is `predict_proba`";
             return Err(Error::argument(operation, expected, "one of classes"));
@@ -220,7 +223,11 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         points.map(point).collect()
     }
 
-    fn probabilities(&self, operation: &'static str, rows: &[E]) -> Result<Vec<E>, Error> {
+    pub(super) fn probabilities(
+        &self,
+        operation: &'static str,
+        rows: &[E],
+    ) -> Result<Vec<E>, Error> {
         if !self.has_classes() {
             let expected = "a model of classes: for numbers there is `predict_values`";
             return Err(Error::argument(operation, expected, "one of numbers"));

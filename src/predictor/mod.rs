@@ -4,6 +4,8 @@
 //! it anywhere. It takes rows as they come, and answers in their own units.
 
 mod any;
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod file;
 mod model;
 mod parts;

@@ -39,7 +39,7 @@ use crate::{
 /// # Ok::<(), dfdx_noprop::Error>(())
 /// ```
 pub struct Predictor<const Z: usize, const X: usize, H = OneHot, E = f32> {
-    any: AnyPredictor<E>,
+    pub(super) any: AnyPredictor<E>,
     head: PhantomData<fn() -> H>,
 }
 

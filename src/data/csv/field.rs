@@ -14,7 +14,7 @@ pub(super) fn is_missing(csv: &Csv, field: &[u8]) -> bool {
 }
 
 /// A number of the type asked for, rounded once: by way of `f64`, some would be rounded twice.
-pub(super) fn number<E: Real>(field: &[u8]) -> Option<E> {
+pub(in crate::data) fn number<E: Real>(field: &[u8]) -> Option<E> {
     let value = if size_of::<E>() == size_of::<f32>() {
         E::of(parse::<f32>(field)?.into())
     } else {
@@ -24,7 +24,7 @@ pub(super) fn number<E: Real>(field: &[u8]) -> Option<E> {
 }
 
 /// As much of a text as goes into a message.
-pub(super) fn short(text: &[u8]) -> String {
+pub(in crate::data) fn short(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(200)]).chars().take(40).collect()
 }
 

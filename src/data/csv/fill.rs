@@ -27,7 +27,7 @@ impl<E: Real> Table<E> {
     pub(super) fn read(csv: &Csv, source: Source<'_>, wanted: Wanted) -> Result<Self, Error> {
         let width = wanted.width(csv);
         let classes = wanted.classes.unwrap_or(0);
-        let mut codes = Codes::new(csv, classes)?;
+        let mut codes = Codes::new("Csv::classes", &csv.classes, classes)?;
         let watched = wanted.classes.is_some()
             && csv.label == Column::Last
             && csv.leave_out.is_empty()
@@ -46,7 +46,8 @@ impl<E: Real> Table<E> {
             misplaced.check(width)?;
         }
         if wanted.classes.is_some() {
-            table.names = codes.finish(source.path, &mut table.labels)?.or(scanned.classes);
+            table.names =
+                codes.finish("Csv::classes", source.path, &mut table.labels)?.or(scanned.classes);
         }
         Ok(table)
     }

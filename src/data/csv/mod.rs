@@ -13,6 +13,10 @@ mod watch;
 
 use std::path::Path;
 
+#[cfg(feature = "parquet")]
+pub(super) use codes::{Codes, NoLabel, Why};
+#[cfg(feature = "parquet")]
+pub(super) use field::{number, short};
 pub use options::{Classes, Column, Header};
 
 use self::{fill::Table, scan::Wanted};
