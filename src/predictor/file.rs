@@ -23,7 +23,7 @@ use crate::{
 const FORMAT: &str = "dfdx-noprop predictor 1";
 
 /// The text entry with the checksum: CRC-32 over all texts and tensors.
-const CHECKSUM: &str = "crc32";
+pub(super) const CHECKSUM: &str = "crc32";
 
 /// What a file says of a model but for its weights.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -198,7 +198,7 @@ fn take<E: Real>(
     }
 }
 
-fn checksum(contents: &Contents) -> String {
+pub(super) fn checksum(contents: &Contents) -> String {
     let mut hash = crc32fast::Hasher::new();
     contents.each_part(&mut |bytes| hash.update(bytes));
     format!("{:08x}", hash.finalize())

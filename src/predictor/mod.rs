@@ -9,6 +9,8 @@ mod arrays;
 mod file;
 mod model;
 mod parts;
+#[cfg(all(test, feature = "training"))]
+mod tests;
 mod typed;
 mod units;
 

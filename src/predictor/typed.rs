@@ -132,7 +132,7 @@ where
     /// training rows.
     ///
     /// # Errors
-    /// None, as the widths are types; the signature leaves room for statistics that do not suit.
+    /// [`Error::Argument`] for statistics that do not suit, which the types rule out.
     pub fn with_inputs(&self, standardiser: &Standardiser<X, E>) -> Result<Self, Error> {
         self.any.with_inputs(standardiser.statistics())?.try_into()
     }
