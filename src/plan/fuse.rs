@@ -21,12 +21,17 @@ impl Use {
     fn composes(self, n: usize, o: usize) -> bool {
         /// The composition's own product is small, and its speed that of a few rows.
         const SLOWER: usize = 4;
-        n > o && self.calls * self.rows * (n - o) > SLOWER * o * n
+        n > o && self.in_all().saturating_mul(n - o) > SLOWER * o * n
+    }
+
+    /// How many rows all calls have.
+    fn in_all(self) -> usize {
+        self.calls.saturating_mul(self.rows)
     }
 
     /// Whether nothing pays: no two layers are composed for four rows, whatever their widths.
     fn is_too_little(self) -> bool {
-        self.calls * self.rows <= 4 && !self.lays_out()
+        self.in_all() <= 4 && !self.lays_out()
     }
 
     /// Whether there are enough calls to lay weights out for them.

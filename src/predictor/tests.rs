@@ -8,7 +8,13 @@ use crate::{file::Contents, prelude::*};
 type Images = (
     Condition<
         Dense<3, 12>,
-        (Planes<2, 6, 5>, Conv2d<2, 3, 3, 3, 3, 2>, BatchNorm<3>, MaxPool2d<2, 2, 2, 1>, Flatten<12>),
+        (
+            Planes<2, 6, 5>,
+            Conv2d<2, 3, 3, 3, 3, 2>,
+            BatchNorm<3>,
+            MaxPool2d<2, 2, 2, 1>,
+            Flatten<12>,
+        ),
     >,
     ReLU,
     Dense<12, 3>,
@@ -113,7 +119,7 @@ fn a_layer_that_does_not_fit_is_named_with_what_it_takes_and_what_arrives() {
     let contents = Contents::unchecked(bytes, "a test".as_ref()).unwrap();
     let mut value: Value = serde_json::from_str(&contents.metadata["model"]).unwrap();
     let place = "/operations/0/sequence/3/dense/inputs";
-    *value.pointer_mut(place).unwrap_or_else(|| panic!("{value}")) = json!(9);
+    *value.pointer_mut(place).unwrap() = json!(9);
     let error = AnyPredictor::<f32>::from_bytes(&with_text(bytes, "model", value.to_string()));
     let error = error.unwrap_err().to_string();
     let expected = "the bytes of a predictor: expected block 1: 9 numbers a row (3), found 8";

@@ -262,6 +262,7 @@ impl Flow {
         solver: Solver,
         reading: Reading,
     ) -> Result<Self, Error> {
+        solver.check()?;
         let setup = Setup::trained("flow matching", 1, reading);
         Ok(Self { setup, prediction: prediction.checked()?, cross_entropy: 0.0, solver })
     }
