@@ -35,6 +35,20 @@ pub struct BlockState<E: Real, D: Backend<E>> {
     pub(crate) lanes: Option<Lanes<D>>,
 }
 
+impl<E: Real, D: Backend<E>> BlockState<E, D> {
+    /// That of a block whose optimiser has done nothing yet.
+    fn new(t: usize, device: D) -> Self {
+        Self {
+            t,
+            optimizer: OptimizerState::default(),
+            device,
+            gradients: None,
+            more_gradients: Vec::new(),
+            lanes: None,
+        }
+    }
+}
+
 /// A block without its type.
 pub trait AnyBlock<E: Real, D: Backend<E>>: 'static {
     /// All but its weights.
@@ -161,15 +175,7 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
     /// One that has not learned anything.
     pub(crate) fn new(t: usize, device: D, kind: Kind<B, E, D>) -> Result<Self, D::Err> {
         let module = Module((kind.build)(&device)?);
-        let state = BlockState {
-            t,
-            optimizer: OptimizerState::default(),
-            device,
-            gradients: None,
-            more_gradients: Vec::new(),
-            lanes: None,
-        };
-        Ok(Self { state, module, kind })
+        Ok(Self { state: BlockState::new(t, device), module, kind })
     }
 
     /// Which of the model's blocks it is, from 1 (noise) to T (target).
@@ -207,14 +213,8 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
 
 impl<B: Clone, E: Real, D: Backend<E>> Clone for Block<B, E, D> {
     fn clone(&self) -> Self {
-        let state = BlockState {
-            t: self.state.t,
-            optimizer: self.state.optimizer.clone(),
-            device: self.state.device.clone(),
-            gradients: None,
-            more_gradients: Vec::new(),
-            lanes: None,
-        };
+        let mut state = BlockState::new(self.state.t, self.state.device.clone());
+        state.optimizer = self.state.optimizer.clone();
         Self { state, module: Module(self.module.0.clone()), kind: self.kind }
     }
 }

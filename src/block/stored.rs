@@ -7,7 +7,6 @@ use dfdx::prelude::{Gradients, HasErr};
 use super::{AnyBlock, BlockState, Lowered};
 use crate::{
     device::{Backend, Column, NamedValues, Real, Slot, Tensors, VisitMut},
-    optim::OptimizerState,
     plan::{Made, StoredOperation, fuse},
 };
 
@@ -32,14 +31,7 @@ impl<E: Real, D: Backend<E>> StoredBlock<E, D> {
         tensors: Vec<Column<E, D>>,
         erase: Erase<E, D>,
     ) -> Self {
-        let state = BlockState {
-            t,
-            optimizer: OptimizerState::default(),
-            device,
-            gradients: None,
-            more_gradients: Vec::new(),
-            lanes: None,
-        };
+        let state = BlockState::new(t, device);
         let paths = operation.slots().into_iter().map(|slot| (slot.path, slot.shape)).collect();
         let weights = Weights { paths, tensors };
         Self { state, operation, weights, kept: Mutex::default(), erase }
@@ -104,10 +96,7 @@ impl<E: Real, D: Backend<E>> AnyBlock<E, D> for StoredBlock<E, D> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let is = |kept: &Kept<E, D>| kept.rows == rows && kept.calls == calls;
         let before = lock().iter().find(|kept| is(kept)).map(|kept| kept.made.again());
-        if let Some(mut made) = before {
-            return fuse(self.plan()?, rows, calls, &mut made);
-        }
-        let mut made = Made::default();
+        let mut made = before.unwrap_or_default();
         let plan = fuse(self.plan()?, rows, calls, &mut made)?;
         let mut kept = lock();
         if !kept.iter().any(is) {

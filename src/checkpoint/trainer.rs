@@ -13,13 +13,13 @@ use super::{
     gather::{meet, own_part},
     progress::{Beside, Progress},
     settings::{check_settings, parse, text, unwritable},
-    unit::{self, FileTensors, Mismatch, Restored},
+    unit::{self, Mismatch, Restored},
 };
 use crate::{
     block::{AnyBlock, Host},
     device::{Backend, Real},
     error::Error,
-    file::NumberType,
+    file::{FileTensors, NumberType},
     model::{Counters, Model, Position, Ranks, Trainer},
     optim::Optimizer,
 };

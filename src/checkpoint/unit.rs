@@ -1,13 +1,11 @@
 //! One thing that is trained (a block, the embedding, the schedule) as named tensors, and back.
 
-use std::collections::BTreeMap;
-
 use dfdx::prelude::*;
 
 use crate::{
     device::{Backend, NamedValues, Real, Tensors},
     error::Error,
-    file::{NamedTensor, NumberType},
+    file::{self, FileTensors, NamedTensor},
     optim::OptimizerState,
 };
 
@@ -82,9 +80,6 @@ fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Result<Name
     }
     Ok(NamedTensor::new(name, shape, values))
 }
-
-/// Tensors of a file by name, each of which can be taken once.
-pub(super) type FileTensors = BTreeMap<String, NamedTensor>;
 
 /// What a file holds of one unit, checked against the module that it is for.
 pub(super) struct Restored<E: Real, D: Backend<E>> {
@@ -181,23 +176,8 @@ fn take<E: Real>(
     name: String,
     shape: &[usize],
 ) -> Result<Vec<E>, Mismatch> {
-    let expected =
-        format!("the tensor `{name}` of {:?} numbers, {shape:?}", NumberType::of_real::<E>());
-    let Some(found) = tensors.remove(&name) else {
-        return Err(Mismatch::Tensor(expected, "none of this name".to_owned()));
-    };
-    let wrong = format!("{:?} numbers, {:?}", found.dtype, found.shape);
-    if found.dtype != NumberType::of_real::<E>() || found.shape != shape {
-        return Err(Mismatch::Tensor(expected, wrong));
-    }
-    let values = E::from_bytes(&found.bytes);
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(i) => {
-            let expected = format!("finite numbers in the tensor `{name}`");
-            Err(Mismatch::Tensor(expected, format!("{} at place {i}", values[i])))
-        }
-        None => Ok(values),
-    }
+    let wrong = |[expected, found]: [String; 2]| Mismatch::Tensor(expected, found);
+    file::take(tensors, &name, shape).map_err(wrong)
 }
 
 impl<E: Real, D: Backend<E>> Restored<E, D> {

@@ -176,3 +176,33 @@ fn metadata(bytes: &[u8]) -> BTreeMap<String, String> {
     let header = SafeTensors::read_metadata(bytes);
     header.ok().and_then(|(_, header)| header.metadata().clone()).into_iter().flatten().collect()
 }
+
+/// Tensors of a file by name, each of which can be taken once.
+pub(crate) type FileTensors = BTreeMap<String, NamedTensor>;
+
+/// Takes the finite numbers of a tensor of this shape.
+///
+/// # Errors
+/// What was expected, and what came.
+pub(crate) fn take<E: Real>(
+    tensors: &mut FileTensors,
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<E>, [String; 2]> {
+    let dtype = NumberType::of_real::<E>();
+    let expected = format!("the tensor `{name}` of {dtype:?} numbers, {shape:?}");
+    let Some(found) = tensors.remove(name) else {
+        return Err([expected, "none of this name".to_owned()]);
+    };
+    if found.dtype != dtype || found.shape != shape {
+        return Err([expected, format!("{:?} numbers, {:?}", found.dtype, found.shape)]);
+    }
+    let values = E::from_bytes(&found.bytes);
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => {
+            let expected = format!("finite numbers in the tensor `{name}`");
+            Err([expected, format!("{} at place {i}", values[i])])
+        }
+        None => Ok(values),
+    }
+}

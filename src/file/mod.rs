@@ -2,4 +2,7 @@
 
 mod contents;
 
-pub use contents::{Contents, NamedTensor, NumberType};
+#[cfg(feature = "checkpoint")]
+pub use contents::NumberType;
+pub use contents::{Contents, NamedTensor};
+pub(crate) use contents::{FileTensors, take};

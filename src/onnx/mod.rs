@@ -63,7 +63,7 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         let graph = self.graph(name)?;
         let outline = GraphProto {
             name: "noprop".to_owned(),
-            doc_string: format!("NoProp in {}, from x to {name}", self.asked.process.name()),
+            doc_string: format!("NoProp in {}, from x to {name}", self.asked.process.setup().name),
             input: vec![ValueInfoProto::rows(
                 "x",
                 self.asked.inputs.width,
@@ -79,7 +79,7 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
     fn head(&self) -> ModelProto {
         let entry =
             |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
-        let mut metadata_props = vec![entry("variant", self.asked.process.name().to_owned())];
+        let mut metadata_props = vec![entry("variant", self.asked.process.setup().name.to_owned())];
         if !self.class_names.is_empty() {
             let names = serde_json::Value::from(self.class_names.to_vec());
             metadata_props.push(entry("class_names", names.to_string()));

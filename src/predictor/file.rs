@@ -1,9 +1,6 @@
 //! A predictor as a file, and back.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     model::Answering,
@@ -13,7 +10,7 @@ use super::{
 use crate::{
     device::Real,
     error::Error,
-    file::{Contents, NamedTensor, NumberType},
+    file::{self, Contents, FileTensors},
     head::Reading,
     plan::{StoredOperation, Widths},
     variant::ReverseSettings,
@@ -132,7 +129,7 @@ pub(super) fn from_bytes<E: Real>(
     units
         .check("loading a predictor", about.x, outputs, about.reading.has_classes())
         .map_err(|error| Error::file(path, "units that suit the model", error))?;
-    let mut tensors: HashMap<String, NamedTensor> =
+    let mut tensors: FileTensors =
         contents.tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     let mut blocks = Vec::new();
     for i in 0..about.process.blocks() {
@@ -174,28 +171,13 @@ fn json<T: serde::de::DeserializeOwned>(
 
 /// A tensor of finite numbers, of this shape.
 fn take<E: Real>(
-    tensors: &mut HashMap<String, NamedTensor>,
+    tensors: &mut FileTensors,
     name: &str,
     shape: &[usize],
     path: &Path,
 ) -> Result<Vec<E>, Error> {
-    let dtype = NumberType::of_real::<E>();
-    let expected = format!("the tensor `{name}` of {dtype:?} numbers, {shape:?}");
-    let Some(found) = tensors.remove(name) else {
-        return Err(Error::file(path, expected, "none of this name"));
-    };
-    if found.dtype != dtype || found.shape != shape {
-        let found = format!("{:?} numbers, {:?}", found.dtype, found.shape);
-        return Err(Error::file(path, expected, found));
-    }
-    let values = E::from_bytes(&found.bytes);
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(i) => {
-            let found = format!("{} at place {i}", values[i]);
-            Err(Error::file(path, format!("finite numbers in the tensor `{name}`"), found))
-        }
-        None => Ok(values),
-    }
+    let wrong = |[expected, found]: [String; 2]| Error::file(path, expected, found);
+    file::take(tensors, name, shape).map_err(wrong)
 }
 
 pub(super) fn checksum(contents: &Contents) -> String {

@@ -11,11 +11,13 @@ use super::{
 };
 #[cfg(feature = "onnx")]
 use super::{DriftTerms, Ending};
+#[cfg(feature = "inference")]
+use crate::head::Reading;
 use crate::{
     device::{Backend, Column, Matrix, Real},
     error::Error,
     gradient::Estimator,
-    head::{Head, OneHot, Reading},
+    head::{Head, OneHot},
     nn::Timed,
     optim::Optimizer,
     schedule::{GammaPoint, GammaSchedule, LearnedGamma, Path, SchedulePoint, TracedColumn},
@@ -348,13 +350,8 @@ impl Continuous {
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Continuous {
-    #[cfg(feature = "onnx")]
-    fn name(&self) -> &'static str {
-        self.setup.name
-    }
-
-    fn reading(&self) -> Reading {
-        self.setup.reading
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     fn transition(&self) -> Transition<'_, E, D> {
@@ -369,10 +366,6 @@ impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Continuous {
 }
 
 impl<E: Real, D: Backend<E>> Objective<E, D> for Continuous {
-    fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     fn learned_schedule(&self) -> Option<&GammaSchedule> {
         matches!(self.schedule.path, Path::Learned(_)).then_some(&self.schedule)
     }

@@ -9,11 +9,13 @@ use super::{
     Draw, Ends, Mathematics, Objective, ReverseProcess, Setup, StepLoss, Target, TracedForward,
     Transition, Variant, check_weight, constant, squared_error, terminal, weigh,
 };
+#[cfg(feature = "inference")]
+use crate::head::Reading;
 use crate::{
     device::{Backend, Matrix, Real, TracedScalar},
     error::Error,
     gradient::Estimator,
-    head::{Head, OneHot, Reading},
+    head::{Head, OneHot},
     nn::Pair,
     optim::Optimizer,
     schedule::{LearnedGamma, NoiseLevels, Schedule, SchedulePoint},
@@ -273,13 +275,8 @@ impl Discrete {
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Discrete {
-    #[cfg(feature = "onnx")]
-    fn name(&self) -> &'static str {
-        self.setup.name
-    }
-
-    fn reading(&self) -> Reading {
-        self.setup.reading
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     fn transition(&self) -> Transition<'_, E, D> {
@@ -294,10 +291,6 @@ impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Discrete {
 }
 
 impl<E: Real, D: Backend<E>> Objective<E, D> for Discrete {
-    fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     fn points(&self, _learned: Option<&LearnedGamma<E, D>>) -> Vec<SchedulePoint> {
         let last = self.levels.blocks();
         let at = |t: usize| SchedulePoint { t: t as f64 / last as f64, snr: self.levels.snr(t) };

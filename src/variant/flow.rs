@@ -269,13 +269,8 @@ impl Flow {
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Flow {
-    #[cfg(feature = "onnx")]
-    fn name(&self) -> &'static str {
-        self.setup.name
-    }
-
-    fn reading(&self) -> Reading {
-        self.setup.reading
+    fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     fn transition(&self) -> Transition<'_, E, D> {
@@ -289,10 +284,6 @@ impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Flow {
 }
 
 impl<E: Real, D: Backend<E>> Objective<E, D> for Flow {
-    fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     /// The straight line z = t u + (1 − t) ε.
     fn points(&self, _learned: Option<&LearnedGamma<E, D>>) -> Vec<SchedulePoint> {
         let at = |t: f64| SchedulePoint { t, snr: (t / (1.0 - t)).powi(2) };

@@ -146,9 +146,6 @@ impl Setup {
 
 /// The mathematics of a variant with its settings.
 pub(crate) trait Objective<E: Real, D: Backend<E>>: ReverseProcess<E, D> {
-    /// The settings that every variant has.
-    fn setup(&self) -> &Setup;
-
     /// How blocks step.
     fn optimizer(&self) -> &Optimizer {
         &self.setup().optimizer

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "inference")]
 use super::{Continuous, Flow, Prediction, Sampler};
-use super::{Discrete, Inference};
+use super::{Discrete, Inference, Setup};
 #[cfg(feature = "inference")]
 use crate::solver::Solver;
 use crate::{
@@ -17,12 +17,13 @@ use crate::{
 
 /// How a variant's answers come about, once it is trained.
 pub(crate) trait ReverseProcess<E: Real, D: Backend<E>>: Send + Sync {
-    /// The variant's name.
-    #[cfg(feature = "onnx")]
-    fn name(&self) -> &'static str;
+    /// The settings that every variant has.
+    fn setup(&self) -> &Setup;
 
     /// How targets are embedded and outputs read.
-    fn reading(&self) -> Reading;
+    fn reading(&self) -> Reading {
+        self.setup().reading
+    }
 
     /// How z goes from noise to target.
     fn transition(&self) -> Transition<'_, E, D>;
