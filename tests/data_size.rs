@@ -1,16 +1,10 @@
 //! Data sets that are large, and files that only say so: what readers hold in memory, and what is
 //! not on the stack.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    fs,
-    io::Write,
-    path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+#[path = "common/held.rs"]
+mod held;
+
+use std::{fs, io::Write, path::PathBuf, sync::PoisonError};
 
 use dfdx_noprop::{
     Error,
@@ -21,43 +15,11 @@ use dfdx_noprop::{
     head::Prototypes,
 };
 use flate2::{Compression, write::GzEncoder};
+use held::{TURN, most};
 use rand::{SeedableRng, rngs::StdRng};
 use tempfile::{TempDir, tempdir};
 
-/// The system's allocator, with the bytes that are held, and the most that were.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-/// One test at a time, since the allocator counts for all.
-static TURN: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to the system's allocator as it came; only numbers are kept beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
-        MOST.fetch_max(held, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
 const MEGABYTE: usize = 1 << 20;
-
-/// What `work` holds at most, beside what was held before.
-fn most<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.load(Relaxed);
-    MOST.store(before, Relaxed);
-    let answer = work();
-    (answer, MOST.load(Relaxed) - before)
-}
 
 fn gz(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

@@ -1,21 +1,21 @@
 //! What the readers of NumPy's and Parquet's files hold in memory.
 #![cfg(all(feature = "npy", feature = "parquet"))]
 
+#[path = "../../tests/common/held.rs"]
+mod held;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     fs::File,
     io::Write,
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use dfdx_noprop::{
     data::{Parquet, npy_values, npz_values},
     prelude::*,
 };
+use held::{TURN, most};
 use npyz::WriterBuilder;
 use parquet::{
     basic::Compression,
@@ -26,42 +26,9 @@ use parquet::{
 use tempfile::tempdir;
 use zip::write::SimpleFileOptions;
 
-/// The system's allocator, with the bytes that are held, and the most that were.
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-/// One test at a time, since the allocator counts for all.
-static TURN: Mutex<()> = Mutex::new(());
-
-// SAFETY: every call goes to the system's allocator as it came; only numbers are kept beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
-        MOST.fetch_max(held, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
 const MEGABYTE: usize = 1 << 20;
 /// 64 MB as single precision, with one target for each row of 64 inputs.
 const ROWS: usize = MEGABYTE / 4;
-
-/// What `work` holds at most, beside what was held before.
-fn most<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = HELD.load(Relaxed);
-    MOST.store(before, Relaxed);
-    let answer = work();
-    (answer, MOST.load(Relaxed) - before)
-}
 
 /// Up to 1.1 times what the result has, and 16 MB.
 #[track_caller]
