@@ -41,6 +41,7 @@
 //! | load, split and normalise data | [`data`] |
 //! | choose how noise turns into target | [`schedule`] |
 //! | integrate, with a network or a closure of your own | [`solver`] |
+//! | score quantiles, probabilities and sets of classes | [`score`] |
 //! | choose how weights step | [`optim`] |
 //! | train without a derivative | [`gradient`], [`guide::gradient_free`] |
 //! | spread the blocks over machines | [`distributed`], [`NoProp::distributed`] |
@@ -111,6 +112,7 @@ mod random;
 mod report;
 mod rows;
 pub mod schedule;
+pub mod score;
 mod session;
 pub mod solver;
 mod step;
