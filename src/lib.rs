@@ -124,6 +124,7 @@ pub use config::Config;
 #[doc(hidden)]
 pub use engine::{Engine, Number};
 pub use error::Error;
+pub use infer::{EarlyAnswer, Until};
 pub use noprop::{NoProp, Runs, Suits};
 pub use plan::{Summary, SummaryLine};
 #[cfg(feature = "inference")]

@@ -31,6 +31,6 @@ pub use crate::{
     solver::{Method, Save, Solver, Steps},
     variant::{
         ContinuousTime, DiscreteTime, Estimate, EstimateWeighting, FlowMatching, Inference,
-        Sampler, TimeSampling, Variant, Weighting,
+        Probabilities, ReverseVariance, Sampler, TimeSampling, Variant, Weighting,
     },
 };

@@ -464,6 +464,7 @@ fn embeddings_of_every_kind_train() {
 
     let variant = FlowMatching::<_, Estimate> {
         head: Prototypes::medoids(&train, 100).unwrap(),
+        probabilities: Probabilities::Last,
         optimizer: optimizer(),
         predictor: Estimate::default(),
         cross_entropy: 1.0,
@@ -499,14 +500,14 @@ fn numbers_are_sampled_given_x() {
     let learning_rate = LearningRate { decay: Decay::Cosine { floor: 0.0 }, ..Default::default() };
     model.fit(&data, &Fit { epochs: 60, learning_rate, ..Fit::default() }).unwrap();
     for given in [1.0f32, -1.0] {
-        let draws = model.sample(&vec![[given]; 2000], 7).unwrap();
+        let draws = model.sample(&[[given]], 2000, 7).unwrap().concat();
         let mean = draws.iter().map(|d| d[0]).sum::<f32>() / 2000.0;
         let deviation = (draws.iter().map(|d| (d[0] - mean).powi(2)).sum::<f32>() / 2000.0).sqrt();
         assert!((mean - given).abs() < 0.05, "mean {mean} given {given}");
         assert!((deviation - 0.3).abs() < 0.05, "deviation {deviation} given {given}");
     }
     // The same seed, the same draws; another seed, others.
-    let draw = |seed| model.sample(&[[1.0]], seed).unwrap();
+    let draw = |seed| model.sample(&[[1.0]], 3, seed).unwrap();
     assert_eq!(draw(1), draw(1));
     assert_ne!(draw(1), draw(2));
 }

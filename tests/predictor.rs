@@ -42,7 +42,7 @@ macro_rules! check {
         let predictor = model.predictor().unwrap();
         let expected = model.predict_proba(rows).unwrap();
         assert_eq!(predictor.predict_proba(rows).unwrap(), expected, $name);
-        assert_eq!(predictor.sample(rows, 7).unwrap(), model.sample(rows, 7).unwrap(), $name);
+        assert_eq!(predictor.sample(rows, 3, 7).unwrap(), model.sample(rows, 3, 7).unwrap(), $name);
         keep($folder, $name, &predictor, rows.as_flattened(), expected.as_flattened());
     }};
 }
@@ -207,9 +207,9 @@ fn numbers_come_and_go_in_their_own_units() {
     let found = predictor.predict(&rows).unwrap().concat();
     assert_eq!(found, expected);
     assert!(found.chunks(2).all(|row| (80.0..180.0).contains(&row[0]) && row[1] > 10_000.0));
-    let mut draws = model.sample(data.samples(), 3).unwrap().concat();
+    let mut draws = model.sample(data.samples(), 2, 3).unwrap().concat().concat();
     outputs.invert(&mut draws).unwrap();
-    assert_eq!(predictor.sample(&rows, 3).unwrap().concat(), draws);
+    assert_eq!(predictor.sample(&rows, 2, 3).unwrap().concat().concat(), draws);
     keep(folder.path(), "numbers", &predictor, rows.as_flattened(), &expected);
     read_in_a_fresh_process(folder.path(), 1);
 }

@@ -20,7 +20,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     file::{FileTensors, NumberType},
-    model::{Counters, Model, Position, Ranks, Trainer},
+    model::{Calibration, Counters, Model, Position, Ranks, Trainer},
     optim::Optimizer,
 };
 
@@ -129,6 +129,9 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         metadata.insert("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         metadata.insert("settings".to_owned(), self.identity.settings.clone());
         metadata.insert("progress".to_owned(), text(&progress)?);
+        if model.calibration != Calibration::default() {
+            metadata.insert("calibration".to_owned(), text(&model.calibration)?);
+        }
         if let Some(fit) = fit {
             metadata.insert("fit".to_owned(), fit.to_owned());
         }
@@ -194,6 +197,14 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             let expected = format!("progress of {} blocks", self.ranks.layout.blocks);
             return Err(Error::file(path, expected, progress.blocks.len()));
         }
+        let calibration = match wanted {
+            Wanted::Trainer if contents.metadata.contains_key("calibration") => {
+                parse(&contents, "calibration", path)?
+            }
+            _ => Calibration::default(),
+        };
+        let fits = calibration.check(self.ranks.layout.blocks);
+        fits.map_err(|[expected, found]| Error::file(path, expected, found))?;
         let beside = Beside {
             embedding: self.model.objective.reading().is_learned(),
             schedule: self.model.schedule.is_some(),
@@ -207,10 +218,11 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             .filter(|tensor| wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
             .map(|tensor| (tensor.name.clone(), tensor))
             .collect();
-        let checked = self.parts(progress, &mut tensors).map_err(|mismatch| match mismatch {
-            Mismatch::Tensor(expected, found) => Error::file(path, expected, found),
-            Mismatch::Other(error) => error,
-        })?;
+        let checked =
+            self.parts(progress, calibration, &mut tensors).map_err(|mismatch| match mismatch {
+                Mismatch::Tensor(expected, found) => Error::file(path, expected, found),
+                Mismatch::Other(error) => error,
+            })?;
         if let Some(name) = tensors.into_keys().next() {
             let expected = "no tensors but the model's";
             return Err(Error::file(path, expected, format!("`{name}`")));
@@ -222,6 +234,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     fn parts(
         &self,
         progress: Progress,
+        calibration: Calibration,
         tensors: &mut FileTensors,
     ) -> Result<Checked<E, D>, Mismatch> {
         let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
@@ -253,7 +266,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             }
             None => None,
         };
-        Ok(Checked { progress, blocks, embedding, schedule })
+        Ok(Checked { progress, calibration, blocks, embedding, schedule })
     }
 }
 
@@ -269,6 +282,7 @@ pub enum Wanted {
 /// A checkpoint that fits the trainer.
 pub(super) struct Checked<E: Real, D: Backend<E>> {
     progress: Progress,
+    calibration: Calibration,
     blocks: Vec<Restored<E, D>>,
     embedding: Option<Restored<E, D>>,
     schedule: Option<Restored<E, D>>,
@@ -309,6 +323,7 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
         if let (Some(schedule), Some(restored)) = (&mut model.schedule, self.schedule) {
             restored.put(&mut schedule.gamma, &mut schedule.optimizer)?;
         }
+        model.calibration = self.calibration;
         *counters =
             Counters { steps: self.progress.steps, epochs: self.progress.epochs, torn: false };
         Ok(self.progress.position.map(|position| {

@@ -9,7 +9,6 @@ mod regression;
 mod report;
 mod velocity;
 
-#[cfg(feature = "inference")]
 pub(crate) use classes::predictions as most_probable;
 pub use learned::Learned;
 pub use one_hot::OneHot;

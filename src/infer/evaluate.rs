@@ -26,7 +26,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     }
 
     /// Whether all answers are finite: if not, the message names the weight that is to blame.
-    fn check_finite(
+    pub(super) fn check_finite(
         &self,
         operation: &'static str,
         output: &InferenceOutput<E>,

@@ -1,18 +1,20 @@
 //! Inference in discrete time: through the blocks, from noise to target.
 
 use dfdx::prelude::*;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Asked, InferenceOutput, InferenceRequest, JobRows, Point, device_of, failed, on_device,
+    Asked, Combination, InferenceOutput, InferenceRequest, JobRows, Point, device_of, failed,
+    on_device,
 };
 use crate::{
     block::{AnyBlock, Host},
     device::{Matrix, Real},
     error::Error,
     plan::{Inputs, Value, infer},
-    random::{Purpose, normals, stream},
-    variant::{Discrete, Sampler},
+    random::normals,
+    variant::{Discrete, ReverseVariance, Sampler},
 };
 
 /// After each block that changes z.
@@ -29,25 +31,31 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
     let draws = draws(discrete.sampler, request);
+    let combination = combination(asked, &draws, request);
     let embedding = asked.embedding.numbers();
-    let inputs = asked.inputs;
+    let (inputs, is_sample) = (asked.inputs, matches!(request, InferenceRequest::Sample(_)));
+    let moving = passed(discrete, combination);
+    let way = Way::new(asked, discrete, &embedding);
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
-        let way = Way { discrete, embedding: &embedding };
         let roll = |draw: &Option<NoiseDraw>| {
             let device = device_of::<E, D>(blocks[0]);
-            let mut rollout = way.start(device, inputs.of_job(job), *draw)?;
-            let mut along = Vec::new();
-            for t in discrete.levels.moving() {
+            let mut rollout = way.start(device, &inputs.of_job(job), *draw)?;
+            let mut estimates = Vec::new();
+            for (k, &t) in moving.iter().enumerate() {
                 rollout.pass(&way, blocks[t - 1])?;
-                if matches!(request, InferenceRequest::Along) {
-                    along.extend(rollout.answer(&way)?);
+                let is_last = k + 1 == moving.len();
+                if !is_sample && combination.takes(k == 0, is_last) {
+                    estimates.push(rollout.answer(&way)?);
                 }
             }
-            let calls = discrete.levels.moving().count() * rollout.rows();
-            let values = match request {
-                InferenceRequest::Along => along,
-                InferenceRequest::Answer => rollout.answer(&way)?,
-                InferenceRequest::Sample(_) => rollout.z.as_vec(),
+            if estimates.is_empty() && !is_sample {
+                // No block moves z: what no block has said.
+                estimates.push(rollout.answer(&way)?);
+            }
+            let calls = moving.len() * rollout.rows();
+            let values = match is_sample {
+                true => rollout.z.as_vec(),
+                false => combination.combined(estimates),
             };
             Ok(InferenceOutput { values, calls })
         };
@@ -75,11 +83,28 @@ pub(super) fn draws(sampler: Sampler, request: InferenceRequest) -> Vec<Option<N
     }
 }
 
+/// Which estimates make up the answer.
+pub(super) fn combination<E: Real, D: Host<E>>(
+    asked: &Asked<'_, E, D>,
+    draws: &[Option<NoiseDraw>],
+    request: InferenceRequest,
+) -> Combination {
+    Combination::of(asked.process, request, draws.iter().any(Option::is_some))
+}
+
+/// The blocks that rows go through: those that change z, up to the last that is of use.
+pub(crate) fn passed(discrete: &Discrete, combination: Combination) -> Vec<usize> {
+    let count = if combination == Combination::First { 1 } else { usize::MAX };
+    discrete.levels.moving().take(count).collect()
+}
+
 /// What all rollouts have in common.
 pub(super) struct Way<'a, E> {
     pub(super) discrete: &'a Discrete,
     /// The embedding on the host.
-    pub(super) embedding: &'a [E],
+    embedding: &'a [E],
+    /// s_t² of each block, where it was measured.
+    estimate_variances: &'a [f64],
 }
 
 /// Some rows on their way from noise to target.
@@ -93,20 +118,53 @@ pub(super) struct Rollout<E: Real, D: Host<E>> {
     streams: Vec<ChaCha8Rng>,
 }
 
-impl<E: Real> Way<'_, E> {
+/// What a step of a rollout draws.
+struct StepNoise<E> {
+    /// ε, `[rows, Z]`.
+    normals: Vec<E>,
+    /// For each row a number from 0 to 1, by which its class is drawn; none where none is.
+    uniform: Vec<f64>,
+}
+
+impl<'a, E: Real> Way<'a, E> {
+    pub(super) fn new<D: Host<E>>(
+        asked: &Asked<'a, E, D>,
+        discrete: &'a Discrete,
+        embedding: &'a [E],
+    ) -> Self {
+        let estimate_variances = match discrete.reverse_variance {
+            ReverseVariance::Optimal => &*asked.calibration.estimate_variances,
+            ReverseVariance::Posterior => &[],
+        };
+        Self { discrete, embedding, estimate_variances }
+    }
+
+    /// Whether the estimate of a step with noise is the embedding of a class that is drawn.
+    fn draws_classes(&self) -> bool {
+        let is_optimal = self.discrete.reverse_variance == ReverseVariance::Optimal;
+        is_optimal && self.discrete.setup.reading.has_classes()
+    }
+
+    /// What a step draws; a step draws the same whatever comes of it.
+    fn step_noise(&self, streams: &mut [ChaCha8Rng]) -> StepNoise<E> {
+        let normals = draw_rows(streams, self.discrete.setup.reading.latent);
+        let uniform = match self.draws_classes() {
+            true => streams.iter_mut().map(|rng| rng.r#gen()).collect(),
+            false => Vec::new(),
+        };
+        StepNoise { normals, uniform }
+    }
+
     /// Rows at z_0: noise, or its mean.
     pub(super) fn start<D: Host<E>>(
         &self,
         device: &D,
-        JobRows { first, rows: inputs }: JobRows<'_, E>,
+        inputs: &JobRows<'_, E>,
         draw: Option<NoiseDraw>,
     ) -> Result<Rollout<E, D>, Error> {
-        let (rows, reading) = (inputs.rows(), self.discrete.setup.reading);
-        let one = |NoiseDraw { seed, number }: NoiseDraw| {
-            move |row| stream(seed, Purpose::Inference, (first + row) as u64, number as u64)
-        };
-        let mut streams: Vec<_> =
-            draw.into_iter().flat_map(|draw| (0..rows).map(one(draw))).collect();
+        let (rows, reading) = (inputs.rows, self.discrete.setup.reading);
+        let of_draw = |NoiseDraw { seed, number }| inputs.streams(seed, number);
+        let mut streams = draw.map_or_else(Vec::new, of_draw);
         let z = match streams.is_empty() {
             true => vec![E::zero(); rows * reading.latent],
             false => draw_rows(&mut streams, reading.latent),
@@ -114,7 +172,7 @@ impl<E: Real> Way<'_, E> {
         let shape = reading.embedding_shape();
         Ok(Rollout {
             embedding: on_device(device, self.embedding.to_vec(), shape)?,
-            x: on_device(device, inputs.numbers.to_vec(), (rows, inputs.width))?,
+            x: on_device(device, inputs.numbers.to_vec(), (rows, inputs.numbers.len() / rows))?,
             z: on_device(device, z, (rows, reading.latent))?,
             output: None,
             streams,
@@ -130,7 +188,7 @@ impl<E: Real> Way<'_, E> {
     ) -> Result<Rollout<E, D>, Error> {
         let latent = self.discrete.setup.reading.latent;
         for _ in 0..blocks {
-            draw_rows::<E>(&mut rollout.streams, latent);
+            self.step_noise(&mut rollout.streams);
         }
         rollout.z = on_device(rollout.x.device(), z, (rollout.rows(), latent))?;
         Ok(rollout)
@@ -142,32 +200,58 @@ fn draw_rows<E: Real>(streams: &mut [ChaCha8Rng], width: usize) -> Vec<E> {
     streams.iter_mut().flat_map(|rng| normals(rng, width)).collect()
 }
 
+/// For each row the class that a number from 0 to 1 falls on, by its probabilities.
+fn drawn<E: Real>(probabilities: &[E], uniform: &[f64], classes: usize) -> Vec<usize> {
+    let one = |(row, &at): (&[E], &f64)| {
+        let mut left = at * row.iter().map(|p| p.as_f64()).sum::<f64>();
+        let falls = row.iter().position(|p| {
+            left -= p.as_f64();
+            left < 0.0
+        });
+        falls.unwrap_or(classes - 1)
+    };
+    probabilities.chunks_exact(classes).zip(uniform).map(one).collect()
+}
+
 impl<E: Real, D: Host<E>> Rollout<E, D> {
     pub(super) fn rows(&self) -> usize {
         self.x.shape().0
     }
 
+    /// Z.
+    pub(super) fn latent(&self) -> usize {
+        self.z.shape().1
+    }
+
     /// Through one block that changes z.
     pub(super) fn pass(&mut self, way: &Way<'_, E>, block: &D::Block) -> Result<(), Error> {
-        let shape = *self.z.shape();
-        let noise = match self.streams.is_empty() {
-            true => None,
-            false => {
-                let noise = draw_rows(&mut self.streams, shape.1);
-                Some(on_device(self.z.device(), noise, shape)?)
-            }
-        };
-        let t = block.state().t;
-        let next = || {
+        let (t, shape) = (block.state().t, *self.z.shape());
+        let (discrete, reading) = (way.discrete, way.discrete.setup.reading);
+        let noise = (!self.streams.is_empty()).then(|| way.step_noise(&mut self.streams));
+        let output = || {
             let plan = block.prepared(shape.0, 1)?;
             let inputs = Inputs { z: self.z.clone(), x: self.x.clone(), t: None };
-            let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
-            let (z, discrete) = (self.z.clone(), way.discrete);
-            let z = discrete.next(t, z, output.clone(), noise, &self.embedding)?;
-            Ok((z, output))
+            Ok(infer(&plan, Value::Inputs(inputs), None)?.into_rows()?.0)
         };
-        let next: Result<_, D::Err> = next();
-        let (z, output) = next.map_err(failed())?;
+        let output: Result<_, D::Err> = output();
+        let output = output.and_then(|output| discrete.conditioned(t, self.z.clone(), output));
+        let output = output.map_err(failed())?;
+        let estimate = match &noise {
+            Some(noise) if !noise.uniform.is_empty() => {
+                let probabilities = reading.answer(output.clone()).map_err(failed())?.as_vec();
+                let classes = drawn(&probabilities, &noise.uniform, reading.outputs);
+                let rows = crate::data::select_wide(way.embedding, shape.1, &classes);
+                on_device(self.z.device(), rows, shape)?
+            }
+            _ => reading.estimate(output.clone(), &self.embedding).map_err(failed())?,
+        };
+        let mut z = discrete.next(t, self.z.clone(), estimate).map_err(failed())?;
+        if let Some(StepNoise { normals, .. }) = noise {
+            let variance = way.estimate_variances.get(t - 1).copied();
+            let deviation = E::of(discrete.deviation(t, variance));
+            let noise = on_device(z.device(), normals, shape)?;
+            z = noise.try_mul(deviation).and_then(|noise| z.try_add(noise)).map_err(failed())?;
+        }
         (self.z, self.output) = (z, Some(output));
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The trainer: the one type that users hold. It checks types, and hands over to the engine.
 
 mod batch;
+mod calibrate;
 #[cfg(feature = "checkpoint")]
 mod checkpoint;
 mod continuous;
 mod discrete;
+mod distribution;
 mod fits;
 mod flow;
 mod inputs;
@@ -205,8 +207,10 @@ where
         Self::build(device, variant, Some(communicator.clone()))
     }
 
-    /// The probability of each class for each row, as the last block (or call of the network) sees
-    /// it: softmax of its logits.
+    /// The probability of each class for each row: the mean over the blocks, or over the calls of
+    /// the network, of what each sees, or what the last one sees, as the variant's
+    /// [`Probabilities`](crate::variant::Probabilities) say; at the temperature of
+    /// [`calibrate`](Self::calibrate).
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict).

@@ -126,7 +126,9 @@ fn loss_of<E: Real, D: Runtime<E>>(
     let target = target(&device, reading, &batch.targets, weights, on_host, embedding)?;
     let x = batch.inputs_on(&device, &mut model.resident).map_err(failed())?;
     let target = of_all_blocks(target, blocks).map_err(failed())?;
-    let z = columns.noised(target.u.clone(), noise).map_err(failed())?.traced(Gradients::leaky());
+    let z = columns.noised(target.u.clone(), noise).map_err(failed())?;
+    let of_z = discrete.is_preconditioned().then(|| z.clone());
+    let z = z.traced(Gradients::leaky());
     let running = {
         let weights = stack.weights();
         let mut pass = StackPass::new(blocks, rows, &weights, stack.running());
@@ -138,7 +140,11 @@ fn loss_of<E: Real, D: Runtime<E>>(
     let Some((output, running)) = running else { return Ok(None) };
     stack.set_running(running);
     let loss = || {
-        let (output, tape) = output.into_rows()?.0.split_tape();
+        let mut output = output.into_rows()?.0;
+        if let Some(z) = of_z {
+            output = columns.noised(z, output)?;
+        }
+        let (output, tape) = output.split_tape();
         let estimate = reading.estimate(output.clone().put_tape(tape), target.embedding)?;
         let weight = columns.weights(rows)?.put_tape(OwnedTape::default());
         let weight = target.weigh_rows(weight)?;
@@ -210,15 +216,17 @@ impl<E: Real, D: Backend<E>> Columns<E, D> {
     }
 
     /// z = √ᾱ u + √(1 − ᾱ) ε for the rows of all blocks.
-    fn noised(&self, u: Matrix<E, D>, noise: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+    fn noised<T: Tape<E, D>>(
+        &self,
+        u: Matrix<E, D>,
+        noise: Matrix<E, D, T>,
+    ) -> Result<Matrix<E, D, T>, D::Err> {
         let (rows, blocks) = (*u.shape(), self.share.shape().0);
         let shape = (blocks, rows.0 / blocks, rows.1);
-        let scaled = |rows: Matrix<E, D>, by: &Column<E, D>| {
-            let by = by.clone().try_broadcast_like::<_, Axes2<1, 2>>(&shape)?;
-            rows.try_reshape_like(&shape)?.try_mul(by)
-        };
-        let z = scaled(u, &self.share)?.try_add(scaled(noise, &self.spread)?)?;
-        z.try_reshape_like(&rows)
+        let wide = |by: &Column<E, D>| by.clone().try_broadcast_like::<_, Axes2<1, 2>>(&shape);
+        let of_u = u.try_reshape_like(&shape)?.try_mul(wide(&self.share)?)?;
+        let of_noise = noise.try_reshape_like(&shape)?.try_mul(wide(&self.spread)?)?;
+        of_noise.try_add(of_u)?.try_reshape_like(&rows)
     }
 
     /// The weights of `rows` rows of each block.

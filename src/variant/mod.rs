@@ -9,6 +9,7 @@ mod flow;
 mod golden;
 mod loss;
 mod prediction;
+mod probabilities;
 mod reverse;
 
 #[doc(hidden)]
@@ -16,7 +17,7 @@ pub use continuous::Continuous;
 pub use continuous::{ContinuousTime, Inference, Weighting};
 #[doc(hidden)]
 pub use discrete::Discrete;
-pub use discrete::{DiscreteTime, Sampler};
+pub use discrete::{DiscreteTime, ReverseVariance, Sampler};
 pub(crate) use draw::{Draw, Times};
 pub use draw::{TimeSampling, TimedRows};
 #[doc(hidden)]
@@ -29,11 +30,12 @@ pub(crate) use loss::{
 #[doc(hidden)]
 pub use prediction::Prediction;
 pub use prediction::{Estimate, EstimateWeighting, Predicts};
-#[cfg(feature = "onnx")]
-pub(crate) use reverse::DriftTerms;
+pub use probabilities::Probabilities;
 #[cfg(feature = "inference")]
 pub(crate) use reverse::ReverseSettings;
 pub(crate) use reverse::{At, End, Ending, ReverseProcess, Transition, VectorField};
+#[cfg(feature = "onnx")]
+pub(crate) use reverse::{DriftTerms, Opinion};
 
 use std::sync::Arc;
 
@@ -125,6 +127,8 @@ pub(crate) struct Setup {
     pub(crate) blocks: usize,
     /// How targets are embedded and outputs read.
     pub(crate) reading: Reading,
+    /// Whose probabilities are the answer.
+    pub(crate) probabilities: Probabilities,
     /// How blocks step.
     pub(crate) optimizer: Optimizer,
     /// How blocks get their gradient.
@@ -138,9 +142,22 @@ pub(crate) struct Setup {
 #[cfg(feature = "inference")]
 impl Setup {
     /// Of a model that is trained.
-    fn trained(name: &'static str, blocks: usize, reading: Reading) -> Self {
-        let (optimizer, estimator) = (Optimizer::default(), Estimator::default());
-        Self { name, blocks, reading, optimizer, estimator, cross_entropy: 0.0, times: None }
+    fn trained(
+        name: &'static str,
+        blocks: usize,
+        reading: Reading,
+        probabilities: Probabilities,
+    ) -> Self {
+        Self {
+            name,
+            blocks,
+            reading,
+            probabilities,
+            optimizer: Optimizer::default(),
+            estimator: Estimator::default(),
+            cross_entropy: 0.0,
+            times: None,
+        }
     }
 }
 
