@@ -121,7 +121,7 @@ fn step_of(line: &str) -> Option<u64> {
     let mut cells = line.split(',');
     let number = cells.next()?.parse::<u64>().ok()?;
     // Rows of epochs have their steps in the second column, all the same.
-    Some(if cells.next() == Some("7") && line.split(',').count() == 17 {
+    Some(if cells.next() == Some("7") && line.split(',').count() == 21 {
         EACH * number
     } else {
         number

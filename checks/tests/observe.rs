@@ -4,9 +4,10 @@
 use std::{fs, ops::ControlFlow};
 
 use dfdx_noprop::{
-    head::{Classification, Confusion, Errors},
+    head::{Classification, Confusion, DistributionScores, Errors, Evaluation},
     observe::{Csv, JsonLines, Plots, Progress, plots},
     prelude::*,
+    score::Reliability,
     train::{
         AlongPoint, BlockMean, BlockReport, Ended, EpochReport, Observer, Outcome, RunReport,
         SchedulePoint, StepReport,
@@ -56,15 +57,25 @@ fn step(step: u64) -> StepReport {
 fn classification(accuracy: f64) -> Classification {
     let mut confusion = Confusion::default();
     (0..2).for_each(|class| confusion.add(class, class));
+    let reliability = Reliability::new(&[0.4, 0.8, 1.0], &[false, true, true]).unwrap();
     Classification {
         rows: 100,
         correct: (100.0 * accuracy) as usize,
         accuracy,
         negative_log_likelihood: 1.0 - accuracy,
-        calibration_error: 0.1,
+        calibration_error: reliability.calibration_error(),
+        reliability,
         confusion,
         network_calls: 2.0,
     }
+}
+
+fn errors(distribution: Option<DistributionScores>) -> Errors {
+    Errors { rows: 3, mean_squared_error: 0.25, r_squared: 0.5, distribution, network_calls: 1.0 }
+}
+
+fn scores() -> DistributionScores {
+    DistributionScores::new(&[0.0, 1.0, 2.0, 3.0, 4.0, 50.0], &[1.0, 1.5, 1.0]).unwrap()
 }
 
 /// An epoch of a run that goes well.
@@ -142,6 +153,8 @@ fn json_lines_hold_every_report() {
     assert_eq!(found["blocks"][1]["gradient_norm"], 1.5);
     let found = events.iter().filter(|line| line["event"] == "epoch").nth(1).unwrap();
     assert_eq!(found["validation"]["confusion"], serde_json::json!([[0, 0, 1], [1, 1, 1]]));
+    let bin = &found["validation"]["reliability"][0];
+    assert_eq!([&bin["count"], &bin["confidence"], &bin["accuracy"]], [1.0, 0.4, 0.0]);
     // Infinity has no JSON.
     assert_eq!(events[0]["schedule"][50]["snr"], Value::Null);
     tell_from(&mut JsonLines::append(&path).unwrap().every(0), 4).unwrap();
@@ -168,10 +181,27 @@ fn tables_have_one_header() {
     assert_eq!(&rows[0][at("validation_accuracy")], "");
     let expected = epoch(2, 4, 2, true);
     let number = |name: &str| rows[1][at(name)].parse::<f64>().unwrap();
-    assert_eq!(number("validation_accuracy"), expected.validation.unwrap().accuracy().unwrap());
+    let classes = classification(expected.validation.as_ref().unwrap().accuracy().unwrap());
+    assert_eq!(number("validation_accuracy"), classes.accuracy);
+    assert_eq!(number("validation_calibration_error"), classes.calibration_error);
+    assert_eq!(&rows[1][at("validation_crps")], "");
     assert_eq!(number("block_2_denoising"), expected.blocks[1].denoising);
     assert_eq!(number("loss"), expected.loss);
     assert_eq!(read(&steps).records().count(), 24);
+
+    // Numbers, with draws.
+    let numbers = folder.path().join("numbers.csv");
+    let validation = Some(errors(Some(scores())).into());
+    let report = EpochReport { validation, ..epoch(1, 4, 2, true) };
+    let next = Csv::epochs(&numbers).unwrap().epoch(&report).unwrap();
+    assert_eq!(next, ControlFlow::Continue(()));
+    let row = read(&numbers).records().next().unwrap().unwrap();
+    let number = |name: &str| row[at(name)].parse::<f64>().unwrap();
+    assert_eq!(number("validation_loss"), 0.25);
+    assert_eq!(number("validation_crps"), scores().crps);
+    assert_eq!(number("validation_coverage_90"), scores().coverage_90);
+    assert_eq!(number("validation_interval_width_90"), scores().interval_width_90);
+    assert_eq!(&row[at("validation_calibration_error")], "");
 
     // A file with another header is not written into.
     let error = tell(&mut Csv::steps(&epochs).unwrap()).unwrap_err().to_string();
@@ -209,9 +239,10 @@ fn plots_have_titles_axes_and_legends() {
     see("accuracy.svg", &["Accuracy", "accuracy (%)", "block 1 of 2", "the whole model"], 2);
     see("along.svg", &["on the way", "1 to 10 network calls", "validation rows (%)"], 1);
     see("schedule.svg", &["Signal to noise", "SNR", "ᾱ", "from noise"], 2);
+    see("reliability.svg", &["Reliability", "0.2000", "confidence", "calibrated"], 1);
     let names = fs::read_dir(folder.path().join("plots")).unwrap().count();
     // And what they are drawn of.
-    assert_eq!(names, 5);
+    assert_eq!(names, 6);
 
     let ten: Vec<_> = (1..=100).map(|e| epoch(e, 100, 10, true)).collect();
     let (texts, lines) = picture(&plots::accuracy(&ten).unwrap());
@@ -224,7 +255,7 @@ fn plots_of_little_or_odd_data_do_not_fail() {
     let mut odd = epoch(1, 3, 2, true);
     odd.loss = f64::NAN;
     let infinite = SchedulePoint { t: 1.0, snr: f64::INFINITY };
-    let numbers = Errors { rows: 3, mean_squared_error: 0.0, r_squared: 1.0, network_calls: 1.0 };
+    let numbers = Errors { mean_squared_error: 0.0, ..errors(None) };
     let still = |t| AlongPoint { t, calls: 1.0, evaluation: numbers.clone().into() };
     for svg in [
         plots::loss(&[]),
@@ -265,8 +296,12 @@ fn progress_says_nothing_where_there_is_no_terminal() {
         .unwrap();
     assert!(output.status.success());
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(stderr.matches("epoch ").count(), 4, "{stderr}");
+    assert_eq!(stderr.matches("epoch ").count(), 6, "{stderr}");
     assert!(stderr.contains("validation"), "{stderr}");
+    assert!(stderr.contains(", calibration error 0.2000 "), "{stderr}");
+    let drawn = "squared error 0.2500, CRPS 4.8333, 66.7 % within the 90 % interval";
+    assert!(stderr.contains(drawn), "{stderr}");
+    assert_eq!(stderr.matches("validation squared error 0.2500   ").count(), 1, "{stderr}");
     assert!(stderr.contains("warning: too short"), "{stderr}");
     // The parts are those of the loss, with their names.
     let number = |line: &str, after: &str| -> f64 {
@@ -284,7 +319,33 @@ fn progress_says_nothing_where_there_is_no_terminal() {
 #[ignore = "the child process of another test"]
 fn shows_progress() {
     tell(&mut Progress::new()).unwrap();
-    tell(&mut Progress::plain()).unwrap();
+    let mut plain = Progress::plain();
+    tell(&mut plain).unwrap();
+    for distribution in [None, Some(scores())] {
+        let validation = Some(errors(distribution).into());
+        let next = plain.epoch(&EpochReport { validation, ..epoch(4, 4, 2, true) }).unwrap();
+        assert_eq!(next, ControlFlow::Continue(()));
+    }
+}
+
+#[test]
+fn metrics_have_what_there_is() {
+    let names = |report: Evaluation| -> Vec<&str> {
+        report.metrics().into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(
+        names(classification(0.9).into()),
+        ["accuracy", "negative_log_likelihood", "calibration_error", "network_calls"]
+    );
+    let bare = names(errors(None).into());
+    assert_eq!(bare, ["mean_squared_error", "r_squared", "network_calls"]);
+    let drawn = names(errors(Some(scores())).into());
+    let of_draws = ["crps", "coverage_90", "interval_width_90"];
+    assert!(of_draws.iter().all(|name| drawn.contains(name)) && drawn.len() == 6, "{drawn:?}");
+    // As data: nothing where there are no draws.
+    let data = |report: Errors| serde_json::to_value(Evaluation::from(report)).unwrap();
+    assert!(data(errors(None)).get("distribution").is_none());
+    assert_eq!(data(errors(Some(scores())))["distribution"]["draws"], 2);
 }
 
 /// Pictures to look at: `cargo test --test observe pictures -- --ignored`, in the folder of
@@ -305,4 +366,7 @@ fn pictures() {
     }
     save("along.svg", plots::along(&outcome().along));
     save("schedule.svg", plots::schedule(&run().schedule));
+    let confidences: Vec<f64> = (1..=200).map(|i| 1.0 - 0.8 / f64::from(i)).collect();
+    let right: Vec<bool> = (1..=200).map(|i| i % 3 != 1 || i > 60).collect();
+    save("reliability.svg", plots::reliability(&Reliability::new(&confidences, &right).unwrap()));
 }

@@ -7,6 +7,7 @@ use dfdx_noprop::{
     head::Errors,
     observe::plots,
     prelude::*,
+    score::Reliability,
     train::{AlongPoint, EpochReport, SchedulePoint},
 };
 
@@ -26,7 +27,13 @@ fn epoch(epoch: u64, value: f64, other: f64) -> EpochReport {
 }
 
 fn along(t: f64, value: f64) -> AlongPoint {
-    let errors = Errors { rows: 3, mean_squared_error: value, r_squared: 1.0, network_calls: 1.0 };
+    let errors = Errors {
+        rows: 3,
+        mean_squared_error: value,
+        r_squared: 1.0,
+        distribution: None,
+        network_calls: 1.0,
+    };
     AlongPoint { t, calls: 1.0, evaluation: errors.into() }
 }
 
@@ -198,4 +205,60 @@ fn training_and_validation_have_one_unit() {
     let lines: Vec<_> = seen.lines.iter().filter(|line| line[0].1 != line[1].1).collect();
     assert_eq!(lines.len(), 2);
     assert!((lines[0][0].0 - lines[1][0].0).abs() > 300.0, "{lines:?}");
+}
+
+/// Bins of confidence, each with how often it is right.
+#[test]
+fn a_reliability_diagram_has_a_bar_for_each_bin_and_the_diagonal() {
+    // 0.02: one wrong; 0.5: one of two right; 0.97: all four right.
+    let confidences = [0.02, 0.5, 0.5, 0.97, 0.97, 0.97, 0.97];
+    let right = [false, true, false, true, true, true, true];
+    let reliability = Reliability::new(&confidences, &right).unwrap();
+    let svg = plots::reliability(&reliability).unwrap();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let number =
+        |n: roxmltree::Node<'_, '_>, name| -> f64 { n.attribute(name).unwrap().parse().unwrap() };
+    let filled = document
+        .descendants()
+        .filter(|n| n.has_tag_name("rect") && n.attribute("fill") == Some("#0072B2"));
+    let bars: Vec<[f64; 4]> =
+        filled.map(|n| ["x", "y", "width", "height"].map(|name| number(n, name))).collect();
+    assert_eq!(bars.len(), reliability.bins().len());
+
+    // The diagonal, from corner to corner.
+    let black = document
+        .descendants()
+        .filter(|n| n.has_tag_name("polyline") && n.attribute("stroke") == Some("#000000"));
+    let ends: Vec<Vec<(f64, f64)>> = black
+        .map(|n| {
+            let pairs = n.attribute("points").unwrap().split_whitespace();
+            let point = |pair: &str| {
+                let (x, y) = pair.split_once(',').unwrap();
+                (x.parse().unwrap(), y.parse().unwrap())
+            };
+            pairs.map(point).collect()
+        })
+        .collect();
+    let rises = |ends: &&Vec<(f64, f64)>| {
+        ends.len() == 2 && ends[1].0 > ends[0].0 + 300.0 && ends[1].1 < ends[0].1 - 300.0
+    };
+    let diagonal = ends.iter().find(rises).expect("a diagonal");
+    let [(left, bottom), (right, top)] = diagonal[..] else { unreachable!() };
+
+    // Where a bar is, and how high, in units of the axes.
+    let shares = |[x, y, width, height]: [f64; 4]| {
+        let across = |x: f64| (x - left) / (right - left);
+        let up = |y: f64| (bottom - y) / (bottom - top);
+        [across(x), across(x + width), up(y + height), up(y)]
+    };
+    for (bar, bin) in bars.iter().zip(reliability.bins()) {
+        let expected = [bin.from, bin.to, 0.0, bin.accuracy];
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 0.01;
+        let found = shares(*bar);
+        assert!(found.iter().zip(&expected).all(close), "{found:?} and not {expected:?}");
+    }
+    let seen = see(&svg);
+    assert!(seen.texts.iter().any(|(_, text)| text.starts_with("Reliability: calibration error")));
+    // Nothing to show is no failure.
+    see(&plots::reliability(&Reliability::default()).unwrap());
 }

@@ -3,7 +3,7 @@
 use num_traits::Float;
 
 use super::{Classification, Confusion};
-use crate::device::Real;
+use crate::{device::Real, score::Reliability};
 
 /// The row of the embedding of each label, `[rows, width]`.
 pub(super) fn embed<E: Real>(embedding: &[E], width: usize, labels: &[u32]) -> Vec<E> {
@@ -43,7 +43,6 @@ pub(super) fn evaluate<E: Real>(
     let log = |p: E| Float::max(p, E::min_positive_value()).as_f64().ln();
     let mut confusion = Confusion::default();
     let (mut likelihood, mut correct) = (0.0, 0);
-    let mut bins = [Bin::default(); 15];
     let predicted = predictions(classes, probabilities);
     for ((row, &y), &guess) in
         probabilities.chunks_exact(classes.max(1)).zip(labels).zip(&predicted)
@@ -51,28 +50,21 @@ pub(super) fn evaluate<E: Real>(
         likelihood += log(row[y as usize]);
         confusion.add(y, guess);
         correct += usize::from(y == guess);
-        let confidence = row[guess as usize].as_f64();
-        let bin = &mut bins[((confidence * 15.0) as usize).min(14)];
-        bin.confidence += confidence;
-        bin.correct += f64::from(u8::from(y == guess));
     }
-    let gaps = bins.iter().map(|bin| (bin.correct - bin.confidence).abs()).sum();
+    let answers = probabilities.chunks_exact(classes.max(1));
+    let confidences = answers.zip(&predicted).map(|(row, &guess)| row[guess as usize].as_f64());
+    let right = labels.iter().zip(&predicted).map(|(y, guess)| y == guess);
+    let reliability = Reliability::of(confidences.zip(right));
     Classification {
         rows,
         correct,
         accuracy: of(correct as f64),
         negative_log_likelihood: -of(likelihood),
-        calibration_error: of(gaps),
+        calibration_error: reliability.calibration_error(),
+        reliability,
         confusion,
         network_calls: calls,
     }
-}
-
-/// Rows with about the same confidence, summed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bin {
-    confidence: f64,
-    correct: f64,
 }
 
 /// The methods of [`Head`](super::Head) in which heads with classes do not differ.

@@ -1,6 +1,7 @@
 //! What a target is: a class with its embedding u_y, or numbers.
 
 mod classes;
+mod distribution;
 mod learned;
 mod one_hot;
 mod prototypes;
@@ -10,6 +11,7 @@ mod report;
 mod velocity;
 
 pub(crate) use classes::predictions as most_probable;
+pub use distribution::DistributionScores;
 pub use learned::Learned;
 pub use one_hot::OneHot;
 pub use prototypes::Prototypes;

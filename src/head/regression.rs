@@ -80,6 +80,7 @@ pub(super) fn evaluate<E: Real>(width: usize, answers: &[E], truth: &[E], calls:
         rows,
         mean_squared_error: error / truth.len() as f64,
         r_squared: if spread > 0.0 { 1.0 - error / spread } else { f64::NAN },
+        distribution: None,
         network_calls: calls,
     }
 }

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::DistributionScores;
+use crate::score::Reliability;
+
 /// Predicted classes against the true ones.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -16,8 +19,10 @@ pub struct Classification {
     pub negative_log_likelihood: f64,
     /// Σ_b n_b/n |accuracy_b − confidence_b| over 15 equal bins of the largest probability: how
     /// far, on average, the model's confidence is from the share that it gets right; from 0 to 1
-    /// (Guo et al. 2017, *On calibration of modern neural networks*, eq. 3).
+    /// ([`Reliability::calibration_error`]).
     pub calibration_error: f64,
+    /// Those bins: how often the model is right when it says how sure it is.
+    pub reliability: Reliability,
     /// How often rows of each class were taken for each.
     pub confusion: Confusion,
     /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
@@ -87,6 +92,9 @@ pub struct Errors {
     /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as
     /// the mean, NaN says that the targets are all the same.
     pub r_squared: f64,
+    /// How well draws stand for the targets; `None` where none were made.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub distribution: Option<DistributionScores>,
     /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
     pub network_calls: f64,
 }
@@ -133,7 +141,8 @@ impl Evaluation {
         }
     }
 
-    /// The numbers in it, each with its name.
+    /// The numbers in it, each with its name; `crps`, `coverage_90` and `interval_width_90` only
+    /// where draws were made.
     pub fn metrics(&self) -> Vec<(&'static str, f64)> {
         match self {
             Self::Classes(report) => vec![
@@ -142,11 +151,21 @@ impl Evaluation {
                 ("calibration_error", report.calibration_error),
                 ("network_calls", report.network_calls),
             ],
-            Self::Numbers(report) => vec![
-                ("mean_squared_error", report.mean_squared_error),
-                ("r_squared", report.r_squared),
-                ("network_calls", report.network_calls),
-            ],
+            Self::Numbers(report) => {
+                let mut metrics = vec![
+                    ("mean_squared_error", report.mean_squared_error),
+                    ("r_squared", report.r_squared),
+                ];
+                if let Some(scores) = &report.distribution {
+                    metrics.extend([
+                        ("crps", scores.crps),
+                        ("coverage_90", scores.coverage_90),
+                        ("interval_width_90", scores.interval_width_90),
+                    ]);
+                }
+                metrics.push(("network_calls", report.network_calls));
+                metrics
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ enum Cell {
 
 /// What is said of each block, in an epoch or a step.
 const OF_BLOCKS: [&str; 4] = ["denoising", "cross_entropy", "gradient_norm", "accuracy"];
-const OF_EPOCHS: [&str; 9] = [
+const OF_EPOCHS: [&str; 13] = [
     "epoch",
     "steps",
     "rows",
@@ -52,7 +52,13 @@ const OF_EPOCHS: [&str; 9] = [
     "cross_entropy",
     "validation_loss",
     "validation_accuracy",
+    "validation_calibration_error",
+    "validation_crps",
+    "validation_coverage_90",
+    "validation_interval_width_90",
 ];
+/// Those of [`Evaluation::metrics`] that epochs have a column for, beside loss and accuracy.
+const OF_VALIDATION: [&str; 4] = ["calibration_error", "crps", "coverage_90", "interval_width_90"];
 const OF_STEPS: [&str; 6] = ["step", "epoch", "learning_rate", "rows", "loss", "minimised"];
 
 impl Rows {
@@ -75,8 +81,9 @@ impl Rows {
 impl Csv {
     /// A row for each epoch: epoch, steps, rows, seconds, loss, what is minimised, the
     /// cross-entropy in nats, the validation metrics, and for each block its squared error,
-    /// cross-entropy (both weighted), norm of the gradient and accuracy. An epoch without
-    /// validation has empty cells there.
+    /// cross-entropy (both weighted), norm of the gradient and accuracy. Metrics that an epoch has
+    /// none of are empty cells: all without validation, accuracy and calibration error for
+    /// numbers, CRPS, coverage and width of the 90 % interval for classes and without draws.
     ///
     /// A file that is there already is gone on with; its header has to be the same.
     ///
@@ -235,6 +242,9 @@ impl Observer for Csv {
                 or_nothing(validation.map(Evaluation::loss)),
                 or_nothing(validation.and_then(Evaluation::accuracy)),
             ];
+            let metrics = validation.map(Evaluation::metrics).unwrap_or_default();
+            let metric = |name| metrics.iter().find(|m| m.0 == name).map(|m| m.1);
+            cells.extend(OF_VALIDATION.map(|name| or_nothing(metric(name))));
             for block in &epoch.blocks {
                 cells.extend(
                     [block.denoising, block.cross_entropy, block.gradient_norm, block.accuracy]

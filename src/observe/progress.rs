@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     error::Error,
+    head::Evaluation,
     report::{EpochReport, Outcome, RunReport, StepReport},
     session::Observer,
 };
@@ -101,6 +102,28 @@ fn follow(mean: &mut f64, value: f64) {
     *mean = if mean.is_finite() { 0.98 * *mean + 0.02 * value } else { value };
 }
 
+/// What the validation rows say.
+fn in_words(validation: &Evaluation) -> String {
+    let (percent, loss) = (|share: f64| 100.0 * share, validation.loss());
+    match validation {
+        Evaluation::Classes(report) => {
+            let accuracy = percent(report.accuracy);
+            let error = report.calibration_error;
+            format!("{accuracy:6.2} %, cross-entropy {loss:.4}, calibration error {error:.4}")
+        }
+        Evaluation::Numbers(report) => match &report.distribution {
+            Some(scores) => {
+                let (crps, covered) = (scores.crps, percent(scores.coverage_90));
+                format!(
+                    "squared error {loss:.4}, CRPS {crps:.4}, {covered:.1} % within the 90 % \
+                     interval"
+                )
+            }
+            None => format!("squared error {loss:.4}"),
+        },
+    }
+}
+
 impl Observer for Progress {
     fn begin(&mut self, run: &RunReport) -> Result<(), Error> {
         let total = run.epochs.saturating_mul(run.steps_per_epoch) as u64;
@@ -136,13 +159,7 @@ impl Observer for Progress {
 
     fn epoch(&mut self, epoch: &EpochReport) -> Result<ControlFlow<()>, Error> {
         let validation = epoch.validation.as_ref().map_or_else(String::new, |validation| {
-            match validation.accuracy() {
-                Some(accuracy) => {
-                    let loss = validation.loss();
-                    format!("   validation {:6.2} %, cross-entropy {loss:.4}", 100.0 * accuracy)
-                }
-                None => format!("   validation squared error {:.4}", validation.loss()),
-            }
+            format!("   validation {}", in_words(validation))
         });
         let line = format!(
             "epoch {:>3}/{}   {}{}   {:6.2} s",

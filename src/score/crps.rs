@@ -45,7 +45,7 @@ fn sorted(operation: &'static str, draws: &[f64]) -> Result<Vec<f64>, Error> {
 }
 
 /// What both scores are made of.
-pub(super) struct DrawErrors {
+pub(crate) struct DrawErrors {
     count: f64,
     /// E|s − y|.
     absolute_error: f64,
@@ -55,7 +55,7 @@ pub(super) struct DrawErrors {
 
 impl DrawErrors {
     /// Of sorted draws.
-    pub(super) fn new(sorted: &[f64], truth: f64) -> Self {
+    pub(crate) fn new(sorted: &[f64], truth: f64) -> Self {
         let count = sorted.len() as f64;
         let absolute_error = sorted.iter().map(|s| (s - truth).abs()).sum::<f64>() / count;
         // The gap after the k-th draw lies between k (n − k) pairs: a sum without cancellation.
@@ -65,11 +65,11 @@ impl DrawErrors {
         Self { count, absolute_error, differences }
     }
 
-    pub(super) fn crps(&self) -> f64 {
+    pub(crate) fn crps(&self) -> f64 {
         self.absolute_error - self.differences / (self.count * self.count)
     }
 
-    pub(super) fn fair_crps(&self) -> f64 {
+    pub(crate) fn fair_crps(&self) -> f64 {
         self.absolute_error - self.differences / (self.count * (self.count - 1.0))
     }
 }

@@ -25,7 +25,9 @@ mod temperature;
 mod tests;
 
 pub use conformal::conformal_threshold;
+pub(crate) use crps::DrawErrors;
 pub use crps::{crps, fair_crps};
+pub(crate) use quantile::central;
 pub use quantile::{interval, quantile};
 pub use reliability::{Reliability, ReliabilityBin};
 pub use temperature::temperature;

@@ -50,7 +50,7 @@ fn check_share(operation: &'static str, what: &str, share: f64) -> Result<(), Er
 }
 
 /// [`interval`] of numbers that are known to be sorted.
-pub(super) fn central(sorted: &[f64], coverage: f64) -> [f64; 2] {
+pub(crate) fn central(sorted: &[f64], coverage: f64) -> [f64; 2] {
     [(1.0 - coverage) / 2.0, (1.0 + coverage) / 2.0].map(|level| of_sorted(sorted, level))
 }
 

@@ -42,20 +42,30 @@ fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
 #[test]
 fn golden_blocks_distribution() {
     let golden = &golden()["distribution"];
+    let samples = rows(&golden["samples"]);
     let (truth, crps_of_row) = (numbers(&golden["truth"]), numbers(&golden["crps"]));
     let (lower, upper) = (numbers(&golden["lower_90"]), numbers(&golden["upper_90"]));
     let (mut covered, mut width) = (0, 0.0);
-    for (i, draws) in rows(&golden["samples"]).into_iter().enumerate() {
-        assert_close(crps(&draws, truth[i]).unwrap(), crps_of_row[i], 1e-9);
-        let [low, high] = interval(&sorted(draws), 0.9).unwrap();
+    for (i, draws) in samples.iter().enumerate() {
+        assert_close(crps(draws, truth[i]).unwrap(), crps_of_row[i], 1e-9);
+        let [low, high] = interval(&sorted(draws.clone()), 0.9).unwrap();
         assert_close(low, lower[i], 1e-9);
         assert_close(high, upper[i], 1e-9);
         covered += usize::from((low..=high).contains(&truth[i]));
         width += high - low;
     }
     let rows = truth.len() as f64;
-    assert_close(covered as f64 / rows, golden["coverage_90"].as_f64().unwrap(), 1e-9);
-    assert_close(width / rows, golden["mean_width_90"].as_f64().unwrap(), 1e-9);
+    let (coverage_90, width_90) =
+        (golden["coverage_90"].as_f64().unwrap(), golden["mean_width_90"].as_f64().unwrap());
+    assert_close(covered as f64 / rows, coverage_90, 1e-9);
+    assert_close(width / rows, width_90, 1e-9);
+    // The same as a report, from draws one after the other.
+    let draws = samples[0].len();
+    let draws: Vec<f64> = (0..draws).flat_map(|k| samples.iter().map(move |own| own[k])).collect();
+    let report = crate::head::DistributionScores::new(&draws, &truth).unwrap();
+    assert_close(report.crps, crps_of_row.iter().sum::<f64>() / rows, 1e-9);
+    assert_close(report.coverage_90, coverage_90, 1e-9);
+    assert_close(report.interval_width_90, width_90, 1e-9);
 }
 
 /// Logits, row-major, how wide they are, and labels.

@@ -36,6 +36,15 @@ pub(super) enum Style {
     /// Grey and thin.
     Faint,
     Thick,
+    /// Black and thin: what the others are held against.
+    Reference,
+}
+
+/// A bar from 0 up to a height.
+pub(super) struct Bar {
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) height: f64,
 }
 
 impl Line {
@@ -49,11 +58,12 @@ impl Line {
         match style {
             Style::Faint => Self { colour: GREY, width: 1, ..self },
             Style::Thick => Self { width: 4, ..self },
+            Style::Reference => Self { colour: BLACK, width: 1, ..self },
         }
     }
 }
 
-/// A picture of some lines.
+/// A picture of some lines, with bars behind them.
 pub(super) struct Chart {
     title: String,
     x: String,
@@ -61,6 +71,8 @@ pub(super) struct Chart {
     whole_x: bool,
     log: bool,
     log_if_wide: bool,
+    shares: bool,
+    bars: Vec<Bar>,
     lines: Vec<Line>,
 }
 
@@ -80,6 +92,8 @@ impl Chart {
             whole_x: false,
             log: false,
             log_if_wide: false,
+            shares: false,
+            bars: Vec::new(),
             lines: Vec::new(),
         }
     }
@@ -99,6 +113,15 @@ impl Chart {
         Self { log_if_wide: true, ..self }
     }
 
+    /// Both axes from 0 to 1.
+    pub(super) fn shares(self) -> Self {
+        Self { shares: true, ..self }
+    }
+
+    pub(super) fn bars(self, bars: Vec<Bar>) -> Self {
+        Self { bars, ..self }
+    }
+
     /// Lines without a point are left out.
     pub(super) fn lines(mut self, lines: Vec<Line>) -> Self {
         self.lines = lines.into_iter().filter(|line| !line.points.is_empty()).collect();
@@ -110,6 +133,9 @@ impl Chart {
     }
 
     fn axes(&self) -> [Axis; 2] {
+        if self.shares {
+            return [(); 2].map(|()| Axis::new(Kind::Tight, [0.0, 1.0].into_iter()));
+        }
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let values = points().map(|p| p.1);
         let low = values.clone().fold(f64::INFINITY, f64::min);
@@ -143,6 +169,7 @@ impl Chart {
         let frame = Frame { left, right, top, bottom };
         let axes = self.axes();
         self.draw_axes(area, &frame, &axes)?;
+        self.bars.iter().try_for_each(|bar| draw_bar(area, &frame, &axes, bar))?;
         self.lines.iter().try_for_each(|line| self.draw_line(area, &frame, &axes, line))
     }
 
@@ -195,6 +222,14 @@ impl Frame {
     fn y(&self, at: f64) -> i32 {
         self.bottom - (at * f64::from(self.bottom - self.top)).round() as i32
     }
+}
+
+fn draw_bar(area: &Area<'_>, frame: &Frame, [x, y]: &[Axis; 2], bar: &Bar) -> Drawn {
+    let corners = [(bar.from, bar.height), (bar.to, 0.0)];
+    let corners = corners.map(|(a, b)| (frame.x(x.at(a)), frame.y(y.at(b))));
+    area.draw(&Rectangle::new(corners, COLOURS[0].mix(0.4).filled()))?;
+    area.draw(&Rectangle::new(corners, COLOURS[0]))?;
+    Ok(())
 }
 
 fn text(area: &Area<'_>, text: &str, size: u32, at: (i32, i32), side: HPos) -> Drawn {

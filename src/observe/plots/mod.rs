@@ -11,20 +11,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chart::{Chart, Line, Style, side_by_side};
+use chart::{Bar, Chart, Line, Style, side_by_side};
 use history::{History, Point};
 
 use crate::{
     error::Error,
+    head::Evaluation,
     report::{AlongPoint, EpochReport, Outcome, RunReport},
     schedule::SchedulePoint,
+    score::{Reliability, ReliabilityBin},
     session::Observer,
 };
 
 /// Draws a run into a folder: `schedule.svg` at its beginning, `loss.svg` and (for classes)
-/// `accuracy.svg` after epochs, `along.svg` at its end, if there are validation rows. After an
-/// epoch it draws only if drawing takes less than a hundredth of the time, and at the end in any
-/// case.
+/// `accuracy.svg` after epochs, `along.svg` and (for classes) `reliability.svg` at its end, if there
+/// are validation rows. After an epoch it draws only if drawing takes less than a hundredth of the
+/// time, and at the end in any case.
 ///
 /// What it draws of each epoch is in `plots.jsonl` beside the pictures, so that those of a run
 /// that goes on show all of it: all epochs up to the one in which it goes on, and what it adds. A
@@ -97,11 +99,22 @@ impl Observer for Plots {
 
     fn end(&mut self, outcome: &Outcome) -> Result<(), Error> {
         self.draw()?;
-        if outcome.along.is_empty() {
-            return Ok(());
+        if !outcome.along.is_empty() {
+            self.write("along.svg", along(&outcome.along))?;
         }
-        self.write("along.svg", along(&outcome.along))
+        match last_validation(outcome) {
+            Some(Evaluation::Classes(last)) => {
+                self.write("reliability.svg", reliability(&last.reliability))
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+/// Of the last epoch that has one, or else of the model as it is at the end.
+fn last_validation(outcome: &Outcome) -> Option<&Evaluation> {
+    let of_epochs = outcome.epochs.iter().rev().find_map(|epoch| epoch.validation.as_ref());
+    of_epochs.or_else(|| outcome.along.last().map(|point| &point.evaluation))
 }
 
 /// The cross-entropy of the blocks' own logits in training beside the negative log-likelihood of
@@ -220,4 +233,28 @@ pub fn schedule(points: &[SchedulePoint]) -> Result<String, Error> {
         Chart::new("Share of the target in z", x, "ᾱ").lines(vec![Line::new("", alpha_bar, 0)]),
         Chart::new("Signal to noise", x, "SNR").log().lines(vec![Line::new("", snr, 1)]),
     ])
+}
+
+/// A reliability diagram: a bar for each bin of confidence that has rows, as high as the share of
+/// its answers that are right, beside the diagonal on which a calibrated model has them all. And
+/// how the rows are spread over the bins, since one of few rows says little.
+///
+/// # Errors
+/// As [`loss`].
+pub fn reliability(reliability: &Reliability) -> Result<String, Error> {
+    let bins = reliability.bins();
+    let rows: usize = bins.iter().map(|bin| bin.count).sum();
+    let bar = |bin: &ReliabilityBin| Bar { from: bin.from, to: bin.to, height: bin.accuracy };
+    let share = |bin: &ReliabilityBin| (0.5 * (bin.from + bin.to), bin.count as f64 / rows as f64);
+    let diagonal = Line::new("calibrated", vec![(0.0, 0.0), (1.0, 1.0)], 0);
+    let shares = Line::new("share of the rows in each bin", bins.iter().map(share).collect(), 1);
+    let title = match rows {
+        0 => "Reliability".to_owned(),
+        _ => format!("Reliability: calibration error {:.4}", reliability.calibration_error()),
+    };
+    Chart::new(title, "confidence: the largest probability", "share that is right")
+        .shares()
+        .bars(bins.iter().map(bar).collect())
+        .lines(vec![diagonal.style(Style::Reference), shares])
+        .svg()
 }
