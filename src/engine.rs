@@ -245,7 +245,7 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         operation: &'static str,
         targets: &TargetRows<'_, E>,
     ) -> Result<Evaluation, Error> {
-        asked.evaluate(operation, targets)
+        asked.evaluate_distribution(operation, targets)
     }
 
     fn evaluate_along(

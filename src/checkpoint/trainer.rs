@@ -5,14 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
 use super::{
     Contents,
     file::Found,
     gather::{meet, own_part},
     progress::{Beside, Progress},
-    settings::{check_settings, parse, text, unwritable},
+    settings::{canonical, check_settings, parse, settings, text, unwritable},
     unit::{self, Mismatch, Restored},
 };
 use crate::{
@@ -187,9 +185,10 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
                 Progress { blocks: vec![0; self.ranks.layout.blocks], ..Progress::default() }
             }
             Wanted::Trainer => {
-                let settings: Value = parse(&contents, "settings", path)?;
+                let head = short(self.identity.head);
+                let settings = canonical(settings(&contents, path)?, &head);
                 let mine = serde_json::from_str(&self.identity.settings).map_err(unwritable)?;
-                check_settings("settings", &mine, &settings, path)?;
+                check_settings("settings", &canonical(mine, &head), &settings, path)?;
                 parse(&contents, "progress", path)?
             }
         };

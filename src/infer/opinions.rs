@@ -25,12 +25,10 @@ pub(crate) enum Combination {
 }
 
 impl Combination {
-    /// What a request asks for. `is_noisy` says that the way has noise on it, so that several draws
-    /// are averaged in any case.
+    /// What a request asks for.
     pub(crate) fn of<E: Real, D: Backend<E>>(
         process: &dyn ReverseProcess<E, D>,
         request: InferenceRequest,
-        is_noisy: bool,
     ) -> Self {
         let setup = process.setup();
         let takes_mean = setup.reading.has_classes() && setup.probabilities == Probabilities::Mean;
@@ -38,7 +36,7 @@ impl Combination {
             InferenceRequest::Along if takes_mean => Self::Means,
             InferenceRequest::Along => Self::Each,
             _ if takes_mean => Self::Mean,
-            _ if setup.reading.has_classes() || is_noisy => Self::Last,
+            _ if setup.reading.has_classes() => Self::Last,
             _ => match process.transition() {
                 Transition::Blocks(_) => Self::First,
                 // One network for all times is least sure of what it says at their ends.

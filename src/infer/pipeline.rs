@@ -3,7 +3,7 @@
 
 use super::{
     Asked, Combination, InferenceOutput, InferenceRequest, device_of,
-    rollout::{Way, combination, draws, passed},
+    rollout::{Way, draws, passed},
 };
 use crate::{
     block::{AnyBlock, Host},
@@ -50,12 +50,12 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let (length, mine) = (layout.pipeline(), layout.rank / layout.pipeline());
     let pipelines = layout.ranks / length;
     let jobs: Vec<usize> = (0..asked.inputs.jobs()).collect();
-    let draws = draws(discrete.sampler, request);
+    let combination = Combination::of(asked.process, request);
+    let draws = draws(discrete.sampler, request, combination);
     // The ranks that are too few for one more pipeline have nothing to do.
     let waves = jobs.chunks(JOBS).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
     let item = |jobs| (0..draws.len()).map(move |draw| Item { jobs, draw, latents: Vec::new() });
     let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
-    let combination = combination(asked, &draws, request);
     let moving = passed(discrete, combination);
     let rank_of = |t: usize| mine * length + layout.holder(t);
     let embedding = asked.embedding.numbers();

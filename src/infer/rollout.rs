@@ -30,8 +30,8 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     discrete: &Discrete,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
-    let draws = draws(discrete.sampler, request);
-    let combination = combination(asked, &draws, request);
+    let combination = Combination::of(asked.process, request);
+    let draws = draws(discrete.sampler, request, combination);
     let embedding = asked.embedding.numbers();
     let (inputs, is_sample) = (asked.inputs, matches!(request, InferenceRequest::Sample(_)));
     let moving = passed(discrete, combination);
@@ -73,23 +73,20 @@ pub(super) struct NoiseDraw {
 }
 
 /// The noise of each of the rollouts that are averaged; `None` for one without.
-pub(super) fn draws(sampler: Sampler, request: InferenceRequest) -> Vec<Option<NoiseDraw>> {
+pub(super) fn draws(
+    sampler: Sampler,
+    request: InferenceRequest,
+    combination: Combination,
+) -> Vec<Option<NoiseDraw>> {
     match (request, sampler) {
+        // A mean is made of no draws.
+        (InferenceRequest::Answer, _) if combination == Combination::First => vec![None],
         (InferenceRequest::Answer, Sampler::Stochastic { draws, seed }) => {
             (0..draws).map(|number| Some(NoiseDraw { seed, number })).collect()
         }
         (InferenceRequest::Sample(seed), _) => vec![Some(NoiseDraw { seed, number: 0 })],
         _ => vec![None],
     }
-}
-
-/// Which estimates make up the answer.
-pub(super) fn combination<E: Real, D: Host<E>>(
-    asked: &Asked<'_, E, D>,
-    draws: &[Option<NoiseDraw>],
-    request: InferenceRequest,
-) -> Combination {
-    Combination::of(asked.process, request, draws.iter().any(Option::is_some))
 }
 
 /// The blocks that rows go through: those that change z, up to the last that is of use.
@@ -200,17 +197,24 @@ fn draw_rows<E: Real>(streams: &mut [ChaCha8Rng], width: usize) -> Vec<E> {
     streams.iter_mut().flat_map(|rng| normals(rng, width)).collect()
 }
 
-/// For each row the class that a number from 0 to 1 falls on, by its probabilities.
-fn drawn<E: Real>(probabilities: &[E], uniform: &[f64], classes: usize) -> Vec<usize> {
+/// For each row the embedding of the class that a number from 0 to 1 falls on, by its
+/// probabilities, `[rows, width]`; what is not a number stays that.
+fn drawn<E: Real>(probabilities: &[E], uniform: &[f64], embedding: &[E], width: usize) -> Vec<E> {
+    let classes = embedding.len() / width.max(1);
     let one = |(row, &at): (&[E], &f64)| {
-        let mut left = at * row.iter().map(|p| p.as_f64()).sum::<f64>();
+        let sum: f64 = row.iter().map(|p| p.as_f64()).sum();
+        if !sum.is_finite() {
+            return vec![E::of(sum); width];
+        }
+        let mut left = at * sum;
         let falls = row.iter().position(|p| {
             left -= p.as_f64();
             left < 0.0
         });
-        falls.unwrap_or(classes - 1)
+        let class = falls.unwrap_or(classes - 1);
+        embedding[class * width..][..width].to_vec()
     };
-    probabilities.chunks_exact(classes).zip(uniform).map(one).collect()
+    probabilities.chunks_exact(classes).zip(uniform).flat_map(one).collect()
 }
 
 impl<E: Real, D: Host<E>> Rollout<E, D> {
@@ -239,8 +243,7 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
         let estimate = match &noise {
             Some(noise) if !noise.uniform.is_empty() => {
                 let probabilities = reading.answer(output.clone()).map_err(failed())?.as_vec();
-                let classes = drawn(&probabilities, &noise.uniform, reading.outputs);
-                let rows = crate::data::select_wide(way.embedding, shape.1, &classes);
+                let rows = drawn(&probabilities, &noise.uniform, way.embedding, shape.1);
                 on_device(self.z.device(), rows, shape)?
             }
             _ => reading.estimate(output.clone(), &self.embedding).map_err(failed())?,

@@ -166,7 +166,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         until.check(operation, count)?;
         let embedding = self.embedding.numbers();
         let legs = self.legs(operation, &embedding)?;
-        let combination = Combination::of(self.process, InferenceRequest::Answer, false);
+        let combination = Combination::of(self.process, InferenceRequest::Answer);
         let mut rows = Rows {
             combination,
             classes: reading.outputs,

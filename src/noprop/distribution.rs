@@ -17,11 +17,13 @@ where
     E: Real,
     D: Backend<E>,
 {
-    /// The mean E\[u | x\] for each row, as [`predict`](Self::predict) gives it: the network's
-    /// estimate û at the noise's end of the way, where z says nothing of u, and which the squared
-    /// error makes the mean. It takes one call for each row. With noise in inference
-    /// ([`Sampler::Stochastic`](crate::variant::Sampler::Stochastic),
-    /// [`Inference::Sde`](crate::variant::Inference::Sde)) it is the mean of the draws instead.
+    /// The mean E\[u | x\] for each row, as [`predict`](Self::predict) gives it, whatever noise there
+    /// is in inference.
+    ///
+    /// In discrete time it is û_1(0, x), one call for each row: block 1 has learned to estimate u
+    /// where z says next to nothing of it, and the squared error makes that the mean. In continuous
+    /// time and flow matching it is the mean of where 16 ways end, whose starts z_0 stand for all of
+    /// N(0, I): a Latin hypercube of normal quantiles in pairs of opposites.
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict).

@@ -117,8 +117,10 @@ where
         Ok(self.engine.answers(&asked, operation, request)?.values)
     }
 
-    /// Predictions against the truth, over all rows: accuracy for classes, mean squared error for
-    /// numbers.
+    /// Predictions against the truth, over all rows: for classes accuracy, negative log-likelihood
+    /// and calibration; for numbers the squared error of their mean, and by 200 draws for up to
+    /// 4,096 of the rows the CRPS, and how often the 90 % interval has the truth in it
+    /// ([`DistributionScores`](crate::head::DistributionScores)).
     ///
     /// # Errors
     /// [`Error::Argument`] if there are no rows, and those of [`predict`](Self::predict).

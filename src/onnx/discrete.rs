@@ -27,7 +27,7 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
         return Err(Error::config("DiscreteTime::sampler", expected, "`Sampler::Stochastic`"));
     }
     let (reading, embedding) = (discrete.setup.reading, &exported.asked.embedding.0);
-    let combination = Combination::of(exported.asked.process, InferenceRequest::Answer, false);
+    let combination = Combination::of(exported.asked.process, InferenceRequest::Answer);
     let (mut z, mut answers) = (start(graph, 0, vec![0.0; reading.latent]), Vec::new());
     let moving = passed(discrete, combination);
     for (k, &t) in moving.iter().enumerate() {

@@ -46,7 +46,7 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
         }
         Ok::<_, Error>((prefix, output))
     };
-    let combination = Combination::of(asked.process, InferenceRequest::Answer, false);
+    let combination = Combination::of(asked.process, InferenceRequest::Answer);
     let answers = RefCell::new(Vec::new());
     let drift = |t: f64, z: &Latent<'_>| {
         let (prefix, output) = output(t, &z.value)?;

@@ -117,7 +117,7 @@ impl ContinuousTime {
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
-    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5:
+    /// γ from 6 to −6 along a cosine (with numbers: [`Path::Logit`]), weight 1 (1 + SNR) and the cross-entropy of the logits with weight 5:
     /// what works best on MNIST. For the paper's loss set `weighting` to [`Weighting::SnrSlope`]
     /// and `cross_entropy` to 0.
     fn default() -> Self {
@@ -244,7 +244,7 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
                 cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: Some(self.times),
             },
-            schedule: self.schedule.clone(),
+            schedule: self.schedule.by_targets(reading.has_classes()),
             weighting: self.weighting,
             eta: self.eta,
             cross_entropy: self.cross_entropy,

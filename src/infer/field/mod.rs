@@ -39,7 +39,7 @@ pub(super) fn points<E: Real, D: Host<E>>(
     let tableau = method.tableau();
     let (stages, shared) = (tableau.b.len(), usize::from(tableau.fsal));
     // To be at step i takes its calls, and one more is what the network says there.
-    let more = match Combination::of(asked.process, InferenceRequest::Along, false) {
+    let more = match Combination::of(asked.process, InferenceRequest::Along) {
         Combination::Means => 0,
         _ => 1,
     };
@@ -78,8 +78,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
         let x = on_device(device, rows.numbers.to_vec(), (rows.rows, inputs.width))?;
         let embedding = on_device(device, embedding.clone(), reading.embedding_shape())?;
         let network = Network::new(field, reading, &curve, &embedding, blocks[0], x)?;
-        let is_noisy = matches!(field.inference(), Inference::Sde { .. });
-        let combination = Combination::of(asked.process, request, is_noisy);
+        let combination = Combination::of(asked.process, request);
         network.answer(request, combination, &rows)
     });
     let own = parts.into_iter().enumerate().map(|(job, part)| {
@@ -161,6 +160,9 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
         rows: &JobRows<'_, E>,
     ) -> Result<InferenceOutput<E>, Error> {
         match (request, self.field.inference()) {
+            (InferenceRequest::Answer, _) if combination == Combination::Starts => {
+                self.mean_of_starts()
+            }
             (InferenceRequest::Answer, Inference::Sde { draws, seed, .. }) => {
                 InferenceOutput::mean(
                     (0..draws)
@@ -187,7 +189,6 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
     ) -> Result<InferenceOutput<E>, Error> {
         let rows = self.x.shape().0;
         let (values, calls) = match combination {
-            Combination::Starts => return self.mean_of_starts(),
             Combination::Mean => {
                 let mean = RefCell::new(RunningMean::default());
                 let heard = |t: f64, z: &Matrix<E, D>| {
@@ -322,20 +323,26 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
     ) -> Result<(Matrix<E, D>, usize), Error> {
         let end = self.field.end();
         let solution = match self.field.inference() {
-            Inference::Ode(solver) => {
+            Inference::Sde { steps, .. } if !streams.is_empty() => {
+                EulerMaruyama { steps, save: Save::End }.integrate(
+                    |t, z| self.field.sde_drift(self.at(t, z), output(t, z)?).map_err(failed()),
+                    |t| self.field.diffusion(self.curve, t),
+                    |_| self.noise(streams),
+                    z,
+                    0.0,
+                    end,
+                )?
+            }
+            inference => {
+                let solver = match inference {
+                    Inference::Ode(solver) => solver,
+                    Inference::Sde { .. } => Solver::default(),
+                };
                 let drift = |t: f64, z: &Matrix<E, D>| {
                     self.field.drift(self.at(t, z), output(t, z)?).map_err(failed())
                 };
                 Solver { save: Save::End, ..solver }.integrate(drift, z, 0.0, end)?
             }
-            Inference::Sde { steps, .. } => EulerMaruyama { steps, save: Save::End }.integrate(
-                |t, z| self.field.sde_drift(self.at(t, z), output(t, z)?).map_err(failed()),
-                |t| self.field.diffusion(self.curve, t),
-                |_| self.noise(streams),
-                z,
-                0.0,
-                end,
-            )?,
         };
         let (status, calls) = (solution.status, solution.calls);
         match solution.into_last() {
