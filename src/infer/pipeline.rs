@@ -1,8 +1,10 @@
-//! Inference in discrete time through blocks on several ranks: rows go from rank to rank, some
+//! Inference through blocks on several ranks: rows go from rank to rank, some
 //! behind the others.
 
 use super::{
-    Asked, InferenceOutput, InferenceRequest, device_of,
+    Asked, InferenceOutput, InferenceRequest,
+    chain::Chain,
+    device_of,
     rollout::{Way, draws},
 };
 use crate::{
@@ -10,7 +12,6 @@ use crate::{
     device::Real,
     distributed::{AnswerPart, Communicator, Topic, pack, unpack},
     error::Error,
-    variant::Discrete,
 };
 
 /// Jobs whose latents travel in one message: enough for the threads of a rank.
@@ -42,7 +43,7 @@ struct Stage {
 /// With more ranks than blocks there are several pipelines side by side.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
-    discrete: &Discrete,
+    chain: Chain<'_>,
     communicator: &Communicator,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
@@ -50,15 +51,15 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let (length, mine) = (layout.pipeline(), layout.rank / layout.pipeline());
     let pipelines = layout.ranks / length;
     let jobs: Vec<usize> = (0..asked.inputs.jobs()).collect();
-    let draws = draws(discrete.sampler, request);
+    let draws = draws(chain.sampler(), request);
     // The ranks that are too few for one more pipeline have nothing to do.
     let waves = jobs.chunks(JOBS).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
     let item = |jobs| (0..draws.len()).map(move |draw| Item { jobs, draw, latents: Vec::new() });
     let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
-    let moving: Vec<usize> = discrete.levels.moving().collect();
+    let moving = chain.moving();
     let rank_of = |t: usize| mine * length + layout.holder(t);
     let embedding = asked.embedding.numbers();
-    let (way, inputs) = (Way { discrete, embedding: &embedding }, asked.inputs);
+    let (way, inputs) = (Way { chain, embedding: &embedding }, asked.inputs);
     let mut answers = Vec::new();
     for (k, &t) in moving.iter().enumerate().filter(|(_, t)| rank_of(**t) == layout.rank) {
         let Some(own) = asked.blocks.iter().position(|block| block.state().t == t) else {
@@ -91,7 +92,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
             });
             let passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
             item.latents = passed.iter().map(|passed| E::to_bytes(&passed.z)).collect();
-            answers.extend(answers_of(&stage, item, passed, request, moving.len()));
+            answers.extend(answers_of(&stage, item, passed, request, moving.len() * chain.calls()));
             if let Some(after) = after.filter(|after| *after != layout.rank) {
                 communicator.send(after, Topic::Evaluation, pack(&item.latents))?;
             }
@@ -114,7 +115,7 @@ fn answers_of<E: Real>(
     item: &Item<'_>,
     passed: Vec<Passed<E>>,
     request: InferenceRequest,
-    moving: usize,
+    calls: usize,
 ) -> Vec<AnswerPart<E>> {
     let is_last = stage.after.is_none();
     if !is_last && !matches!(request, InferenceRequest::Along) {
@@ -123,7 +124,7 @@ fn answers_of<E: Real>(
     let part = |(passed, job): (Passed<E>, &usize)| {
         let Passed { z, answer, rows } = passed;
         let values = if matches!(request, InferenceRequest::Sample(_)) { z } else { answer };
-        let calls = if is_last { rows * moving } else { 0 };
+        let calls = if is_last { rows * calls } else { 0 };
         AnswerPart { place: [*job, item.draw, stage.k], values, calls }
     };
     passed.into_iter().zip(item.jobs).map(part).collect()

@@ -1,10 +1,11 @@
-//! Inference in discrete time: through the blocks, from noise to target.
+//! Inference through blocks, from noise to target.
 
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Asked, InferenceOutput, InferenceRequest, JobRows, Point, device_of, failed, on_device,
+    Asked, InferenceOutput, InferenceRequest, JobRows, Point, chain::Chain, denoise::pass,
+    device_of, failed, on_device,
 };
 use crate::{
     block::{AnyBlock, Host},
@@ -12,38 +13,38 @@ use crate::{
     error::Error,
     plan::{Inputs, Value, infer},
     random::{Purpose, normals, stream},
-    variant::{Discrete, Sampler},
+    variant::Sampler,
 };
 
 /// After each block that changes z.
-pub(super) fn points(discrete: &Discrete) -> Vec<Point> {
-    let last = discrete.levels.blocks() as f64;
-    let moving = discrete.levels.moving().zip(1..);
-    moving.map(|(t, calls)| Point { t: t as f64 / last, calls }).collect()
+pub(super) fn points(chain: Chain<'_>) -> Vec<Point> {
+    let last = chain.blocks() as f64;
+    let moving = chain.moving().into_iter().zip(1..);
+    moving.map(|(t, k)| Point { t: t as f64 / last, calls: k * chain.calls() }).collect()
 }
 
 /// Answers for some rows at a time.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
-    discrete: &Discrete,
+    chain: Chain<'_>,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
-    let draws = draws(discrete.sampler, request);
-    let embedding = asked.embedding.numbers();
+    let draws = draws(chain.sampler(), request);
+    let (embedding, moving) = (asked.embedding.numbers(), chain.moving());
     let inputs = asked.inputs;
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
-        let way = Way { discrete, embedding: &embedding };
+        let way = Way { chain, embedding: &embedding };
         let roll = |draw: &Option<NoiseDraw>| {
             let device = device_of::<E, D>(blocks[0]);
             let mut rollout = way.start(device, inputs.of_job(job), *draw)?;
             let mut along = Vec::new();
-            for t in discrete.levels.moving() {
+            for &t in &moving {
                 rollout.pass(&way, blocks[t - 1])?;
                 if matches!(request, InferenceRequest::Along) {
                     along.extend(rollout.answer(&way)?);
                 }
             }
-            let calls = discrete.levels.moving().count() * rollout.rows();
+            let calls = moving.len() * chain.calls() * rollout.rows();
             let values = match request {
                 InferenceRequest::Along => along,
                 InferenceRequest::Answer => rollout.answer(&way)?,
@@ -77,7 +78,7 @@ pub(super) fn draws(sampler: Sampler, request: InferenceRequest) -> Vec<Option<N
 
 /// What all rollouts have in common.
 pub(super) struct Way<'a, E> {
-    pub(super) discrete: &'a Discrete,
+    pub(super) chain: Chain<'a>,
     /// The embedding on the host.
     pub(super) embedding: &'a [E],
 }
@@ -101,7 +102,7 @@ impl<E: Real> Way<'_, E> {
         JobRows { first, rows: inputs }: JobRows<'_, E>,
         draw: Option<NoiseDraw>,
     ) -> Result<Rollout<E, D>, Error> {
-        let (rows, reading) = (inputs.rows(), self.discrete.setup.reading);
+        let (rows, reading) = (inputs.rows(), self.chain.reading());
         let one = |NoiseDraw { seed, number }: NoiseDraw| {
             move |row| stream(seed, Purpose::Inference, (first + row) as u64, number as u64)
         };
@@ -109,7 +110,7 @@ impl<E: Real> Way<'_, E> {
             draw.into_iter().flat_map(|draw| (0..rows).map(one(draw))).collect();
         let z = match streams.is_empty() {
             true => vec![E::zero(); rows * reading.latent],
-            false => draw_rows(&mut streams, reading.latent),
+            false => self.chain.start(draw_rows(&mut streams, reading.latent)),
         };
         let shape = reading.embedding_shape();
         Ok(Rollout {
@@ -128,7 +129,7 @@ impl<E: Real> Way<'_, E> {
         z: Vec<E>,
         blocks: usize,
     ) -> Result<Rollout<E, D>, Error> {
-        let latent = self.discrete.setup.reading.latent;
+        let latent = self.chain.reading().latent;
         for _ in 0..blocks {
             draw_rows::<E>(&mut rollout.streams, latent);
         }
@@ -149,6 +150,15 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
 
     /// Through one block that changes z.
     pub(super) fn pass(&mut self, way: &Way<'_, E>, block: &D::Block) -> Result<(), Error> {
+        let discrete = match way.chain {
+            Chain::Discrete(discrete) => discrete,
+            Chain::Denoiser(denoiser) => {
+                let z = self.z.clone();
+                let [z, output] = pass::<E, D>(denoiser, block, z, &self.x, &self.embedding)?;
+                (self.z, self.output) = (z, Some(output));
+                return Ok(());
+            }
+        };
         let shape = *self.z.shape();
         let noise = match self.streams.is_empty() {
             true => None,
@@ -162,8 +172,7 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
             let plan = block.prepared(shape.0, 1)?;
             let inputs = Inputs { z: self.z.clone(), x: self.x.clone(), t: None };
             let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
-            let (z, discrete) = (self.z.clone(), way.discrete);
-            let z = discrete.next(t, z, output.clone(), noise, &self.embedding)?;
+            let z = discrete.next(t, self.z.clone(), output.clone(), noise, &self.embedding)?;
             Ok((z, output))
         };
         let next: Result<_, D::Err> = next();
@@ -174,7 +183,7 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
 
     /// The answer of the last block.
     pub(super) fn answer(&self, way: &Way<'_, E>) -> Result<Vec<E>, Error> {
-        let reading = way.discrete.setup.reading;
+        let reading = way.chain.reading();
         let output = match &self.output {
             Some(output) => output.clone(),
             None => {

@@ -4,6 +4,7 @@ mod batch;
 #[cfg(feature = "checkpoint")]
 mod checkpoint;
 mod continuous;
+mod diffusion_blocks;
 mod discrete;
 mod fits;
 mod flow;

@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Directions = 8,
     /// What a device needs to make noise by itself.
     Lanes = 9,
+    /// What a noised embedding says of the label, by Monte Carlo.
+    Information = 10,
 }
 
 /// The stream of one block (or row) at one step. All four numbers are the key, so a step needs no

@@ -86,7 +86,8 @@ impl<E: Real, D: Backend<E>> Context<'_, E, D> {
         let mut rng = [stream(seed, Purpose::Noise, state.t as u64, step)];
         let host = self.objective.setup().times.map(|times| {
             let [rng] = &mut rng;
-            batch.own_part(1, |rows| times.draw(rows, rng))
+            let uniform = batch.own_part(1, |rows| times.draw(rows, rng));
+            uniform.into_iter().map(|u| self.objective.time(state.t, u)).collect::<Vec<_>>()
         });
         let lanes = &mut state.lanes;
         let mut normal = || {

@@ -195,7 +195,7 @@ impl<E: Real, D: Backend<E>> Columns<E, D> {
         let (device, blocks) = (&trainee.model.device, trainee.blocks.len());
         let discrete = match trainee.model.objective.transition() {
             Transition::Blocks(discrete) => Some(discrete),
-            Transition::Field(_) => None,
+            Transition::Denoiser(_) | Transition::Field(_) => None,
         };
         let column = |of: fn(&Discrete, usize) -> f64| {
             let t = trainee.blocks.iter().map(|block| block.state().t);
