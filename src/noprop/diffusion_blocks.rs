@@ -23,6 +23,19 @@ where
         self.model.objective.noise_parts()
     }
 
+    /// Whether the blocks train as one computation: with their weights side by side, as
+    /// in discrete time. By default on a GPU; the weights are those of the blocks one by one, within
+    /// rounding.
+    pub fn set_stacked(&mut self, stacked: bool) {
+        self.model.switches.stacked = stacked;
+    }
+
+    /// Whether the blocks train as one computation: false again where a run has found that its
+    /// layers cannot.
+    pub fn is_stacked(&self) -> bool {
+        self.model.switches.stacked
+    }
+
     /// Changes the method within each block's part of the noise, and its steps; nothing is trained
     /// again.
     ///

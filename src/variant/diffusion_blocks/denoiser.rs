@@ -24,6 +24,9 @@ impl Denoiser {
     /// What the variant is called.
     pub(crate) const NAME: &'static str = "diffusion blocks";
 
+    /// More noise levels than these within a block's part are of no use.
+    const MOST_STEPS: usize = 10_000;
+
     /// How many steps a solver takes for each block.
     ///
     /// # Errors
@@ -34,6 +37,10 @@ impl Denoiser {
             return Err(Error::config("DiffusionBlocks::solver", expected, "`Steps::Adaptive`"));
         };
         solver.check()?;
+        if steps > Self::MOST_STEPS {
+            let expected = format!("{} steps a block at most", Self::MOST_STEPS);
+            return Err(Error::config("DiffusionBlocks::solver", expected, steps));
+        }
         Ok(steps)
     }
 
