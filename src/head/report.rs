@@ -20,7 +20,8 @@ pub struct Classification {
     pub calibration_error: f64,
     /// How often rows of each class were taken for each.
     pub confusion: Confusion,
-    /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
+    /// How often a network was called for a row: T in discrete time, the steps of all blocks by noise
+    /// level, the solver's calls elsewhere.
     pub network_calls: f64,
 }
 
@@ -87,7 +88,8 @@ pub struct Errors {
     /// 1 − Σ (û − u)² / Σ (u − ū)², with ū the mean of each column: 1 is perfect, 0 is as good as
     /// the mean, NaN says that the targets are all the same.
     pub r_squared: f64,
-    /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
+    /// How often a network was called for a row: T in discrete time, the steps of all blocks by noise
+    /// level, the solver's calls elsewhere.
     pub network_calls: f64,
 }
 

@@ -141,7 +141,7 @@ impl Partition {
         };
         let ends = noise.range();
         let edges: Vec<f64> = [ends[0]].into_iter().chain(inner).chain([ends[1]]).collect();
-        if let Some(pair) = edges.windows(2).find(|pair| !(pair[0] < pair[1])) {
+        if let Some(pair) = edges.windows(2).find(|pair| !pair.is_sorted_by(|a, b| a < b)) {
             let expected = format!("edges that rise between {} and {}", ends[0], ends[1]);
             let found = format!("{} after {}", pair[1], pair[0]);
             let setting = if let Self::Edges(_) = self { "Partition::Edges" } else { setting };
