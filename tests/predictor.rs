@@ -152,7 +152,14 @@ fn a_fresh_process_answers_with_the_bits_of_the_trainer() {
     );
     let estimate = FlowMatching::<OneHot, Estimate>::default();
     check!(folder, "fm_estimate", trained!(estimate, InTime), rows);
-    read_in_a_fresh_process(folder, 10);
+    let variant = DiffusionBlocks::<OneHot>::default();
+    check!(folder, "blocks", trained!(variant.clone(), InTime), rows);
+    let solver = Solver { steps: Steps::Fixed(2), ..Solver::default() };
+    let noisy = DiffusionBlocks { solver, sampler, ..variant.clone() };
+    check!(folder, "blocks_noise", trained!(noisy, InTime), rows);
+    let learned = variant.with_head(Learned::<3>::default());
+    check!(folder, "blocks_learned", trained!(learned, InTime), rows);
+    read_in_a_fresh_process(folder, 13);
 }
 
 #[test]

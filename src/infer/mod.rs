@@ -1,5 +1,7 @@
 //! From noise to answer.
 
+mod chain;
+mod denoise;
 mod evaluate;
 mod field;
 mod nodes;
@@ -15,6 +17,7 @@ use std::borrow::Cow;
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
+use chain::Chain;
 pub(crate) use field::trajectory;
 #[cfg(feature = "onnx")]
 pub(crate) use nodes::{STARTS, starts};
@@ -180,7 +183,8 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// rows.
     pub(crate) fn along(&self) -> Result<Vec<PointOutput<E>>, Error> {
         let points: Vec<Point> = match self.process.transition() {
-            Transition::Blocks(discrete) => rollout::points(discrete),
+            Transition::Blocks(discrete) => rollout::points(Chain::Discrete(discrete)),
+            Transition::Denoiser(denoiser) => rollout::points(Chain::Denoiser(denoiser)),
             Transition::Field(field) => field::points(self, field),
         };
         if points.is_empty() {
@@ -194,12 +198,14 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
 
     /// The answers for some rows at a time.
     fn parts(&self, request: InferenceRequest) -> Result<Vec<InferenceOutput<E>>, Error> {
-        match (self.process.transition(), &self.ranks.communicator) {
-            (Transition::Blocks(discrete), Some(communicator)) => {
-                pipeline::parts(self, discrete, communicator, request)
-            }
-            (Transition::Blocks(discrete), None) => rollout::parts(self, discrete, request),
-            (Transition::Field(field), _) => field::parts(self, field, request),
+        let chain = match self.process.transition() {
+            Transition::Blocks(discrete) => Chain::Discrete(discrete),
+            Transition::Denoiser(denoiser) => Chain::Denoiser(denoiser),
+            Transition::Field(field) => return field::parts(self, field, request),
+        };
+        match &self.ranks.communicator {
+            Some(communicator) => pipeline::parts(self, chain, communicator, request),
+            None => rollout::parts(self, chain, request),
         }
     }
 }

@@ -38,7 +38,7 @@ impl Combination {
             _ if takes_mean => Self::Mean,
             _ if setup.reading.has_classes() => Self::Last,
             _ => match process.transition() {
-                Transition::Blocks(_) => Self::First,
+                Transition::Blocks(_) | Transition::Denoiser(_) => Self::First,
                 // One network for all times is least sure of what it says at their ends.
                 Transition::Field(_) => Self::Starts,
             },

@@ -1,8 +1,10 @@
-//! Inference in discrete time through blocks on several ranks: rows go from rank to rank, some
+//! Inference through blocks on several ranks: rows go from rank to rank, some
 //! behind the others.
 
 use super::{
-    Asked, Combination, InferenceOutput, InferenceRequest, device_of,
+    Asked, Combination, InferenceOutput, InferenceRequest,
+    chain::Chain,
+    device_of,
     rollout::{Way, draws, passed},
 };
 use crate::{
@@ -10,7 +12,6 @@ use crate::{
     device::Real,
     distributed::{AnswerPart, Communicator, Topic, pack, unpack},
     error::Error,
-    variant::Discrete,
 };
 
 /// Jobs whose latents travel in one message: enough for the threads of a rank.
@@ -42,7 +43,7 @@ struct Stage {
 /// With more ranks than blocks there are several pipelines side by side.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
-    discrete: &Discrete,
+    chain: Chain<'_>,
     communicator: &Communicator,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
@@ -51,15 +52,15 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let pipelines = layout.ranks / length;
     let jobs: Vec<usize> = (0..asked.inputs.jobs()).collect();
     let combination = Combination::of(asked.process, request);
-    let draws = draws(discrete.sampler, request, combination);
+    let draws = draws(chain.sampler(), request, combination);
     // The ranks that are too few for one more pipeline have nothing to do.
     let waves = jobs.chunks(JOBS).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
     let item = |jobs| (0..draws.len()).map(move |draw| Item { jobs, draw, latents: Vec::new() });
     let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
-    let moving = passed(discrete, combination);
+    let moving = passed(chain.moving(), combination);
     let rank_of = |t: usize| mine * length + layout.holder(t);
     let embedding = asked.embedding.numbers();
-    let (way, inputs) = (Way::new(asked, discrete, &embedding), asked.inputs);
+    let (way, inputs) = (Way::new(asked, chain, &embedding, combination), asked.inputs);
     let is_sample = matches!(request, InferenceRequest::Sample(_));
     let mut answers = Vec::new();
     for (k, &t) in moving.iter().enumerate().filter(|(_, t)| rank_of(**t) == layout.rank) {
@@ -93,7 +94,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
             });
             let passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
             item.latents = passed.iter().map(|passed| E::to_bytes(&passed.z)).collect();
-            answers.extend(parts_of(&stage, item, passed, moving.len()));
+            answers.extend(parts_of(&stage, item, passed, moving.len() * chain.calls()));
             if let Some(after) = after.filter(|after| *after != layout.rank) {
                 communicator.send(after, Topic::Evaluation, pack(&item.latents))?;
             }
@@ -118,10 +119,10 @@ fn parts_of<E: Real>(
     stage: &Stage,
     item: &Item<'_>,
     passed: Vec<Passed<E>>,
-    moving: usize,
+    calls: usize,
 ) -> Vec<AnswerPart<E>> {
     let part = |(Passed { part, rows, .. }, job): (Passed<E>, &usize)| {
-        let calls = if stage.after.is_none() { rows * moving } else { 0 };
+        let calls = if stage.after.is_none() { rows * calls } else { 0 };
         Some(AnswerPart { place: [*job, item.draw, stage.k], values: part?, calls })
     };
     passed.into_iter().zip(item.jobs).filter_map(part).collect()

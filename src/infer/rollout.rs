@@ -1,12 +1,14 @@
-//! Inference in discrete time: through the blocks, from noise to target.
+//! Inference through blocks, from noise to target.
 
 use dfdx::prelude::*;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Asked, Combination, InferenceOutput, InferenceRequest, JobRows, Point, device_of, failed,
-    on_device,
+    Asked, Combination, InferenceOutput, InferenceRequest, JobRows, Point,
+    chain::Chain,
+    denoise::{Passed, pass},
+    device_of, failed, on_device,
 };
 use crate::{
     block::{AnyBlock, Host},
@@ -18,24 +20,24 @@ use crate::{
 };
 
 /// After each block that changes z.
-pub(super) fn points(discrete: &Discrete) -> Vec<Point> {
-    let last = discrete.levels.blocks() as f64;
-    let moving = discrete.levels.moving().zip(1..);
-    moving.map(|(t, calls)| Point { t: t as f64 / last, calls }).collect()
+pub(super) fn points(chain: Chain<'_>) -> Vec<Point> {
+    let last = chain.blocks() as f64;
+    let moving = chain.moving().into_iter().zip(1..);
+    moving.map(|(t, k)| Point { t: t as f64 / last, calls: k * chain.calls() }).collect()
 }
 
 /// Answers for some rows at a time.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
-    discrete: &Discrete,
+    chain: Chain<'_>,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
     let combination = Combination::of(asked.process, request);
-    let draws = draws(discrete.sampler, request, combination);
+    let draws = draws(chain.sampler(), request, combination);
     let embedding = asked.embedding.numbers();
     let (inputs, is_sample) = (asked.inputs, matches!(request, InferenceRequest::Sample(_)));
-    let moving = passed(discrete, combination);
-    let way = Way::new(asked, discrete, &embedding);
+    let moving = passed(chain.moving(), combination);
+    let way = Way::new(asked, chain, &embedding, combination);
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
         let roll = |draw: &Option<NoiseDraw>| {
             let device = device_of::<E, D>(blocks[0]);
@@ -52,7 +54,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
                 // No block moves z: what no block has said.
                 estimates.push(rollout.answer(&way)?);
             }
-            let calls = moving.len() * rollout.rows();
+            let calls = moving.len() * chain.calls() * rollout.rows();
             let values = match is_sample {
                 true => rollout.z.as_vec(),
                 false => combination.combined(estimates),
@@ -90,18 +92,23 @@ pub(super) fn draws(
 }
 
 /// The blocks that rows go through: those that change z, up to the last that is of use.
-pub(crate) fn passed(discrete: &Discrete, combination: Combination) -> Vec<usize> {
+pub(crate) fn passed(
+    moving: impl IntoIterator<Item = usize>,
+    combination: Combination,
+) -> Vec<usize> {
     let count = if combination == Combination::First { 1 } else { usize::MAX };
-    discrete.levels.moving().take(count).collect()
+    moving.into_iter().take(count).collect()
 }
 
 /// What all rollouts have in common.
 pub(super) struct Way<'a, E> {
-    pub(super) discrete: &'a Discrete,
+    pub(super) chain: Chain<'a>,
     /// The embedding on the host.
     embedding: &'a [E],
     /// s_t² of each block, where it was measured.
     estimate_variances: &'a [f64],
+    /// Whether a block's answer is that of its first call.
+    takes_first: bool,
 }
 
 /// Some rows on their way from noise to target.
@@ -126,25 +133,27 @@ struct StepNoise<E> {
 impl<'a, E: Real> Way<'a, E> {
     pub(super) fn new<D: Host<E>>(
         asked: &Asked<'a, E, D>,
-        discrete: &'a Discrete,
+        chain: Chain<'a>,
         embedding: &'a [E],
+        combination: Combination,
     ) -> Self {
-        let estimate_variances = match discrete.reverse_variance {
+        let estimate_variances = match chain.reverse_variance() {
             ReverseVariance::Optimal => &*asked.calibration.estimate_variances,
             ReverseVariance::Posterior => &[],
         };
-        Self { discrete, embedding, estimate_variances }
+        let takes_first = combination == Combination::First;
+        Self { chain, embedding, estimate_variances, takes_first }
     }
 
     /// Whether the estimate of a step with noise is the embedding of a class that is drawn.
     fn draws_classes(&self) -> bool {
-        let is_optimal = self.discrete.reverse_variance == ReverseVariance::Optimal;
-        is_optimal && self.discrete.setup.reading.has_classes()
+        let is_optimal = self.chain.reverse_variance() == ReverseVariance::Optimal;
+        is_optimal && self.chain.reading().has_classes()
     }
 
     /// What a step draws; a step draws the same whatever comes of it.
     fn step_noise(&self, streams: &mut [ChaCha8Rng]) -> StepNoise<E> {
-        let normals = draw_rows(streams, self.discrete.setup.reading.latent);
+        let normals = draw_rows(streams, self.chain.reading().latent);
         let uniform = match self.draws_classes() {
             true => streams.iter_mut().map(|rng| rng.r#gen()).collect(),
             false => Vec::new(),
@@ -159,12 +168,12 @@ impl<'a, E: Real> Way<'a, E> {
         inputs: &JobRows<'_, E>,
         draw: Option<NoiseDraw>,
     ) -> Result<Rollout<E, D>, Error> {
-        let (rows, reading) = (inputs.rows, self.discrete.setup.reading);
+        let (rows, reading) = (inputs.rows, self.chain.reading());
         let of_draw = |NoiseDraw { seed, number }| inputs.streams(seed, number);
         let mut streams = draw.map_or_else(Vec::new, of_draw);
         let z = match streams.is_empty() {
             true => vec![E::zero(); rows * reading.latent],
-            false => draw_rows(&mut streams, reading.latent),
+            false => self.chain.start(draw_rows(&mut streams, reading.latent)),
         };
         let shape = reading.embedding_shape();
         Ok(Rollout {
@@ -183,7 +192,7 @@ impl<'a, E: Real> Way<'a, E> {
         z: Vec<E>,
         blocks: usize,
     ) -> Result<Rollout<E, D>, Error> {
-        let latent = self.discrete.setup.reading.latent;
+        let latent = self.chain.reading().latent;
         for _ in 0..blocks {
             self.step_noise(&mut rollout.streams);
         }
@@ -229,8 +238,27 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
 
     /// Through one block that changes z.
     pub(super) fn pass(&mut self, way: &Way<'_, E>, block: &D::Block) -> Result<(), Error> {
+        match way.chain {
+            Chain::Discrete(discrete) => self.step(way, discrete, block),
+            Chain::Denoiser(denoiser) => {
+                let z = self.z.clone();
+                let Passed { z, first, last } =
+                    pass::<E, D>(denoiser, block, z, &self.x, &self.embedding)?;
+                (self.z, self.output) = (z, Some(if way.takes_first { first } else { last }));
+                Ok(())
+            }
+        }
+    }
+
+    /// A step of discrete time.
+    fn step(
+        &mut self,
+        way: &Way<'_, E>,
+        discrete: &Discrete,
+        block: &D::Block,
+    ) -> Result<(), Error> {
         let (t, shape) = (block.state().t, *self.z.shape());
-        let (discrete, reading) = (way.discrete, way.discrete.setup.reading);
+        let reading = way.chain.reading();
         let noise = (!self.streams.is_empty()).then(|| way.step_noise(&mut self.streams));
         let output = || {
             let plan = block.prepared(shape.0, 1)?;
@@ -261,7 +289,7 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
 
     /// The answer of the last block.
     pub(super) fn answer(&self, way: &Way<'_, E>) -> Result<Vec<E>, Error> {
-        let reading = way.discrete.setup.reading;
+        let reading = way.chain.reading();
         let output = match &self.output {
             Some(output) => output.clone(),
             None => {

@@ -4,17 +4,19 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Asked, Combination, InferenceOutput, InferenceRequest, InputRows, JOB, JobRows, device_of,
+    Asked, Combination, InferenceOutput, InferenceRequest, InputRows, JOB, JobRows,
+    chain::Chain,
+    device_of,
     field::{FieldWay, Outlook},
     opinions::RunningMean,
-    rollout::{Way, passed},
+    rollout::Way,
 };
 use crate::{
     block::Host,
     device::Real,
     error::Error,
     head::{Head, most_probable},
-    variant::{Discrete, Inference, Sampler, Transition},
+    variant::{Inference, Sampler, Transition},
 };
 
 /// When a row stops on its way from noise to target, by
@@ -188,8 +190,8 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
                 for one in heard.chunks_exact(reading.outputs) {
                     rows.heard[*row].add(one);
                     opinion = one;
-                    rows.calls[*row] += 1;
-                    spent += 1;
+                    rows.calls[*row] += legs.calls_of_opinion();
+                    spent += legs.calls_of_opinion();
                 }
                 answers[*row] = rows.answer(&rows.heard[*row], opinion);
                 left.extend(z.map(|z| (*row, z)));
@@ -227,12 +229,10 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         }
         match self.process.transition() {
             Transition::Blocks(discrete) => {
-                if let Sampler::Stochastic { .. } = discrete.sampler {
-                    let expected = "`Sampler::Deterministic`: call `set_sampler` with it";
-                    return Err(Error::argument(operation, expected, "`Sampler::Stochastic`"));
-                }
-                let moving = blocks_of(discrete);
-                Ok(Legs::Blocks { way: Way::new(self, discrete, embedding), moving })
+                self.chain(operation, Chain::Discrete(discrete), embedding)
+            }
+            Transition::Denoiser(denoiser) => {
+                self.chain(operation, Chain::Denoiser(denoiser), embedding)
             }
             Transition::Field(field) => match field.inference() {
                 Inference::Ode(solver) => {
@@ -244,6 +244,21 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
                 }
             },
         }
+    }
+
+    /// Through blocks.
+    fn chain<'s>(
+        &'s self,
+        operation: &'static str,
+        chain: Chain<'s>,
+        embedding: &'s [E],
+    ) -> Result<Legs<'s, E, D>, Error> {
+        if let Sampler::Stochastic { .. } = chain.sampler() {
+            let expected = "`Sampler::Deterministic`: call `set_sampler` with it";
+            return Err(Error::argument(operation, expected, "`Sampler::Stochastic`"));
+        }
+        let way = Way::new(self, chain, embedding, Combination::Last);
+        Ok(Legs::Blocks { way, moving: chain.moving() })
     }
 
     /// One more leg for the rows that go on.
@@ -322,11 +337,6 @@ fn packed<E: Real>(inputs: InputRows<'_, E>, going: &[(usize, Vec<E>)]) -> JobRo
     JobRows { first: 0, rows: going.len(), draws: 1, numbers }
 }
 
-/// The blocks that rows go through.
-fn blocks_of(discrete: &Discrete) -> Vec<usize> {
-    passed(discrete, Combination::Last)
-}
-
 impl<E: Real, D: Host<E>> Legs<'_, E, D> {
     fn count(&self) -> usize {
         match self {
@@ -335,10 +345,18 @@ impl<E: Real, D: Host<E>> Legs<'_, E, D> {
         }
     }
 
+    /// How often a network is called for a row until it says something.
+    fn calls_of_opinion(&self) -> usize {
+        match self {
+            Self::Blocks { way, .. } => way.chain.calls(),
+            Self::Field(_) => 1,
+        }
+    }
+
     /// How often leg k calls a network for a row, at most.
     fn calls(&self, k: usize, count: usize) -> usize {
         match self {
-            Self::Blocks { .. } => 1,
+            Self::Blocks { way, .. } => way.chain.calls(),
             Self::Field(field) => field.calls(k + 1 == count),
         }
     }

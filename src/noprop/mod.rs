@@ -5,6 +5,7 @@ mod calibrate;
 #[cfg(feature = "checkpoint")]
 mod checkpoint;
 mod continuous;
+mod diffusion_blocks;
 mod discrete;
 mod distribution;
 mod fits;
@@ -47,8 +48,8 @@ use runs::Erase;
 /// A model that is trained block by block, without a signal through it.
 ///
 /// - `V`, the variant: [`DiscreteTime`](crate::DiscreteTime),
-///   [`ContinuousTime`](crate::ContinuousTime) or [`FlowMatching`](crate::FlowMatching), with the
-///   head that says what the targets are;
+///   [`ContinuousTime`](crate::ContinuousTime), [`FlowMatching`](crate::FlowMatching) or
+///   [`DiffusionBlocks`](crate::DiffusionBlocks), with the head that says what the targets are;
 /// - `M`, the declaration of a block, such as
 ///   [`ConditionalResNetDt<10, 64>`](crate::nn::ConditionalResNetDt);
 /// - `Z`, the width of the latent z, and `X`, that of the input x;

@@ -29,7 +29,7 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
     let (reading, embedding) = (discrete.setup.reading, &exported.asked.embedding.0);
     let combination = Combination::of(exported.asked.process, InferenceRequest::Answer);
     let (mut z, mut answers) = (start(graph, 0, vec![0.0; reading.latent]), Vec::new());
-    let moving = passed(discrete, combination);
+    let moving = passed(discrete.levels.moving(), combination);
     for (k, &t) in moving.iter().enumerate() {
         let name = format!("block_{t}");
         let network =

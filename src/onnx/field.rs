@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often a graph may call the network: each call is a copy of its nodes.
-const MOST_CALLS: usize = 10_000;
+pub(super) const MOST_CALLS: usize = 10_000;
 
 /// The answer, `[batch, Out]`.
 pub(super) fn unrolled<E: Real, D: Host<E>>(
@@ -139,9 +139,9 @@ fn fixed_solver<E: Real, D: Host<E>>(
 
 /// A latent of the graph, as a state that a solver steps.
 #[derive(Clone)]
-struct Latent<'g> {
-    graph: &'g RefCell<Graph>,
-    value: Value,
+pub(super) struct Latent<'g> {
+    pub(super) graph: &'g RefCell<Graph>,
+    pub(super) value: Value,
 }
 
 impl Latent<'_> {

@@ -4,6 +4,7 @@
 //! The messages are declared in `messages.rs`, so that nothing is generated when the crate is
 //! built.
 
+mod denoise;
 mod discrete;
 mod field;
 mod file;
@@ -107,6 +108,7 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         };
         let found = match self.asked.process.transition() {
             Transition::Blocks(discrete) => discrete::unrolled(self, discrete, &graph, &x)?,
+            Transition::Denoiser(denoiser) => denoise::unrolled(self, denoiser, &graph, &x)?,
             Transition::Field(field) => field::unrolled(self, field, &graph, &x)?,
         };
         let mut graph = graph.into_inner();

@@ -142,7 +142,7 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         &self.units.classes
     }
 
-    /// `discrete time`, `continuous time` or `flow matching`.
+    /// `discrete time`, `continuous time`, `flow matching` or `diffusion blocks`.
     pub fn variant(&self) -> &'static str {
         self.model.about().process.variant()
     }

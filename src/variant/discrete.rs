@@ -332,21 +332,6 @@ impl Discrete {
         let [a, b, _] = self.coefficients(t);
         z.try_mul(E::of(b))?.try_add(estimate.try_mul(E::of(a))?)
     }
-
-    /// CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)).
-    pub(crate) fn terminal<E: Real, D: Backend<E>>(
-        &self,
-        target: &Target<'_, E, D>,
-        noise: Matrix<E, D>,
-        gradients: Gradients<E, D>,
-    ) -> Result<[TracedScalar<E, D>; 2], D::Err> {
-        let (levels, device) = (&self.levels, noise.device().clone());
-        let ends = Ends {
-            alpha_bar: constant(&device, levels.alpha_bar(0))?,
-            snr: constant(&device, levels.snr(levels.blocks()))?,
-        };
-        terminal(self.setup.reading, ends, target, noise, gradients)
-    }
 }
 
 impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Discrete {
@@ -371,6 +356,21 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Discrete {
         let last = self.levels.blocks();
         let at = |t: usize| SchedulePoint { t: t as f64 / last as f64, snr: self.levels.snr(t) };
         (0..=last).map(at).collect()
+    }
+
+    /// CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)).
+    fn terminal(
+        &self,
+        target: &Target<'_, E, D>,
+        noise: Matrix<E, D>,
+        gradients: Gradients<E, D>,
+    ) -> Result<Option<[TracedScalar<E, D>; 2]>, D::Err> {
+        let (levels, device) = (&self.levels, noise.device().clone());
+        let ends = Ends {
+            alpha_bar: constant(&device, levels.alpha_bar(0))?,
+            snr: constant(&device, levels.snr(levels.blocks()))?,
+        };
+        terminal(self.setup.reading, ends, target, noise, gradients).map(Some)
     }
 
     /// w ‖û − u‖² + λ CE(o, y), with z = √ᾱ u + √(1 − ᾱ) ε, o = block(z, x), and û read from o by

@@ -2,6 +2,7 @@
 //! way from noise to target.
 
 mod continuous;
+mod diffusion_blocks;
 mod discrete;
 mod draw;
 mod flow;
@@ -15,6 +16,10 @@ mod reverse;
 #[doc(hidden)]
 pub use continuous::Continuous;
 pub use continuous::{ContinuousTime, Inference, Weighting};
+pub(crate) use diffusion_blocks::Denoiser;
+pub use diffusion_blocks::DiffusionBlocks;
+#[doc(hidden)]
+pub use diffusion_blocks::NoiseBlocks;
 #[doc(hidden)]
 pub use discrete::Discrete;
 pub use discrete::{DiscreteTime, ReverseVariance, Sampler};
@@ -43,13 +48,13 @@ use dfdx::prelude::{AutoDevice, Gradients, OwnedTape};
 
 use crate::{
     Config,
-    device::{Backend, Matrix, Real},
+    device::{Backend, Matrix, Real, TracedScalar},
     error::Error,
     gradient::Estimator,
     head::{Head, Reading, Reads},
     nn::Signal,
     optim::Optimizer,
-    schedule::{GammaSchedule, LearnedGamma, NoiseLevels, SchedulePoint},
+    schedule::{GammaSchedule, LearnedGamma, NoiseLevels, NoiseParts, SchedulePoint},
 };
 
 /// A way to train by denoising: what a block takes, what it learns, and how an answer is read off.
@@ -65,7 +70,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real = f32, D: Backend<E> =
     /// What a block takes.
     type Input: Signal<E, D>;
 
-    /// What it is called: `discrete time`, `continuous time` or `flow matching`.
+    /// What it is called: `discrete time`, `continuous time`, `flow matching` or `diffusion blocks`.
     const NAME: &'static str;
 
     /// The head's settings.
@@ -81,7 +86,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real = f32, D: Backend<E> =
     /// The seed of the initial weights.
     fn seed(&self) -> u64;
 
-    /// How many blocks there are: T in discrete time, 1 elsewhere.
+    /// How many blocks there are: T in discrete time, B by noise level, 1 elsewhere.
     fn blocks(&self) -> usize;
 
     /// The mathematics that follow from the settings, which are checked.
@@ -98,6 +103,8 @@ pub enum Mathematics {
     Continuous(Box<Continuous>),
     /// Flow matching.
     Flow(Flow),
+    /// Blocks by noise level.
+    Blocks(Box<NoiseBlocks>),
 }
 
 impl Mathematics {
@@ -107,6 +114,7 @@ impl Mathematics {
             Self::Discrete(discrete) => Arc::new(discrete),
             Self::Continuous(continuous) => Arc::new(*continuous),
             Self::Flow(flow) => Arc::new(flow),
+            Self::Blocks(blocks) => Arc::new(*blocks),
         }
     }
 }
@@ -192,6 +200,23 @@ pub(crate) trait Objective<E: Real, D: Backend<E>>: ReverseProcess<E, D> {
         false
     }
 
+    /// What block t takes as a row's time, from a number that is uniform on (0, 1).
+    fn time(&self, t: usize, uniform: f64) -> f64 {
+        let _ = t;
+        uniform
+    }
+
+    /// The terms of the loss that no block has a part in, where blocks are several.
+    fn terminal(
+        &self,
+        target: &Target<'_, E, D>,
+        noise: Matrix<E, D>,
+        gradients: Gradients<E, D>,
+    ) -> Result<Option<[TracedScalar<E, D>; 2]>, D::Err> {
+        let _ = (target, noise, gradients);
+        Ok(None)
+    }
+
     /// The loss of block t on a batch; gradients are collected in `gradients`.
     fn loss(
         &self,
@@ -205,6 +230,11 @@ pub(crate) trait Objective<E: Real, D: Backend<E>>: ReverseProcess<E, D> {
     /// The noise levels of discrete time; none elsewhere.
     fn levels(&self) -> &NoiseLevels {
         NoiseLevels::none()
+    }
+
+    /// The blocks' parts of the noise; none elsewhere.
+    fn noise_parts(&self) -> &NoiseParts {
+        NoiseParts::none()
     }
 
     /// What the network of flow matching gives.
@@ -225,5 +255,6 @@ mod sealed {
     pub trait Sealed {}
     impl<H> Sealed for super::DiscreteTime<H> {}
     impl<H> Sealed for super::ContinuousTime<H> {}
+    impl<H> Sealed for super::DiffusionBlocks<H> {}
     impl<H, P> Sealed for super::FlowMatching<H, P> {}
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 #[cfg(feature = "inference")]
 use super::{Continuous, Flow, Prediction, Probabilities, ReverseVariance, Sampler};
-use super::{Discrete, Inference, Setup};
+use super::{Denoiser, Discrete, Inference, Setup};
 #[cfg(feature = "inference")]
-use crate::solver::Solver;
+use crate::solver::{Method, Save, Solver, Steps};
 use crate::{
     device::{Backend, Matrix, Real},
     error::Error,
@@ -49,6 +49,8 @@ pub(crate) enum ReverseSettings {
     Continuous { schedule: Box<GammaSchedule>, preconditioned: bool, inference: Inference },
     /// Along straight lines.
     Flow { prediction: Prediction, solver: Solver },
+    /// Through blocks, by these noise levels from σ_max to σ_min, `steps` for each of them.
+    Blocks { levels: Vec<f64>, steps: usize, method: Method, sigma_data: f64, sampler: Sampler },
 }
 
 #[cfg(feature = "inference")]
@@ -57,6 +59,7 @@ impl ReverseSettings {
     pub(crate) fn blocks(&self) -> usize {
         match self {
             Self::Discrete { alpha_bar, .. } => alpha_bar.len().saturating_sub(1),
+            Self::Blocks { levels, steps, .. } => levels.len().saturating_sub(1) / (*steps).max(1),
             _ => 1,
         }
     }
@@ -72,6 +75,7 @@ impl ReverseSettings {
             Self::Discrete { .. } => "discrete time",
             Self::Continuous { .. } => "continuous time",
             Self::Flow { .. } => "flow matching",
+            Self::Blocks { .. } => Denoiser::NAME,
         }
     }
 
@@ -95,6 +99,10 @@ impl ReverseSettings {
             Self::Flow { prediction, solver } => {
                 Arc::new(Flow::trained(prediction, solver, setup)?)
             }
+            Self::Blocks { levels, steps, method, sigma_data, sampler } => {
+                let solver = Solver { method, steps: Steps::Fixed(steps), save: Save::End };
+                Arc::new(Denoiser::trained(levels, &solver, sigma_data, sampler, setup)?)
+            }
         })
     }
 }
@@ -103,6 +111,8 @@ impl ReverseSettings {
 pub(crate) enum Transition<'a, E: Real, D: Backend<E>> {
     /// Step by step, through a block each.
     Blocks(&'a Discrete),
+    /// From one noise level to the next, each block in its own part of the noise.
+    Denoiser(&'a Denoiser),
     /// Along a vector field that one network gives.
     Field(&'a dyn VectorField<E, D>),
 }

@@ -100,7 +100,7 @@ pub(crate) fn trajectory<E: Real, D: Host<E>>(
 ) -> Result<Solution<Matrix<E, D>>, Error> {
     let Transition::Field(field) = model.objective.transition() else {
         let expected = "a variant with one network";
-        let found = "discrete time";
+        let found = model.objective.setup().name;
         return Err(Error::argument("NoProp::integrate_trajectory", expected, found));
     };
     let solver = match field.inference() {
