@@ -86,7 +86,7 @@ fn any_number_of_threads_and_ranks_gives_the_same_bits() {
         model.blocks().iter().map(|block| weights(block.module())).collect()
     };
     assert_eq!(of(&one), of(&run(3)));
-    let expected = (one.predict_proba(data.samples()).unwrap(), one.sample(data.samples(), 5));
+    let expected = (one.predict_proba(data.samples()).unwrap(), one.sample(data.samples(), 2, 5));
     let ranks = Communicator::threads(2, Settings::default()).unwrap();
     std::thread::scope(|scope| {
         let rank = |communicator: Communicator| {
@@ -97,7 +97,7 @@ fn any_number_of_threads_and_ranks_gives_the_same_bits() {
                 model.fit(data, &Fit { threads: Some(1), ..fit(2) }).unwrap();
                 let rows = data.samples();
                 let along = model.evaluate_along(data).unwrap();
-                (model.predict_proba(rows).unwrap(), model.sample(rows, 5), along)
+                (model.predict_proba(rows).unwrap(), model.sample(rows, 2, 5), along)
             })
         };
         let threads: Vec<_> = ranks.into_iter().map(rank).collect();
@@ -149,7 +149,7 @@ fn a_learned_embedding_moves_and_prototypes_do_not() {
     assert_eq!(given.embedding(), rows.as_flattened());
     assert!(given.evaluate(&data).unwrap().accuracy > 0.95);
     // Where z ends is near an embedding.
-    let ends = given.sample(&data.samples()[..50], 3).unwrap();
+    let ends = given.sample(&data.samples()[..50], 1, 3).unwrap().concat();
     let near = |end: &[f32; 3]| {
         let far = |row: &[f32; 3]| row.iter().zip(end).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
         rows.iter().map(far).fold(f32::MAX, f32::min).sqrt()

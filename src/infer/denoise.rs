@@ -11,25 +11,17 @@ use crate::{
     variant::Denoiser,
 };
 
-/// What comes of a block.
-pub(super) struct Passed<E: Real, D: Host<E>> {
-    pub(super) z: Matrix<E, D>,
-    /// The answers of its first and of its last call, before they are read.
-    pub(super) first: Matrix<E, D>,
-    pub(super) last: Matrix<E, D>,
-}
-
-/// Rows through a block.
+/// z after a block, and its last answer before it is read.
 pub(super) fn pass<E: Real, D: Host<E>>(
     denoiser: &Denoiser,
     block: &D::Block,
     z: Matrix<E, D>,
     x: &Matrix<E, D>,
     embedding: &Matrix<E, D>,
-) -> Result<Passed<E, D>, Error> {
+) -> Result<[Matrix<E, D>; 2], Error> {
     let rows = z.shape().0;
     let plan = block.prepared(rows, denoiser.calls()).map_err(failed())?;
-    let mut answers: Option<[Matrix<E, D>; 2]> = None;
+    let mut last = z.clone();
     let z = denoiser.pass(block.state().t, z, |sigma, z| {
         let scales = denoiser.at(sigma);
         let times = on_device(z.device(), vec![E::of(scales.time); rows], (rows,))?;
@@ -41,10 +33,8 @@ pub(super) fn pass<E: Real, D: Host<E>>(
         };
         let called: Result<_, D::Err> = called();
         let [answer, estimate] = called.map_err(failed())?;
-        let first = answers.take().map_or_else(|| answer.clone(), |[first, _]| first);
-        answers = Some([first, answer]);
+        last = answer;
         Ok(estimate)
     })?;
-    let [first, last] = answers.unwrap_or_else(|| [z.clone(), z.clone()]);
-    Ok(Passed { z, first, last })
+    Ok([z, last])
 }

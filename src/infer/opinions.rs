@@ -38,9 +38,9 @@ impl Combination {
             _ if takes_mean => Self::Mean,
             _ if setup.reading.has_classes() => Self::Last,
             _ => match process.transition() {
-                Transition::Blocks(_) | Transition::Denoiser(_) => Self::First,
-                // One network for all times is least sure of what it says at their ends.
-                Transition::Field(_) => Self::Starts,
+                Transition::Blocks(_) => Self::First,
+                // A network for many noise levels is least sure of what it says at their ends.
+                Transition::Denoiser(_) | Transition::Field(_) => Self::Starts,
             },
         }
     }

@@ -7,8 +7,10 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     Asked, Combination, InferenceOutput, InferenceRequest, JobRows, Point,
     chain::Chain,
-    denoise::{Passed, pass},
-    device_of, failed, on_device,
+    denoise::pass,
+    device_of, failed,
+    nodes::{STARTS, starts},
+    on_device,
 };
 use crate::{
     block::{AnyBlock, Host},
@@ -37,11 +39,11 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let embedding = asked.embedding.numbers();
     let (inputs, is_sample) = (asked.inputs, matches!(request, InferenceRequest::Sample(_)));
     let moving = passed(chain.moving(), combination);
-    let way = Way::new(asked, chain, &embedding, combination);
+    let way = Way::new(asked, chain, &embedding);
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
-        let roll = |draw: &Option<NoiseDraw>| {
+        let roll = |begin: &Begin| {
             let device = device_of::<E, D>(blocks[0]);
-            let mut rollout = way.start(device, &inputs.of_job(job), *draw)?;
+            let mut rollout = way.start(device, &inputs.of_job(job), *begin)?;
             let mut estimates = Vec::new();
             for (k, &t) in moving.iter().enumerate() {
                 rollout.pass(&way, blocks[t - 1])?;
@@ -66,28 +68,38 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     parts.into_iter().collect()
 }
 
-/// The noise of a rollout.
+/// What a rollout begins with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NoiseDraw {
-    seed: u64,
-    /// Which draw it is.
-    number: usize,
+pub(super) enum Begin {
+    /// z_0 = 0, and no noise on the way.
+    Zero,
+    /// One of the starts that stand for all, and no noise on the way.
+    Start(usize),
+    /// Noise, and more of it on the way.
+    Noise {
+        seed: u64,
+        /// Which draw it is.
+        number: usize,
+    },
 }
 
-/// The noise of each of the rollouts that are averaged; `None` for one without.
+/// Where each of the rollouts begins that are averaged.
 pub(super) fn draws(
     sampler: Sampler,
     request: InferenceRequest,
     combination: Combination,
-) -> Vec<Option<NoiseDraw>> {
+) -> Vec<Begin> {
     match (request, sampler) {
         // A mean is made of no draws.
-        (InferenceRequest::Answer, _) if combination == Combination::First => vec![None],
-        (InferenceRequest::Answer, Sampler::Stochastic { draws, seed }) => {
-            (0..draws).map(|number| Some(NoiseDraw { seed, number })).collect()
+        (InferenceRequest::Answer, _) if combination == Combination::First => vec![Begin::Zero],
+        (InferenceRequest::Answer, _) if combination == Combination::Starts => {
+            (0..STARTS).map(Begin::Start).collect()
         }
-        (InferenceRequest::Sample(seed), _) => vec![Some(NoiseDraw { seed, number: 0 })],
-        _ => vec![None],
+        (InferenceRequest::Answer, Sampler::Stochastic { draws, seed }) => {
+            (0..draws).map(|number| Begin::Noise { seed, number }).collect()
+        }
+        (InferenceRequest::Sample(seed), _) => vec![Begin::Noise { seed, number: 0 }],
+        _ => vec![Begin::Zero],
     }
 }
 
@@ -107,8 +119,6 @@ pub(super) struct Way<'a, E> {
     embedding: &'a [E],
     /// s_t² of each block, where it was measured.
     estimate_variances: &'a [f64],
-    /// Whether a block's answer is that of its first call.
-    takes_first: bool,
 }
 
 /// Some rows on their way from noise to target.
@@ -135,14 +145,12 @@ impl<'a, E: Real> Way<'a, E> {
         asked: &Asked<'a, E, D>,
         chain: Chain<'a>,
         embedding: &'a [E],
-        combination: Combination,
     ) -> Self {
         let estimate_variances = match chain.reverse_variance() {
             ReverseVariance::Optimal => &*asked.calibration.estimate_variances,
             ReverseVariance::Posterior => &[],
         };
-        let takes_first = combination == Combination::First;
-        Self { chain, embedding, estimate_variances, takes_first }
+        Self { chain, embedding, estimate_variances }
     }
 
     /// Whether the estimate of a step with noise is the embedding of a class that is drawn.
@@ -166,14 +174,20 @@ impl<'a, E: Real> Way<'a, E> {
         &self,
         device: &D,
         inputs: &JobRows<'_, E>,
-        draw: Option<NoiseDraw>,
+        begin: Begin,
     ) -> Result<Rollout<E, D>, Error> {
         let (rows, reading) = (inputs.rows, self.chain.reading());
-        let of_draw = |NoiseDraw { seed, number }| inputs.streams(seed, number);
-        let mut streams = draw.map_or_else(Vec::new, of_draw);
-        let z = match streams.is_empty() {
-            true => vec![E::zero(); rows * reading.latent],
-            false => self.chain.start(draw_rows(&mut streams, reading.latent)),
+        let mut streams = Vec::new();
+        let z = match begin {
+            Begin::Zero => vec![E::zero(); rows * reading.latent],
+            Begin::Start(k) => {
+                let all: Vec<E> = starts(reading.latent);
+                self.chain.start(all[k * reading.latent..][..reading.latent].repeat(rows))
+            }
+            Begin::Noise { seed, number } => {
+                streams = inputs.streams(seed, number);
+                self.chain.start(draw_rows(&mut streams, reading.latent))
+            }
         };
         let shape = reading.embedding_shape();
         Ok(Rollout {
@@ -242,9 +256,8 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
             Chain::Discrete(discrete) => self.step(way, discrete, block),
             Chain::Denoiser(denoiser) => {
                 let z = self.z.clone();
-                let Passed { z, first, last } =
-                    pass::<E, D>(denoiser, block, z, &self.x, &self.embedding)?;
-                (self.z, self.output) = (z, Some(if way.takes_first { first } else { last }));
+                let [z, output] = pass::<E, D>(denoiser, block, z, &self.x, &self.embedding)?;
+                (self.z, self.output) = (z, Some(output));
                 Ok(())
             }
         }

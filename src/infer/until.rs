@@ -9,7 +9,7 @@ use super::{
     device_of,
     field::{FieldWay, Outlook},
     opinions::RunningMean,
-    rollout::Way,
+    rollout::{Begin, Way},
 };
 use crate::{
     block::Host,
@@ -257,7 +257,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
             let expected = "`Sampler::Deterministic`: call `set_sampler` with it";
             return Err(Error::argument(operation, expected, "`Sampler::Stochastic`"));
         }
-        let way = Way::new(self, chain, embedding, Combination::Last);
+        let way = Way::new(self, chain, embedding);
         Ok(Legs::Blocks { way, moving: chain.moving() })
     }
 
@@ -279,7 +279,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
             match legs {
                 Legs::Blocks { way, moving } => {
                     let block = blocks[moving[k] - 1];
-                    let rollout = way.start(device_of::<E, D>(block), &inputs, None)?;
+                    let rollout = way.start(device_of::<E, D>(block), &inputs, Begin::Zero)?;
                     let mut rollout = way.go_on(rollout, z, 0)?;
                     rollout.pass(way, block)?;
                     let (classes, latent) = (rows.classes, rollout.latent());

@@ -15,7 +15,7 @@ use crate::{
     block::Host,
     device::Real,
     error::Error,
-    infer::{Combination, InferenceRequest, passed},
+    infer::{Combination, InferenceRequest, STARTS, starts},
     variant::{Denoiser, Sampler},
 };
 
@@ -31,7 +31,8 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
                         `set_sampler(Sampler::Deterministic)`";
         return Err(Error::config("DiffusionBlocks::sampler", expected, "`Sampler::Stochastic`"));
     }
-    let calls = denoiser.calls().saturating_mul(denoiser.setup.blocks);
+    let ways = if denoiser.setup.reading.has_classes() { 1 } else { STARTS };
+    let calls = denoiser.calls().saturating_mul(denoiser.setup.blocks).saturating_mul(ways);
     if calls > MOST_CALLS {
         let expected = format!(
             "steps that call the blocks {MOST_CALLS} times at most, each of which is written out in \
@@ -39,14 +40,38 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
         );
         return Err(Error::config("DiffusionBlocks::solver", expected, format!("{calls} calls")));
     }
-    let (reading, embedding) = (denoiser.setup.reading, &exported.asked.embedding.0);
+    let reading = denoiser.setup.reading;
     let combination = Combination::of(exported.asked.process, InferenceRequest::Answer);
-    let mut z = Latent { graph, value: start(graph, 0, vec![0.0; reading.latent]) };
+    let begins: Vec<Vec<f32>> = match combination {
+        Combination::Starts => {
+            let all: Vec<f32> = starts(reading.latent);
+            let most = denoiser.start() as f32;
+            all.chunks(reading.latent).map(|z| z.iter().map(|v| most * v).collect()).collect()
+        }
+        _ => vec![vec![0.0; reading.latent]],
+    };
     let mut answers = Vec::new();
-    let blocks = passed(1..=denoiser.setup.blocks, combination);
-    for &t in &blocks {
+    for (k, begin) in begins.into_iter().enumerate() {
+        let z = Latent { graph, value: start(graph, k, begin) };
+        answers.extend(answers_of(exported, denoiser, x, z, combination)?);
+    }
+    Ok(graph.borrow_mut().mean(&answers))
+}
+
+/// What makes up the answer of one way from noise to target.
+fn answers_of<E: Real, D: Host<E>>(
+    exported: &Exported<'_, E, D>,
+    denoiser: &Denoiser,
+    x: &Value,
+    mut z: Latent<'_>,
+    combination: Combination,
+) -> Result<Vec<Value>, Error> {
+    let (reading, embedding) = (denoiser.setup.reading, &exported.asked.embedding.0);
+    let (graph, mut answers) = (z.graph, Vec::new());
+    let blocks = denoiser.setup.blocks;
+    for t in 1..=blocks {
         let block = exported.asked.blocks[t - 1];
-        let mut said: Vec<Value> = Vec::new();
+        let mut said = None;
         let name = format!("block_{t}");
         let network = Network::<E, D>::new(graph, name.clone(), block, x.clone())?;
         let mut calls = 0;
@@ -59,21 +84,20 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
             let output = network.output(call, scaled)?;
             let nodes = &mut *network.graph();
             let estimate = if reading.has_classes() {
-                said.push(output.clone());
+                said = Some(output.clone());
                 nodes.estimate(reading, output, embedding, &at("estimate"))
             } else {
                 let of_output = nodes.times(&output, scales.out, &at("of_output"));
                 let of_z = nodes.times(&z.value, scales.skip, &at("of_z"));
                 let estimate = nodes.sum(of_output, of_z, &at("estimate"));
-                said.push(estimate.clone());
+                said = Some(estimate.clone());
                 estimate
             };
             Ok(Latent { graph, value: estimate })
         })?;
-        let answer = if combination == Combination::First { said.first() } else { said.last() };
-        if let Some(answer) = answer.filter(|_| combination.takes(t == 1, t == blocks.len())) {
-            answers.push(network.graph().answer(reading, answer.clone()));
+        if let Some(answer) = said.filter(|_| combination.takes(t == 1, t == blocks)) {
+            answers.push(network.graph().answer(reading, answer));
         }
     }
-    Ok(graph.borrow_mut().mean(&answers))
+    Ok(answers)
 }

@@ -44,7 +44,8 @@ use crate::{
 /// z′ = (σ′/σ) z + (1 − σ′/σ) D
 ///
 /// (or another method of the same equation). For classes the answer is the mean of the blocks'
-/// probabilities, or those of the last; for numbers D at σ_max, which is their mean given x.
+/// probabilities, or those of the last; for numbers the mean of where
+/// 16 ways end, whose starts stand for all of N(0, σ_max²).
 ///
 /// ```
 /// use dfdx_noprop::prelude::*;
