@@ -177,6 +177,7 @@ fn what_early_exit_cannot_do_is_an_error_that_says_so() {
     let inference = Inference::Sde { steps: 3, draws: 1, seed: 0 };
     let model = Ct::new(&device(), ContinuousTime { inference, ..Default::default() }).unwrap();
     assert!(text(model.predict_until(rows, 0.9).unwrap_err()).contains("set_inference"));
+    let model = Dt::new(&device(), DiscreteTime::default()).unwrap();
     assert!(model.predict_until(&[], 0.9).unwrap().is_empty());
 }
 

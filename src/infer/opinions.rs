@@ -35,6 +35,7 @@ impl Combination {
         match request {
             InferenceRequest::Along if takes_mean => Self::Means,
             InferenceRequest::Along => Self::Each,
+            InferenceRequest::Sample(_) => Self::Last,
             _ if takes_mean => Self::Mean,
             _ if setup.reading.has_classes() => Self::Last,
             _ => match process.transition() {

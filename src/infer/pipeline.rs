@@ -101,8 +101,6 @@ pub(super) fn parts<E: Real, D: Host<E>>(
         }
     }
     let all = asked.ranks.answers_of_all(answers)?;
-    // Of a sample there is one part, and no mean of several.
-    let combination = if is_sample { Combination::Last } else { combination };
     mean_of_draws(all, &jobs, draws.len(), combination)
 }
 

@@ -77,7 +77,7 @@ where
     /// type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
     /// let digits = data::digits()?;
     /// let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
-    /// model.fit(&digits.train, &Fit { epochs: 4, ..Fit::default() })?;
+    /// model.fit(&digits.train, &Fit { epochs: 20, ..Fit::default() })?;
     /// let answers = model.predict_until(digits.test.samples(), 0.9)?;
     /// let calls: usize = answers.iter().map(|answer| answer.calls).sum();
     /// assert!(calls < 5 * answers.len()); // of 10 blocks each
