@@ -325,7 +325,7 @@ fn draws_of_blocks_are_as_wide_as_the_truth_where_the_variance_is_measured() {
     let [optimal, r_squared] = against_truth::<_, Block>(variant(ReverseVariance::Optimal), 60);
     assert!((optimal - 1.0).abs() < 0.1, "{optimal}");
     assert!(r_squared > 0.97, "{r_squared}");
-    let [posterior, _] = against_truth::<_, Block>(variant(ReverseVariance::Posterior), 20);
+    let [posterior, _] = against_truth::<_, Block>(variant(ReverseVariance::Posterior), 60);
     assert!(posterior < 0.85, "{posterior}");
 }
 
