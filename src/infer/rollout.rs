@@ -245,11 +245,6 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
         self.x.shape().0
     }
 
-    /// Z.
-    pub(super) fn latent(&self) -> usize {
-        self.z.shape().1
-    }
-
     /// Through one block that changes z.
     pub(super) fn pass(&mut self, way: &Way<'_, E>, block: &D::Block) -> Result<(), Error> {
         match way.chain {

@@ -8,7 +8,6 @@ use super::{
     chain::Chain,
     device_of,
     field::{FieldWay, Outlook},
-    opinions::RunningMean,
     rollout::{Begin, Way},
 };
 use crate::{
@@ -104,14 +103,19 @@ pub struct EarlyOutput<E> {
 /// What one more leg of the way has brought some rows: those that were not sure after its first
 /// call have come to its end.
 pub(super) struct Leg<E> {
-    /// For each row what its calls have said, one after the other, `[calls, C]`.
-    pub(super) heard: Vec<Vec<E>>,
-    /// For each row where z is at the end of the leg; `None` for a row that was sure.
-    pub(super) z: Vec<Option<Vec<E>>>,
+    /// What the first call says of each row, `[rows, C]`.
+    pub(super) first: Vec<E>,
+    /// Which rows were not sure then, counted from 0.
+    pub(super) unsure: Vec<usize>,
+    /// What the other calls say of these, one call after the other, `[calls, unsure, C]`.
+    pub(super) more: Vec<Vec<E>>,
+    /// Where z of these is at the end of the leg, `[unsure, Z]`.
+    pub(super) z: Vec<E>,
 }
 
-/// Whether a row is sure, after something more was heard of it.
-pub(super) type Sure<'a, E> = &'a (dyn Fn(usize, &[E]) -> bool + Sync);
+/// Whether a row is sure, after something more was heard of it; the last argument is a place for an
+/// answer.
+pub(super) type Sure<'a, E> = &'a (dyn Fn(usize, &[E], &mut [E]) -> bool + Sync);
 
 /// A way from noise to target in legs.
 enum Legs<'a, E: Real, D: Host<E>> {
@@ -119,42 +123,79 @@ enum Legs<'a, E: Real, D: Host<E>> {
     Field(FieldWay<'a, E, D>),
 }
 
-/// The rows on their way.
-struct Rows<E> {
+/// The rows that go on.
+struct Going<E> {
+    rows: Vec<usize>,
+    /// `[rows, Z]`.
+    z: Vec<E>,
+}
+
+/// What was heard of all rows so far.
+struct Heard<E> {
     combination: Combination,
     classes: usize,
     temperature: f64,
     confidence: f64,
-    /// Of each row, what was heard so far.
-    heard: Vec<RunningMean<E>>,
+    /// The answer of each row before the temperature, `[rows, C]`.
+    answers: Vec<E>,
+    /// How much was heard of each row, and after how many calls.
+    opinions: Vec<usize>,
     calls: Vec<usize>,
 }
 
-impl<E: Real> Rows<E> {
-    /// The answer of a row, if this is what was heard of it last.
-    fn answer(&self, mean: &RunningMean<E>, last: &[E]) -> Vec<E> {
-        let values = match self.combination {
-            Combination::Mean => mean.values.clone(),
-            _ => last.to_vec(),
-        };
-        let mut output = InferenceOutput { values, calls: 0 };
-        if self.temperature != 1.0 {
-            output.at_temperature(self.classes, self.temperature);
+impl<E: Real> Heard<E> {
+    /// The answer of a row with one more opinion, in place of `answer`.
+    fn with(&self, row: usize, opinion: &[E], answer: &mut [E]) {
+        answer.copy_from_slice(opinion);
+        if self.combination == Combination::Mean {
+            let share = E::of(1.0 / (self.opinions[row] + 1) as f64);
+            let before = &self.answers[row * self.classes..][..self.classes];
+            let mean =
+                |(answer, before): (&mut E, &E)| *answer = *before + share * (*answer - *before);
+            answer.iter_mut().zip(before).for_each(mean);
         }
-        output.values
     }
 
-    /// Whether a row would be sure.
-    fn is_sure(&self, row: usize, opinion: &[E]) -> bool {
-        let mut mean = self.heard[row].clone();
-        mean.add(opinion);
-        confidence(&self.answer(&mean, opinion)) >= self.confidence
+    fn add(&mut self, row: usize, opinion: &[E], calls: usize, scratch: &mut [E]) {
+        self.with(row, opinion, scratch);
+        self.answers[row * self.classes..][..self.classes].copy_from_slice(scratch);
+        self.opinions[row] += 1;
+        self.calls[row] += calls;
     }
-}
 
-/// The largest probability.
-fn confidence<E: Real>(probabilities: &[E]) -> f64 {
-    probabilities.iter().map(|p| p.as_f64()).fold(0.0, f64::max)
+    /// Whether a row would be sure with one more opinion.
+    fn is_sure(&self, row: usize, opinion: &[E], scratch: &mut [E]) -> bool {
+        self.with(row, opinion, scratch);
+        self.confidence_of(scratch) >= self.confidence
+    }
+
+    /// The largest probability at the temperature.
+    fn confidence_of(&self, answer: &[E]) -> f64 {
+        let most = answer.iter().fold(E::zero(), |most, p| if *p > most { *p } else { most });
+        if self.temperature == 1.0 {
+            return most.as_f64();
+        }
+        let power =
+            |p: &E| (p.as_f64() / most.as_f64()).max(f64::MIN_POSITIVE).ln() / self.temperature;
+        1.0 / answer.iter().map(|p| power(p).exp()).sum::<f64>()
+    }
+
+    /// Of the rows that go on the `count` that are least sure, in their order.
+    fn keep_least_sure(&self, going: &mut Going<E>, count: usize) {
+        if going.rows.len() <= count {
+            return;
+        }
+        let confidence =
+            |row: usize| self.confidence_of(&self.answers[row * self.classes..][..self.classes]);
+        let mut kept: Vec<(f64, usize)> =
+            going.rows.iter().enumerate().map(|(i, row)| (confidence(*row), i)).collect();
+        kept.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let mut kept: Vec<usize> = kept[..count].iter().map(|(_, i)| *i).collect();
+        kept.sort_unstable();
+        let width = going.z.len() / going.rows.len();
+        going.z = crate::data::select_wide(&going.z, width, &kept);
+        going.rows = kept.iter().map(|i| going.rows[*i]).collect();
+    }
 }
 
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
@@ -169,51 +210,57 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         let embedding = self.embedding.numbers();
         let legs = self.legs(operation, &embedding)?;
         let combination = Combination::of(self.process, InferenceRequest::Answer);
-        let mut rows = Rows {
+        let mut heard = Heard {
             combination,
             classes: reading.outputs,
             temperature: self.calibration.temperature.unwrap_or(1.0),
             confidence: until.confidence,
-            heard: vec![RunningMean::default(); count],
+            answers: vec![E::zero(); count * reading.outputs],
+            opinions: vec![0; count],
             calls: vec![0; count],
         };
         let start = Instant::now();
-        let mut answers: Vec<Vec<E>> = vec![Vec::new(); count];
-        let mut going: Vec<(usize, Vec<E>)> =
-            (0..count).map(|row| (row, vec![E::zero(); reading.latent])).collect();
-        let (mut spent, last) = (0, legs.count());
+        let z = vec![E::zero(); count * reading.latent];
+        let mut going = Going { rows: (0..count).collect(), z };
+        let (mut spent, last, each) = (0, legs.count(), legs.calls_of_opinion());
+        let mut scratch = vec![E::zero(); reading.outputs];
         for k in 0..last {
-            let found = self.leg(&legs, k, &going, &rows)?;
-            let mut left = Vec::new();
-            for ((row, _), (heard, z)) in going.iter().zip(found.heard.into_iter().zip(found.z)) {
-                let mut opinion: &[E] = &[];
-                for one in heard.chunks_exact(reading.outputs) {
-                    rows.heard[*row].add(one);
-                    opinion = one;
-                    rows.calls[*row] += legs.calls_of_opinion();
-                    spent += legs.calls_of_opinion();
+            let mut left = Going { rows: Vec::new(), z: Vec::new() };
+            let jobs = going.rows.chunks(JOB);
+            for (rows, leg) in jobs.zip(self.leg(&legs, k, &going, &heard)?) {
+                for (row, opinion) in rows.iter().zip(leg.first.chunks_exact(reading.outputs)) {
+                    heard.add(*row, opinion, each, &mut scratch);
+                    spent += each;
                 }
-                answers[*row] = rows.answer(&rows.heard[*row], opinion);
-                left.extend(z.map(|z| (*row, z)));
+                for said in &leg.more {
+                    for (i, opinion) in leg.unsure.iter().zip(said.chunks_exact(reading.outputs)) {
+                        heard.add(rows[*i], opinion, each, &mut scratch);
+                        spent += each;
+                    }
+                }
+                left.rows.extend(leg.unsure.iter().map(|i| rows[*i]));
+                left.z.extend(leg.z);
             }
             going = left;
             if k + 1 == last {
                 break;
             }
             if until.time.is_some_and(|time| start.elapsed() >= time) {
-                going.clear();
+                going = Going { rows: Vec::new(), z: Vec::new() };
             }
             if let Some(calls) = until.calls {
                 let each = legs.calls(k + 1, last);
-                keep_least_sure(&mut going, calls.saturating_sub(spent) / each, &answers);
+                heard.keep_least_sure(&mut going, calls.saturating_sub(spent) / each);
             }
         }
         if let (Legs::Field(field), Combination::Last) = (&legs, combination) {
-            self.ends(field, &going, &mut rows, &mut answers)?;
+            self.ends(field, &going, &mut heard)?;
         }
-        let output = InferenceOutput { values: answers.concat(), calls: rows.calls.iter().sum() };
+        let calls = heard.calls.iter().sum();
+        let mut output = InferenceOutput { values: heard.answers, calls };
+        self.temper(&mut output);
         self.check_finite(operation, &output)?;
-        Ok(EarlyOutput { probabilities: output.values, calls: rows.calls })
+        Ok(EarlyOutput { probabilities: output.values, calls: heard.calls })
     }
 
     /// The way in legs; it has to be the same for all rows.
@@ -261,80 +308,87 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         Ok(Legs::Blocks { way, moving: chain.moving() })
     }
 
-    /// One more leg for the rows that go on.
+    /// One more leg for the rows that go on, in jobs.
     fn leg(
         &self,
         legs: &Legs<'_, E, D>,
         k: usize,
-        going: &[(usize, Vec<E>)],
-        rows: &Rows<E>,
-    ) -> Result<Leg<E>, Error> {
-        let jobs: Vec<&[(usize, Vec<E>)]> = going.chunks(JOB).collect();
+        going: &Going<E>,
+        heard: &Heard<E>,
+    ) -> Result<Vec<Leg<E>>, Error> {
+        let latent = self.process.reading().latent;
+        let jobs: Vec<&[usize]> = going.rows.chunks(JOB).collect();
+        let latents: Vec<&[E]> = going.z.chunks(JOB * latent).collect();
         let all_inputs = self.inputs;
         let parts = D::map(&self.blocks, jobs.len(), &|blocks: &[&D::Block], job| {
-            let going = jobs[job];
-            let sure = |i: usize, opinion: &[E]| rows.is_sure(going[i].0, opinion);
-            let inputs = packed(all_inputs, going);
-            let z: Vec<E> = going.iter().flat_map(|(_, z)| z).copied().collect();
+            let (rows, z) = (jobs[job], latents[job]);
+            let sure = |i: usize, opinion: &[E], scratch: &mut [E]| {
+                heard.is_sure(rows[i], opinion, scratch)
+            };
+            let inputs = packed(all_inputs, rows);
             match legs {
                 Legs::Blocks { way, moving } => {
                     let block = blocks[moving[k] - 1];
                     let rollout = way.start(device_of::<E, D>(block), &inputs, Begin::Zero)?;
-                    let mut rollout = way.go_on(rollout, z, 0)?;
+                    let mut rollout = way.go_on(rollout, z.to_vec(), 0)?;
                     rollout.pass(way, block)?;
-                    let (classes, latent) = (rows.classes, rollout.latent());
-                    let heard = rollout.answer(way)?;
-                    let heard: Vec<Vec<E>> = heard.chunks(classes).map(<[E]>::to_vec).collect();
-                    let after = rollout.z.as_vec();
-                    let after = heard.iter().zip(after.chunks(latent)).enumerate();
-                    let z = after.map(|(i, (heard, z))| (!sure(i, heard)).then(|| z.to_vec()));
-                    let z = z.collect();
-                    Ok(Leg { heard, z })
+                    let first = rollout.answer(way)?;
+                    let unsure = unsure(&first, heard.classes, &sure);
+                    let z = crate::data::select_wide(&rollout.z.as_vec(), latent, &unsure);
+                    Ok(Leg { first, unsure, more: Vec::new(), z })
                 }
                 Legs::Field(field) => {
-                    field.leg(blocks[0], k, Outlook { inputs: &inputs, z: &z, sure: &sure })
+                    field.leg(blocks[0], k, Outlook { inputs: &inputs, z, sure: &sure })
                 }
             }
         });
-        let mut all = Leg { heard: Vec::new(), z: Vec::new() };
-        for part in parts {
-            let Leg { heard, z } = part?;
-            all.heard.extend(heard);
-            all.z.extend(z);
-        }
-        Ok(all)
+        parts.into_iter().collect()
     }
 
     /// The answers of the rows that have come to the end of integration.
     fn ends(
         &self,
         field: &FieldWay<'_, E, D>,
-        going: &[(usize, Vec<E>)],
-        rows: &mut Rows<E>,
-        answers: &mut [Vec<E>],
+        going: &Going<E>,
+        heard: &mut Heard<E>,
     ) -> Result<(), Error> {
-        let jobs: Vec<&[(usize, Vec<E>)]> = going.chunks(JOB).collect();
+        let latent = self.process.reading().latent;
+        let jobs: Vec<&[usize]> = going.rows.chunks(JOB).collect();
+        let latents: Vec<&[E]> = going.z.chunks(JOB * latent).collect();
         let all_inputs = self.inputs;
         let parts = D::map(&self.blocks, jobs.len(), &|blocks: &[&D::Block], job| {
-            let z: Vec<E> = jobs[job].iter().flat_map(|(_, z)| z).copied().collect();
-            field.end(blocks[0], &packed(all_inputs, jobs[job]), z)
+            field.end(blocks[0], &packed(all_inputs, jobs[job]), latents[job].to_vec())
         });
-        for (going, part) in jobs.iter().zip(parts) {
+        let mut scratch = vec![E::zero(); heard.classes];
+        for (rows, part) in jobs.iter().zip(parts) {
             let (found, calls) = part?;
-            for ((row, _), found) in going.iter().zip(found.chunks(rows.classes)) {
-                rows.calls[*row] += calls;
-                answers[*row] = rows.answer(&rows.heard[*row], found);
+            for (row, found) in rows.iter().zip(found.chunks_exact(heard.classes)) {
+                heard.add(*row, found, calls, &mut scratch);
             }
         }
         Ok(())
     }
 }
 
+/// Which rows are not sure after what was said of each, `[rows, C]`.
+pub(super) fn unsure<E: Real>(said: &[E], classes: usize, sure: Sure<'_, E>) -> Vec<usize> {
+    let mut scratch = vec![E::zero(); classes];
+    let rows = said.chunks_exact(classes).enumerate();
+    rows.filter(|(i, said)| !sure(*i, said, &mut scratch)).map(|(i, _)| i).collect()
+}
+
 /// The inputs of the rows that go on, one after the other.
-fn packed<E: Real>(inputs: InputRows<'_, E>, going: &[(usize, Vec<E>)]) -> JobRows<'static, E> {
-    let picked: Vec<usize> = going.iter().map(|(row, _)| *row).collect();
-    let numbers = crate::data::select_wide(inputs.numbers, inputs.width, &picked).into();
-    JobRows { first: 0, rows: going.len(), draws: 1, numbers }
+fn packed<'a, E: Real>(inputs: InputRows<'a, E>, rows: &[usize]) -> JobRows<'a, E> {
+    let InputRows { numbers, width, .. } = inputs;
+    let first = rows.first().copied().unwrap_or_default();
+    // Rows that follow each other need not be copied.
+    let numbers = match rows.last() {
+        Some(last) if last - first + 1 == rows.len() => {
+            numbers[first * width..(last + 1) * width].into()
+        }
+        _ => crate::data::select_wide(numbers, width, rows).into(),
+    };
+    JobRows { first: 0, rows: rows.len(), draws: 1, numbers }
 }
 
 impl<E: Real, D: Host<E>> Legs<'_, E, D> {
@@ -360,16 +414,4 @@ impl<E: Real, D: Host<E>> Legs<'_, E, D> {
             Self::Field(field) => field.calls(k + 1 == count),
         }
     }
-}
-
-/// Of the rows that go on the `count` that are least sure, in their order.
-fn keep_least_sure<E: Real>(going: &mut Vec<(usize, Vec<E>)>, count: usize, answers: &[Vec<E>]) {
-    if going.len() <= count {
-        return;
-    }
-    going.sort_by(|(a, _), (b, _)| {
-        confidence(&answers[*a]).total_cmp(&confidence(&answers[*b])).then(a.cmp(b))
-    });
-    going.truncate(count);
-    going.sort_by_key(|(row, _)| *row);
 }

@@ -10,7 +10,7 @@ use crate::{
     head::Reading,
     infer::{
         Asked, JobRows, device_of, failed, on_device,
-        until::{Leg, Sure},
+        until::{Leg, Sure, unsure},
     },
     schedule::GammaSchedule,
     solver::{Save, Solver, Steps},
@@ -78,12 +78,10 @@ impl<'a, E: Real, D: Host<E>> FieldWay<'a, E, D> {
         let network = self.network(block, inputs, &embedding)?;
         let z_on = on_device(device_of::<E, D>(block), z.to_vec(), (inputs.rows, latent))?;
         let output = network.output(t0, &z_on)?;
-        let opinion = network.opinion(t0, &z_on, output.clone())?;
-        let mut heard: Vec<Vec<E>> = opinion.chunks(classes).map(<[E]>::to_vec).collect();
-        let unsure: Vec<usize> = (0..inputs.rows).filter(|&i| !sure(i, &heard[i])).collect();
-        let mut after = vec![None; inputs.rows];
+        let opinions = network.opinion(t0, &z_on, output.clone())?;
+        let unsure = unsure(&opinions, classes, sure);
         if unsure.is_empty() {
-            return Ok(Leg { heard, z: after });
+            return Ok(Leg { first: opinions, unsure, more: Vec::new(), z: Vec::new() });
         }
         let width = inputs.numbers.len() / inputs.rows;
         let pick = |rows: &[E], width: usize| crate::data::select_wide(rows, width, &unsure);
@@ -124,15 +122,7 @@ impl<'a, E: Real, D: Host<E>> FieldWay<'a, E, D> {
             let (operation, found) = ("inference", status.to_string());
             return Err(Error::Integration { operation, expected: t1, found });
         };
-        let ends = end.as_vec();
-        let said = said.into_inner();
-        for (j, &i) in unsure.iter().enumerate() {
-            after[i] = Some(ends[j * latent..][..latent].to_vec());
-            for opinion in &said {
-                heard[i].extend_from_slice(&opinion[j * classes..][..classes]);
-            }
-        }
-        Ok(Leg { heard, z: after })
+        Ok(Leg { first: opinions, unsure, more: said.into_inner(), z: end.as_vec() })
     }
 
     /// The answers where integration has ended, and how often the network was called for each.
