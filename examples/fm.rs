@@ -112,7 +112,7 @@ fn main() -> Result<(), Error> {
 /// Five draws of z for the first test digit: where the flow takes noise.
 fn watch(model: &Model, test: &Dataset<64, Labels<10>>) -> Result<(), Error> {
     println!("\nfive draws of z_1 for the first test digit, a {}:", test.targets().as_slice()[0]);
-    for z in model.sample(&[test.samples()[0]; 5], 0)? {
+    for z in model.sample(&test.samples()[..1], 5, 0)?.concat() {
         let row: String = z.iter().map(|z| format!("{z:6.2}")).collect();
         println!("  {row}");
     }

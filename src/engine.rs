@@ -23,7 +23,7 @@ use crate::{
     device::{Backend, Matrix, Real},
     error::Error,
     head::Evaluation,
-    infer::{Asked, InferenceOutput, InferenceRequest, trajectory},
+    infer::{Asked, EarlyOutput, InferenceOutput, InferenceRequest, Until, trajectory},
     model::{Model, Trainer},
     plan::{SummaryLine, describe},
     report::AlongPoint,
@@ -77,6 +77,14 @@ pub trait Engine<E: Real, D: Backend<E>>: Sync {
         operation: &'static str,
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error>;
+
+    /// The answers to rows, each as soon as it is sure enough.
+    fn answers_until(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        until: Until,
+    ) -> Result<EarlyOutput<E>, Error>;
 
     /// The answers against the truth.
     fn evaluate(
@@ -222,13 +230,22 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         asked.answers(operation, request)
     }
 
+    fn answers_until(
+        &self,
+        asked: &Asked<'_, E, D>,
+        operation: &'static str,
+        until: Until,
+    ) -> Result<EarlyOutput<E>, Error> {
+        asked.answers_until(operation, until)
+    }
+
     fn evaluate(
         &self,
         asked: &Asked<'_, E, D>,
         operation: &'static str,
         targets: &TargetRows<'_, E>,
     ) -> Result<Evaluation, Error> {
-        asked.evaluate(operation, targets)
+        asked.evaluate_distribution(operation, targets)
     }
 
     fn evaluate_along(

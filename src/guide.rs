@@ -18,6 +18,10 @@ pub mod gradient_free {}
 #[doc = include_str!("../docs/distributed.md")]
 pub mod distributed {}
 
+#[cfg(all(feature = "inference", feature = "digits"))]
+#[doc = include_str!("../docs/uncertainty.md")]
+pub mod uncertainty {}
+
 #[cfg(all(feature = "checkpoint", feature = "digits"))]
 #[doc = include_str!("../docs/predictor.md")]
 pub mod predictor {}

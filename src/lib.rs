@@ -35,7 +35,7 @@
 //! | to | see |
 //! |---|---|
 //! | train, evaluate, predict, sample | [`NoProp`], [`Fit`] |
-//! | choose the mathematics | [`DiscreteTime`], [`ContinuousTime`], [`FlowMatching`], in [`variant`] |
+//! | choose the mathematics | [`DiscreteTime`], [`ContinuousTime`], [`FlowMatching`], [`DiffusionBlocks`], in [`variant`] |
 //! | say what the targets are | [`head`]: classes (one-hot, learned, prototypes), numbers |
 //! | declare a block | [`nn`]: the conditional ResNets, layers, your own module by [`nn::Custom`]; [`nn::image`] for images |
 //! | load, split and normalise data | [`data`] |
@@ -124,9 +124,10 @@ pub use config::Config;
 #[doc(hidden)]
 pub use engine::{Engine, Number};
 pub use error::Error;
+pub use infer::{EarlyAnswer, Until};
 pub use noprop::{NoProp, Runs, Suits};
 pub use plan::{Summary, SummaryLine};
 #[cfg(feature = "inference")]
 pub use predictor::{AnyPredictor, Predictor};
 pub use session::Fit;
-pub use variant::{ContinuousTime, DiscreteTime, FlowMatching};
+pub use variant::{ContinuousTime, DiffusionBlocks, DiscreteTime, FlowMatching};

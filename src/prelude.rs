@@ -27,10 +27,10 @@ pub use crate::{
         image::{AvgPool2d, BatchNorm, Conv2d, Flatten, Image, MaxPool2d, Planes},
     },
     optim::{AdamW, Decay, LearningRate, Optimizer, Sgd},
-    schedule::{GammaSchedule, MonotoneNetwork, Path, Schedule},
+    schedule::{GammaSchedule, MonotoneNetwork, NoiseDistribution, Partition, Path, Schedule},
     solver::{Method, Save, Solver, Steps},
     variant::{
-        ContinuousTime, DiscreteTime, Estimate, EstimateWeighting, FlowMatching, Inference,
-        Sampler, TimeSampling, Variant, Weighting,
+        ContinuousTime, DiffusionBlocks, DiscreteTime, Estimate, EstimateWeighting, FlowMatching,
+        Inference, Probabilities, ReverseVariance, Sampler, TimeSampling, Variant, Weighting,
     },
 };

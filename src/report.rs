@@ -6,7 +6,7 @@ use crate::{device::Real, distributed::Layout, head::Evaluation, schedule::Sched
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RunReport {
-    /// The variant's name: `discrete time`, `continuous time` or `flow matching`.
+    /// The variant's name: `discrete time`, `continuous time`, `flow matching` or `diffusion blocks`.
     pub variant: &'static str,
     /// How many blocks are trained.
     pub blocks: usize,

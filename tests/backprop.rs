@@ -84,7 +84,9 @@ where
     M::Gives: SuitsHead<OneHot, 3, f64>,
     AutoDevice: Runs<DiscreteTime, M, 3, 4, f64>,
 {
-    let variant = DiscreteTime { blocks: BLOCKS, sampler, seed: 7, ..DiscreteTime::default() };
+    let probabilities = Probabilities::Last;
+    let variant =
+        DiscreteTime { blocks: BLOCKS, sampler, probabilities, seed: 7, ..DiscreteTime::default() };
     let device = AutoDevice::default();
     EndToEnd::new(device.clone(), NoProp::new(&device, variant).unwrap(), 11)
 }
@@ -170,6 +172,7 @@ fn a_block_where_the_schedule_stands_still_is_left_out() {
     let variant = DiscreteTime {
         blocks: 3,
         schedule: Schedule::AlphaBar(vec![0.1, 0.5, 0.9, 0.9]),
+        probabilities: Probabilities::Last,
         ..DiscreteTime::default()
     };
     let device = AutoDevice::default();
@@ -196,7 +199,8 @@ where
     AutoDevice: Execute<EndToEnd<ConditionalResNetDt<3, 4>, 3, 4>>,
 {
     let data = blobs::<3, 4>(200, 1);
-    let variant = DiscreteTime { blocks: BLOCKS, ..DiscreteTime::default() };
+    let probabilities = Probabilities::Last;
+    let variant = DiscreteTime { blocks: BLOCKS, probabilities, ..DiscreteTime::default() };
     let device = AutoDevice::default();
     let model = NoProp::<_, ConditionalResNetDt<3, 4>, 3, 4>::new(&device, variant).unwrap();
     let mut whole = EndToEnd::new(device, model, 0);

@@ -50,7 +50,7 @@ fn rows() -> Dataset<4, Labels<3>> {
 }
 
 /// All that a model says of some rows.
-type Answers = (Vec<u32>, Vec<[f32; 3]>, Vec<[f32; 3]>, f64, Vec<(f64, f64)>);
+type Answers = (Vec<u32>, Vec<[f32; 3]>, Vec<Vec<[f32; 3]>>, f64, Vec<(f64, f64)>);
 
 fn answers(model: &Dt, data: &Dataset<4, Labels<3>>) -> Answers {
     let samples = data.samples();
@@ -58,7 +58,7 @@ fn answers(model: &Dt, data: &Dataset<4, Labels<3>>) -> Answers {
     (
         model.predict(samples).unwrap(),
         model.predict_proba(samples).unwrap(),
-        model.sample(samples, 5).unwrap(),
+        model.sample(samples, 2, 5).unwrap(),
         model.evaluate(data).unwrap().negative_log_likelihood,
         along.iter().map(|point| (point.calls, point.evaluation.loss())).collect(),
     )

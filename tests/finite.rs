@@ -47,7 +47,7 @@ fn a_weight_that_is_not_finite_is_an_error_of_every_answer() {
         let errors = [
             model.predict(&rows).unwrap_err(),
             model.predict_proba(&rows).unwrap_err(),
-            model.sample(&rows[..3], 0).unwrap_err(),
+            model.sample(&rows[..3], 2, 0).unwrap_err(),
             model.evaluate(&data).unwrap_err(),
             model.evaluate_along(&data).unwrap_err(),
         ];

@@ -42,7 +42,7 @@ macro_rules! check {
         let predictor = model.predictor().unwrap();
         let expected = model.predict_proba(rows).unwrap();
         assert_eq!(predictor.predict_proba(rows).unwrap(), expected, $name);
-        assert_eq!(predictor.sample(rows, 7).unwrap(), model.sample(rows, 7).unwrap(), $name);
+        assert_eq!(predictor.sample(rows, 3, 7).unwrap(), model.sample(rows, 3, 7).unwrap(), $name);
         keep($folder, $name, &predictor, rows.as_flattened(), expected.as_flattened());
     }};
 }
@@ -152,7 +152,14 @@ fn a_fresh_process_answers_with_the_bits_of_the_trainer() {
     );
     let estimate = FlowMatching::<OneHot, Estimate>::default();
     check!(folder, "fm_estimate", trained!(estimate, InTime), rows);
-    read_in_a_fresh_process(folder, 10);
+    let variant = DiffusionBlocks::<OneHot>::default();
+    check!(folder, "blocks", trained!(variant.clone(), InTime), rows);
+    let solver = Solver { steps: Steps::Fixed(2), ..Solver::default() };
+    let noisy = DiffusionBlocks { solver, sampler, ..variant.clone() };
+    check!(folder, "blocks_noise", trained!(noisy, InTime), rows);
+    let learned = variant.with_head(Learned::<3>::default());
+    check!(folder, "blocks_learned", trained!(learned, InTime), rows);
+    read_in_a_fresh_process(folder, 13);
 }
 
 #[test]
@@ -207,9 +214,9 @@ fn numbers_come_and_go_in_their_own_units() {
     let found = predictor.predict(&rows).unwrap().concat();
     assert_eq!(found, expected);
     assert!(found.chunks(2).all(|row| (80.0..180.0).contains(&row[0]) && row[1] > 10_000.0));
-    let mut draws = model.sample(data.samples(), 3).unwrap().concat();
+    let mut draws = model.sample(data.samples(), 2, 3).unwrap().concat().concat();
     outputs.invert(&mut draws).unwrap();
-    assert_eq!(predictor.sample(&rows, 3).unwrap().concat(), draws);
+    assert_eq!(predictor.sample(&rows, 2, 3).unwrap().concat().concat(), draws);
     keep(folder.path(), "numbers", &predictor, rows.as_flattened(), &expected);
     read_in_a_fresh_process(folder.path(), 1);
 }

@@ -340,6 +340,7 @@ fn a_trainer_that_was_saved_goes_on_exactly() {
     });
     let path = dfdx_noprop::schedule::Path::Learned(MonotoneNetwork::default());
     let schedule = GammaSchedule { path, ..GammaSchedule::default() };
+    resumes::<DiffusionBlocks<Learned<4>>, Timed>(DiffusionBlocks::default());
     resumes::<ContinuousTime<Learned<4>>, Timed>(ContinuousTime { schedule, ..Default::default() });
     resumes::<FlowMatching, Timed>(FlowMatching::default());
 }

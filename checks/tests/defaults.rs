@@ -81,11 +81,15 @@ fn defaults_are_what_their_documentation_says() {
     check("optim/sgd.rs", "Sgd", Sgd::default());
     check("variant/discrete.rs", "DiscreteTime", DiscreteTime::<OneHot>::default());
     check("variant/continuous.rs", "ContinuousTime", ContinuousTime::<OneHot>::default());
+    let blocks = DiffusionBlocks::<OneHot>::default();
+    check("variant/diffusion_blocks/mod.rs", "DiffusionBlocks", blocks);
     check("variant/flow.rs", "FlowMatching", FlowMatching::<OneHot>::default());
     check("solver/integrate.rs", "Solver", Solver::default());
     check("solver/sde.rs", "EulerMaruyama", EulerMaruyama::default());
     check("gradient/weight_noise.rs", "WeightNoise", WeightNoise::default());
     check("gradient/activity_noise.rs", "ActivityNoise", ActivityNoise::default());
+    let noise = NoiseDistribution::default();
+    check("schedule/noise/partition.rs", "NoiseDistribution", noise);
     check("schedule/continuous.rs", "GammaSchedule", GammaSchedule::default());
     check("data/augment.rs", "Augment", Augment::default());
 }

@@ -305,7 +305,10 @@ fn prototypes_of_the_data_can_be_targets() {
         eta: 0.1,
         schedule: Schedule::Cosine,
         cross_entropy: 1.0,
+        preconditioned: true,
         sampler: Sampler::Deterministic,
+        reverse_variance: ReverseVariance::Optimal,
+        probabilities: Probabilities::Mean,
         optimizer: AdamW::default().into(),
         estimator: Estimator::Local,
         seed: 0,
@@ -314,7 +317,7 @@ fn prototypes_of_the_data_can_be_targets() {
     model.fit(&train, &Fit { epochs: 40, ..Fit::default() }).unwrap();
     assert!(model.evaluate(&test).unwrap().accuracy > 0.97);
     // A draw of the latent lies nearest to the prototype of the row's class.
-    let draws = model.sample(&test.samples()[..50], 3).unwrap();
+    let draws = model.sample(&test.samples()[..50], 1, 3).unwrap().concat();
     let nearest = |z: &[f32; 6]| {
         let head = &model.variant().head;
         let distance =

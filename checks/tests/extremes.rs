@@ -175,6 +175,15 @@ fn numbers_of_the_variants() {
         ContinuousTime { inference, ..Default::default() },
     );
     variants::<FlowMatching, Timed>(&mut counts, FlowMatching::default());
+    let edges = DiffusionBlocks {
+        partition: Partition::Edges(vec![0.2, 0.5]),
+        sigma_data: Some(0.5),
+        ..Default::default()
+    };
+    variants::<DiffusionBlocks, Timed>(&mut counts, edges);
+    let partition = Partition::EqualInformation;
+    let informed = DiffusionBlocks { partition, ..Default::default() };
+    variants::<DiffusionBlocks, Timed>(&mut counts, informed);
     println!("{counts:?}");
     assert!(counts.refused > 200 && counts.answered > 200, "{counts:?}");
 }

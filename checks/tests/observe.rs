@@ -75,7 +75,7 @@ fn errors(distribution: Option<DistributionScores>) -> Errors {
 }
 
 fn scores() -> DistributionScores {
-    DistributionScores::new(&[0.0, 1.0, 2.0, 3.0, 4.0, 50.0], &[1.0, 1.5, 1.0]).unwrap()
+    DistributionScores::new(&[0.0, 3.0, 1.0, 4.0, 2.0, 50.0], &[1.0, 1.5, 1.0], 1).unwrap()
 }
 
 /// An epoch of a run that goes well.

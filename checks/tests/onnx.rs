@@ -223,6 +223,15 @@ fn what_a_graph_cannot_do_is_refused_by_name() {
     model.set_solver(Solver { steps: Steps::Fixed(5_001), ..Solver::default() }).unwrap();
     assert_refused(model.export_onnx(path), &["FlowMatching::solver", "10000", "10002 calls"]);
 
+    type Blocks = NoProp<DiffusionBlocks, ConditionalResNetCt<3, 4, 8>, 3, 4>;
+    let mut model = Blocks::new(&AutoDevice::default(), DiffusionBlocks::default()).unwrap();
+    model.set_sampler(Sampler::Stochastic { draws: 2, seed: 0 }).unwrap();
+    let words = ["DiffusionBlocks::sampler", "`Sampler::Stochastic`", "set_sampler(Sampler::Deter"];
+    assert_refused(model.export_onnx(path), &words);
+    model.set_sampler(Sampler::Deterministic).unwrap();
+    model.set_solver(Solver { steps: Steps::Fixed(2_000), ..Solver::default() }).unwrap();
+    assert_refused(model.export_onnx(path), &["DiffusionBlocks::solver", "10000", "12000 calls"]);
+
     type Mine = NoProp<DiscreteTime, Custom<Own, Pair<3, 4>, Width<3>>, 3, 4>;
     let model = Mine::new(&AutoDevice::default(), DiscreteTime::default()).unwrap();
     assert_refused(model.export_onnx(path), &["layers that ONNX has", "`Own` at block_1"]);
@@ -271,6 +280,7 @@ fn onnxruntime_answers_what_the_model_answers() {
     let folder = tempfile::tempdir().unwrap();
     cases::write_discrete(folder.path());
     cases::write_continuous(folder.path());
+    cases::write_blocks(folder.path());
     cases::write_flow(folder.path());
     cases::write_double(folder.path());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx/run.py");

@@ -88,7 +88,7 @@ fn run<const X: usize>(
     let reports = model.training(&fit).observer(&mut Progress::plain()).run(&split.train)?.epochs;
 
     let test = split.test.targets().as_slice().as_chunks().0;
-    let samples = model.sample(split.test.samples(), seed)?;
+    let samples = model.sample(split.test.samples(), 1, seed)?.concat();
     let noise: Vec<[f32; 2]> = (0..samples.len())
         .map(|_| [rng.sample(StandardNormal), rng.sample(StandardNormal)])
         .collect();

@@ -25,7 +25,7 @@ pub(crate) use file::Found;
 pub use folder::Folder;
 pub(crate) use folder::FolderLock;
 pub(crate) use gather::check_blocks;
-pub(crate) use settings::{parse, text};
+pub(crate) use settings::{settings, text};
 pub(crate) use trainer::restore;
 #[doc(hidden)]
 pub use trainer::{Identity, Saved, Taken, Wanted};

@@ -10,7 +10,8 @@ use crate::error::Error;
 
 /// Settings of inference, and of what is past: a trainer may differ in them from the checkpoint
 /// that it takes.
-const FREE: [&str; 4] = ["sampler", "inference", "solver", "seed"];
+const FREE: [&str; 6] =
+    ["sampler", "inference", "solver", "seed", "reverse_variance", "probabilities"];
 
 pub(crate) fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(unwritable)
@@ -33,6 +34,34 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     };
     let what = |error| Error::file(path, format!("{key} of a trainer"), error);
     serde_json::from_str(text).map_err(what)
+}
+
+/// The settings of a trainer in a file, in the words of this version.
+pub(crate) fn settings(contents: &Contents, path: &Path) -> Result<Value, Error> {
+    let mut settings: Value = parse(contents, "settings", path)?;
+    let of = |key: &str| contents.metadata.get(key).map_or("", String::as_str);
+    let is_of_numbers = of("head") == "Regression";
+    if let Some(fields) = settings.as_object_mut()
+        && of("variant") != "flow matching"
+        && fields.contains_key("eta")
+    {
+        // Models of numbers were trained without it before there was this setting.
+        fields.entry("preconditioned").or_insert(Value::Bool(!is_of_numbers));
+    }
+    Ok(settings)
+}
+
+/// Settings that mean the same as one: for classes what is chosen by the targets is what it is.
+pub(super) fn canonical(mut settings: Value, head: &str) -> Value {
+    if head != "Regression" {
+        for (place, meaning) in [("/weighting", "uniform"), ("/schedule/path", "cosine")] {
+            if let Some(value) = settings.pointer_mut(place).filter(|value| *value == "by_targets")
+            {
+                *value = meaning.into();
+            }
+        }
+    }
+    settings
 }
 
 /// Settings that differ, but for those that may; the first of them is named.

@@ -5,14 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
 use super::{
     Contents,
     file::Found,
     gather::{meet, own_part},
     progress::{Beside, Progress},
-    settings::{check_settings, parse, text, unwritable},
+    settings::{canonical, check_settings, parse, settings, text, unwritable},
     unit::{self, Mismatch, Restored},
 };
 use crate::{
@@ -20,7 +18,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     file::{FileTensors, NumberType},
-    model::{Counters, Model, Position, Ranks, Trainer},
+    model::{Calibration, Counters, Model, Position, Ranks, Trainer},
     optim::Optimizer,
 };
 
@@ -129,6 +127,9 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         metadata.insert("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         metadata.insert("settings".to_owned(), self.identity.settings.clone());
         metadata.insert("progress".to_owned(), text(&progress)?);
+        if model.calibration != Calibration::default() {
+            metadata.insert("calibration".to_owned(), text(&model.calibration)?);
+        }
         if let Some(fit) = fit {
             metadata.insert("fit".to_owned(), fit.to_owned());
         }
@@ -184,9 +185,10 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
                 Progress { blocks: vec![0; self.ranks.layout.blocks], ..Progress::default() }
             }
             Wanted::Trainer => {
-                let settings: Value = parse(&contents, "settings", path)?;
+                let head = short(self.identity.head);
+                let settings = canonical(settings(&contents, path)?, &head);
                 let mine = serde_json::from_str(&self.identity.settings).map_err(unwritable)?;
-                check_settings("settings", &mine, &settings, path)?;
+                check_settings("settings", &canonical(mine, &head), &settings, path)?;
                 parse(&contents, "progress", path)?
             }
         };
@@ -194,6 +196,14 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             let expected = format!("progress of {} blocks", self.ranks.layout.blocks);
             return Err(Error::file(path, expected, progress.blocks.len()));
         }
+        let calibration = match wanted {
+            Wanted::Trainer if contents.metadata.contains_key("calibration") => {
+                parse(&contents, "calibration", path)?
+            }
+            _ => Calibration::default(),
+        };
+        let fits = calibration.check(self.ranks.layout.blocks);
+        fits.map_err(|[expected, found]| Error::file(path, expected, found))?;
         let beside = Beside {
             embedding: self.model.objective.reading().is_learned(),
             schedule: self.model.schedule.is_some(),
@@ -207,10 +217,11 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             .filter(|tensor| wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
             .map(|tensor| (tensor.name.clone(), tensor))
             .collect();
-        let checked = self.parts(progress, &mut tensors).map_err(|mismatch| match mismatch {
-            Mismatch::Tensor(expected, found) => Error::file(path, expected, found),
-            Mismatch::Other(error) => error,
-        })?;
+        let checked =
+            self.parts(progress, calibration, &mut tensors).map_err(|mismatch| match mismatch {
+                Mismatch::Tensor(expected, found) => Error::file(path, expected, found),
+                Mismatch::Other(error) => error,
+            })?;
         if let Some(name) = tensors.into_keys().next() {
             let expected = "no tensors but the model's";
             return Err(Error::file(path, expected, format!("`{name}`")));
@@ -222,6 +233,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     fn parts(
         &self,
         progress: Progress,
+        calibration: Calibration,
         tensors: &mut FileTensors,
     ) -> Result<Checked<E, D>, Mismatch> {
         let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
@@ -253,7 +265,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             }
             None => None,
         };
-        Ok(Checked { progress, blocks, embedding, schedule })
+        Ok(Checked { progress, calibration, blocks, embedding, schedule })
     }
 }
 
@@ -269,6 +281,7 @@ pub enum Wanted {
 /// A checkpoint that fits the trainer.
 pub(super) struct Checked<E: Real, D: Backend<E>> {
     progress: Progress,
+    calibration: Calibration,
     blocks: Vec<Restored<E, D>>,
     embedding: Option<Restored<E, D>>,
     schedule: Option<Restored<E, D>>,
@@ -309,6 +322,7 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
         if let (Some(schedule), Some(restored)) = (&mut model.schedule, self.schedule) {
             restored.put(&mut schedule.gamma, &mut schedule.optimizer)?;
         }
+        model.calibration = self.calibration;
         *counters =
             Counters { steps: self.progress.steps, epochs: self.progress.epochs, torn: false };
         Ok(self.progress.position.map(|position| {

@@ -30,17 +30,19 @@ pub struct DistributionScores {
 }
 
 impl DistributionScores {
-    /// From draws, row-major, `[draws, rows, Z]`, and the truth, `[rows, Z]`.
+    /// From draws, row-major, `[rows, draws, Z]`, as [`sample`](crate::NoProp::sample) gives them,
+    /// and the truth, `[rows, Z]`.
     ///
     /// # Errors
-    /// [`Error::Argument`] without a truth, for fewer than two draws of each target, and for numbers
-    /// that are not finite.
-    pub fn new<E: Real>(draws: &[E], truth: &[E]) -> Result<Self, Error> {
+    /// [`Error::Argument`] without a truth, for fewer than two draws of each target, for rows that
+    /// are not whole, and for numbers that are not finite.
+    pub fn new<E: Real>(draws: &[E], truth: &[E], width: usize) -> Result<Self, Error> {
         const OPERATION: &str = "DistributionScores::new";
         let targets = truth.len();
         let count = draws.len().checked_div(targets).unwrap_or_default();
-        if count < 2 || count * targets != draws.len() {
-            let expected = format!("two draws or more of each of {targets} targets");
+        let is_whole = width > 0 && targets.is_multiple_of(width);
+        if !is_whole || count < 2 || count * targets != draws.len() {
+            let expected = format!("two draws or more of each of {targets} targets, {width} a row");
             return Err(Error::argument(OPERATION, expected, format!("{} numbers", draws.len())));
         }
         if !draws.iter().chain(truth).all(|v| v.is_finite()) {
@@ -48,7 +50,8 @@ impl DistributionScores {
         }
         let (mut own, mut sums) = (vec![0.0; count], [0.0; 4]);
         for (i, y) in truth.iter().map(|y| y.as_f64()).enumerate() {
-            let of_target = draws[i..].iter().step_by(targets);
+            let row = &draws[i / width * count * width..][..count * width];
+            let of_target = row.iter().skip(i % width).step_by(width);
             own.iter_mut().zip(of_target).for_each(|(place, s)| *place = s.as_f64());
             own.sort_unstable_by(f64::total_cmp);
             let errors = DrawErrors::new(&own, y);
@@ -73,14 +76,15 @@ mod tests {
     #[test]
     fn scores_are_means_over_rows_and_columns() {
         let mut rng = StdRng::seed_from_u64(0);
-        let (draws, targets) = (7, 6);
+        let (draws, targets, z) = (7, 6, 2);
         let mut numbers =
             |count: usize| -> Vec<f32> { (0..count).map(|_| rng.gen_range(-1.0..1.0)).collect() };
         let (all, truth) = (numbers(draws * targets), numbers(targets));
-        let found = DistributionScores::new(&all, &truth).unwrap();
+        let found = DistributionScores::new(&all, &truth, z).unwrap();
         let (mut crps, mut fair_crps, mut inside, mut width) = (0.0, 0.0, 0.0, 0.0);
         for (i, y) in truth.iter().map(|y| f64::from(*y)).enumerate() {
-            let mut own: Vec<f64> = (0..draws).map(|k| all[k * targets + i].into()).collect();
+            let at = |k: usize| (i / z * draws + k) * z + i % z;
+            let mut own: Vec<f64> = (0..draws).map(|k| all[at(k)].into()).collect();
             crps += score::crps(&own, y).unwrap();
             fair_crps += score::fair_crps(&own, y).unwrap();
             own.sort_unstable_by(f64::total_cmp);
@@ -101,7 +105,7 @@ mod tests {
         let mut numbers =
             |count: usize| -> Vec<f64> { (0..count).map(|_| rng.gen_range(0.0..1.0)).collect() };
         let (all, truth) = (numbers(draws * targets), numbers(targets));
-        let found = DistributionScores::new(&all, &truth).unwrap();
+        let found = DistributionScores::new(&all, &truth, 1).unwrap();
         assert!((found.coverage_90 - 0.9 * 18.0 / 20.0).abs() < 0.01, "{found:?}");
         assert!((found.interval_width_90 - 0.9 * 18.0 / 20.0).abs() < 0.01, "{found:?}");
         // ½ E|s − s′| of a uniform distribution.
@@ -111,14 +115,14 @@ mod tests {
     #[test]
     fn draws_that_do_not_fit_are_errors() {
         for (draws, truth, text) in [
-            (vec![], vec![], "two draws or more of each of 0 targets, found 0 numbers"),
-            (vec![1.0; 3], vec![0.0; 2], "of each of 2 targets, found 3 numbers"),
-            (vec![1.0; 2], vec![0.0; 2], "of each of 2 targets, found 2 numbers"),
-            (vec![1.0; 5], vec![0.0; 2], "of each of 2 targets, found 5 numbers"),
+            (vec![], vec![], "two draws or more of each of 0 targets, 1 a row, found 0 numbers"),
+            (vec![1.0; 3], vec![0.0; 2], "of each of 2 targets, 1 a row, found 3 numbers"),
+            (vec![1.0; 2], vec![0.0; 2], "of each of 2 targets, 1 a row, found 2 numbers"),
+            (vec![1.0; 5], vec![0.0; 2], "of each of 2 targets, 1 a row, found 5 numbers"),
             (vec![1.0, f32::NAN], vec![0.0], "finite numbers"),
             (vec![1.0, 2.0], vec![f32::INFINITY], "finite numbers"),
         ] {
-            let error = DistributionScores::new(&draws, &truth).unwrap_err();
+            let error = DistributionScores::new(&draws, &truth, 1).unwrap_err();
             assert!(matches!(error, Error::Argument { .. }), "{error}");
             assert!(error.to_string().contains(text), "`{text}` is not in `{error}`");
         }

@@ -10,7 +10,6 @@ mod regression;
 mod report;
 mod velocity;
 
-#[cfg(feature = "inference")]
 pub(crate) use classes::predictions as most_probable;
 pub use distribution::DistributionScores;
 pub use learned::Learned;

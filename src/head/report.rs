@@ -25,7 +25,8 @@ pub struct Classification {
     pub reliability: Reliability,
     /// How often rows of each class were taken for each.
     pub confusion: Confusion,
-    /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
+    /// How often a network was called for a row: T in discrete time, the steps of all blocks by noise
+    /// level, the solver's calls elsewhere.
     pub network_calls: f64,
 }
 
@@ -95,7 +96,8 @@ pub struct Errors {
     /// How well draws stand for the targets; `None` where none were made.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub distribution: Option<DistributionScores>,
-    /// How often a network was called for a row: T in discrete time, the solver's calls elsewhere.
+    /// How often a network was called for a row: T in discrete time, the steps of all blocks by noise
+    /// level, the solver's calls elsewhere.
     pub network_calls: f64,
 }
 

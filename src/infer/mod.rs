@@ -1,19 +1,38 @@
 //! From noise to answer.
 
+mod chain;
+mod denoise;
 mod evaluate;
 mod field;
+mod nodes;
+mod opinions;
 mod pipeline;
+mod quantiles;
 mod rollout;
+mod until;
+mod widths;
+
+use std::borrow::Cow;
 
 use dfdx::prelude::*;
+use rand_chacha::ChaCha8Rng;
 
+use chain::Chain;
 pub(crate) use field::trajectory;
+#[cfg(feature = "onnx")]
+pub(crate) use nodes::{STARTS, starts};
+pub(crate) use opinions::Combination;
+pub(crate) use quantiles::{DRAWS, DRAWS_SEED, ends};
+#[cfg(feature = "onnx")]
+pub(crate) use rollout::passed;
+pub use until::{EarlyAnswer, EarlyOutput, Until};
 
 use crate::{
     block::{AnyBlock, Embedding, Host},
     device::{Backend, Real},
     error::Error,
-    model::{Model, Ranks},
+    model::{Calibration, Model, Ranks},
+    random::{Purpose, stream},
     schedule::LearnedGamma,
     variant::{ReverseProcess, Transition},
 };
@@ -51,6 +70,7 @@ pub struct Asked<'a, E: Real, D: Backend<E>> {
     pub(crate) embedding: &'a Embedding<E, D>,
     /// γ(t), where it is trained.
     pub(crate) learned: Option<&'a LearnedGamma<E, D>>,
+    pub(crate) calibration: &'a Calibration,
     /// Those of this rank.
     pub(crate) blocks: Vec<&'a D::Block>,
     pub(crate) ranks: &'a Ranks,
@@ -64,6 +84,8 @@ pub struct InputRows<'a, E> {
     pub(crate) numbers: &'a [E],
     /// X.
     pub(crate) width: usize,
+    /// How often each row is asked about, one time after the other, with noise of its own.
+    pub(crate) draws: usize,
 }
 
 impl<'a, E: Real, D: Backend<E>> Asked<'a, E, D> {
@@ -75,7 +97,8 @@ impl<'a, E: Real, D: Backend<E>> Asked<'a, E, D> {
         inputs: InputRows<'a, E>,
     ) -> Self {
         let (process, learned) = (&*model.objective as &dyn ReverseProcess<E, D>, model.learned());
-        Self { process, embedding: &model.embedding, learned, blocks, ranks, inputs }
+        let (embedding, calibration) = (&model.embedding, &model.calibration);
+        Self { process, embedding, learned, calibration, blocks, ranks, inputs }
     }
 }
 
@@ -83,9 +106,14 @@ impl<'a, E: Real, D: Backend<E>> Asked<'a, E, D> {
 const JOB: usize = 256;
 
 impl<'a, E> InputRows<'a, E> {
-    /// How many rows there are.
+    /// Each row once.
+    pub(crate) fn new(numbers: &'a [E], width: usize) -> Self {
+        Self { numbers, width, draws: 1 }
+    }
+
+    /// How many rows there are, each as often as it is asked about.
     pub(crate) fn rows(self) -> usize {
-        self.numbers.len() / self.width.max(1)
+        self.numbers.len() / self.width.max(1) * self.draws
     }
 
     /// In how many parts the rows go through inference.
@@ -94,51 +122,90 @@ impl<'a, E> InputRows<'a, E> {
     }
 
     /// The rows of a job.
-    fn of_job(self, job: usize) -> JobRows<'a, E> {
+    fn of_job(self, job: usize) -> JobRows<'a, E>
+    where
+        E: Copy,
+    {
         let (first, width) = (job * JOB, self.width);
-        let end = self.numbers.len().min((first + JOB) * width);
-        JobRows { first, rows: Self { numbers: &self.numbers[first * width..end], width } }
+        let end = self.rows().min(first + JOB);
+        let numbers = match self.draws {
+            1 => self.numbers[first * width..end * width].into(),
+            draws => (first..end)
+                .flat_map(|i| &self.numbers[i / draws * width..][..width])
+                .copied()
+                .collect(),
+        };
+        JobRows { first, rows: end - first, draws: self.draws, numbers }
     }
 }
 
-/// The rows of a job, and the number of the first of them.
-#[derive(Clone, Copy)]
-struct JobRows<'a, E> {
+/// The rows of a job.
+struct JobRows<'a, E: Copy> {
+    /// The number of the first of them, where each counts as often as it is asked about.
     first: usize,
-    rows: InputRows<'a, E>,
+    rows: usize,
+    draws: usize,
+    /// Row-major.
+    numbers: Cow<'a, [E]>,
+}
+
+impl<E: Copy> JobRows<'_, E> {
+    /// The streams of the noise of each row, for the draw of this number: they depend on the row's
+    /// place, whatever job it is in.
+    fn streams(&self, seed: u64, number: usize) -> Vec<ChaCha8Rng> {
+        let one = |i: usize| {
+            let (row, draw) = (i / self.draws, number + i % self.draws);
+            stream(seed, Purpose::Inference, row as u64, draw as u64)
+        };
+        (self.first..self.first + self.rows).map(one).collect()
+    }
 }
 
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// The answers to all rows.
     pub(crate) fn infer(&self, request: InferenceRequest) -> Result<InferenceOutput<E>, Error> {
-        Ok(InferenceOutput::collect(self.parts(request)?))
+        let mut output = InferenceOutput::collect(self.parts(request)?);
+        if matches!(request, InferenceRequest::Answer) {
+            self.temper(&mut output);
+        }
+        Ok(output)
+    }
+
+    /// Probabilities at the temperature that was measured, where one was.
+    fn temper(&self, output: &mut InferenceOutput<E>) {
+        let reading = self.process.reading();
+        if let Some(temperature) = self.calibration.temperature.filter(|_| reading.has_classes()) {
+            output.at_temperature(reading.outputs, temperature);
+        }
     }
 
     /// The answers at the points of the way from noise to target; none where these depend on the
     /// rows.
     pub(crate) fn along(&self) -> Result<Vec<PointOutput<E>>, Error> {
         let points: Vec<Point> = match self.process.transition() {
-            Transition::Blocks(discrete) => rollout::points(discrete),
-            Transition::Field(field) => field::points(field),
+            Transition::Blocks(discrete) => rollout::points(Chain::Discrete(discrete)),
+            Transition::Denoiser(denoiser) => rollout::points(Chain::Denoiser(denoiser)),
+            Transition::Field(field) => field::points(self, field),
         };
         if points.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(InferenceOutput::along(
-            self.parts(InferenceRequest::Along)?,
-            &points,
-            self.inputs.rows(),
-        ))
+        let parts = self.parts(InferenceRequest::Along)?;
+        let mut along = InferenceOutput::along(parts, &points, self.inputs.rows());
+        along.iter_mut().for_each(|point| self.temper(&mut point.output));
+        Ok(along)
     }
 
     /// The answers for some rows at a time.
     fn parts(&self, request: InferenceRequest) -> Result<Vec<InferenceOutput<E>>, Error> {
-        match (self.process.transition(), &self.ranks.communicator) {
-            (Transition::Blocks(discrete), Some(communicator)) => {
-                pipeline::parts(self, discrete, communicator, request)
-            }
-            (Transition::Blocks(discrete), None) => rollout::parts(self, discrete, request),
-            (Transition::Field(field), _) => field::parts(self, field, request),
+        let chain = match self.process.transition() {
+            Transition::Blocks(discrete) => Chain::Discrete(discrete),
+            Transition::Denoiser(denoiser) => Chain::Denoiser(denoiser),
+            Transition::Field(field) => return field::parts(self, field, request),
+        };
+        match &self.ranks.communicator {
+            Some(communicator) => pipeline::parts(self, chain, communicator, request),
+            None => rollout::parts(self, chain, request),
         }
     }
 }
@@ -199,6 +266,14 @@ fn on_device<S: Shape, E: Real, D: Host<E>>(
     shape: S,
 ) -> Result<Tensor<S, E, D>, Error> {
     device.try_tensor_from_vec(values, shape).map_err(failed())
+}
+
+/// [`Error::Argument`] for no draws at all.
+pub(crate) fn check_draws(operation: &'static str, draws: usize) -> Result<(), Error> {
+    match draws {
+        0 => Err(Error::argument(operation, "at least one draw", 0)),
+        _ => Ok(()),
+    }
 }
 
 fn failed<Err: std::fmt::Debug>() -> impl Fn(Err) -> Error {

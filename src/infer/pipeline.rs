@@ -1,16 +1,17 @@
-//! Inference in discrete time through blocks on several ranks: rows go from rank to rank, some
+//! Inference through blocks on several ranks: rows go from rank to rank, some
 //! behind the others.
 
 use super::{
-    Asked, InferenceOutput, InferenceRequest, device_of,
-    rollout::{Way, draws},
+    Asked, Combination, InferenceOutput, InferenceRequest,
+    chain::Chain,
+    device_of,
+    rollout::{Way, draws, passed},
 };
 use crate::{
     block::{AnyBlock, Host},
     device::Real,
     distributed::{AnswerPart, Communicator, Topic, pack, unpack},
     error::Error,
-    variant::Discrete,
 };
 
 /// Jobs whose latents travel in one message: enough for the threads of a rank.
@@ -42,7 +43,7 @@ struct Stage {
 /// With more ranks than blocks there are several pipelines side by side.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
-    discrete: &Discrete,
+    chain: Chain<'_>,
     communicator: &Communicator,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
@@ -50,15 +51,17 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let (length, mine) = (layout.pipeline(), layout.rank / layout.pipeline());
     let pipelines = layout.ranks / length;
     let jobs: Vec<usize> = (0..asked.inputs.jobs()).collect();
-    let draws = draws(discrete.sampler, request);
+    let combination = Combination::of(asked.process, request);
+    let draws = draws(chain.sampler(), request, combination);
     // The ranks that are too few for one more pipeline have nothing to do.
     let waves = jobs.chunks(JOBS).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
     let item = |jobs| (0..draws.len()).map(move |draw| Item { jobs, draw, latents: Vec::new() });
     let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
-    let moving: Vec<usize> = discrete.levels.moving().collect();
+    let moving = passed(chain.moving(), combination);
     let rank_of = |t: usize| mine * length + layout.holder(t);
     let embedding = asked.embedding.numbers();
-    let (way, inputs) = (Way { discrete, embedding: &embedding }, asked.inputs);
+    let (way, inputs) = (Way::new(asked, chain, &embedding, combination), asked.inputs);
+    let is_sample = matches!(request, InferenceRequest::Sample(_));
     let mut answers = Vec::new();
     for (k, &t) in moving.iter().enumerate().filter(|(_, t)| rank_of(**t) == layout.rank) {
         let Some(own) = asked.blocks.iter().position(|block| block.state().t == t) else {
@@ -76,57 +79,53 @@ pub(super) fn parts<E: Real, D: Host<E>>(
             let results = D::map(&asked.blocks, item.jobs.len(), &|blocks: &[&D::Block], i| {
                 let block = blocks[stage.own];
                 let rows = inputs.of_job(item.jobs[i]);
-                let mut rollout = way.start(device_of::<E, D>(block), rows, draw)?;
+                let mut rollout = way.start(device_of::<E, D>(block), &rows, draw)?;
                 if stage.before.is_some() {
                     rollout = way.go_on(rollout, E::from_bytes(&item.latents[i]), stage.k)?;
                 }
                 rollout.pass(&way, block)?;
-                let answered = stage.after.is_none() || matches!(request, InferenceRequest::Along);
-                let answer = match request {
-                    InferenceRequest::Sample(_) => Vec::new(),
-                    _ if answered => rollout.answer(&way)?,
-                    _ => Vec::new(),
+                let (is_first, is_last) = (stage.before.is_none(), stage.after.is_none());
+                let part = match is_sample {
+                    true => is_last.then(|| rollout.z.as_vec()),
+                    false if combination.takes(is_first, is_last) => Some(rollout.answer(&way)?),
+                    false => None,
                 };
-                Ok(Passed { z: rollout.z.as_vec(), answer, rows: rollout.rows() })
+                Ok(Passed { z: rollout.z.as_vec(), part, rows: rollout.rows() })
             });
             let passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
             item.latents = passed.iter().map(|passed| E::to_bytes(&passed.z)).collect();
-            answers.extend(answers_of(&stage, item, passed, request, moving.len()));
+            answers.extend(parts_of(&stage, item, passed, moving.len() * chain.calls()));
             if let Some(after) = after.filter(|after| *after != layout.rank) {
                 communicator.send(after, Topic::Evaluation, pack(&item.latents))?;
             }
         }
     }
     let all = asked.ranks.answers_of_all(answers)?;
-    mean_of_draws(all, &jobs, draws.len())
+    // Of a sample there is one part, and no mean of several.
+    let combination = if is_sample { Combination::Last } else { combination };
+    mean_of_draws(all, &jobs, draws.len(), combination)
 }
 
 /// A job after a block.
 struct Passed<E> {
     z: Vec<E>,
-    answer: Vec<E>,
+    /// What becomes part of the answer, if it does.
+    part: Option<Vec<E>>,
     rows: usize,
 }
 
-/// The answers of a stage to some jobs, where there are any.
-fn answers_of<E: Real>(
+/// What a stage adds to the answers to some jobs.
+fn parts_of<E: Real>(
     stage: &Stage,
     item: &Item<'_>,
     passed: Vec<Passed<E>>,
-    request: InferenceRequest,
-    moving: usize,
+    calls: usize,
 ) -> Vec<AnswerPart<E>> {
-    let is_last = stage.after.is_none();
-    if !is_last && !matches!(request, InferenceRequest::Along) {
-        return Vec::new();
-    }
-    let part = |(passed, job): (Passed<E>, &usize)| {
-        let Passed { z, answer, rows } = passed;
-        let values = if matches!(request, InferenceRequest::Sample(_)) { z } else { answer };
-        let calls = if is_last { rows * moving } else { 0 };
-        AnswerPart { place: [*job, item.draw, stage.k], values, calls }
+    let part = |(Passed { part, rows, .. }, job): (Passed<E>, &usize)| {
+        let calls = if stage.after.is_none() { rows * calls } else { 0 };
+        Some(AnswerPart { place: [*job, item.draw, stage.k], values: part?, calls })
     };
-    passed.into_iter().zip(item.jobs).map(part).collect()
+    passed.into_iter().zip(item.jobs).filter_map(part).collect()
 }
 
 /// The mean over the draws of each job.
@@ -134,16 +133,18 @@ fn mean_of_draws<E: Real>(
     all: Vec<AnswerPart<E>>,
     jobs: &[usize],
     draws: usize,
+    combination: Combination,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
     let mut all = all.into_iter().peekable();
     let parts = jobs.iter().map(|&job| {
         let draws = (0..draws).map(|draw| {
-            let mut points = Vec::new();
+            let (mut estimates, mut calls) = (Vec::new(), 0);
             while let Some(part) = all.next_if(|part| [part.place[0], part.place[1]] == [job, draw])
             {
-                points.push(InferenceOutput { values: part.values, calls: part.calls });
+                estimates.push(part.values);
+                calls += part.calls;
             }
-            Ok(InferenceOutput::collect(points))
+            Ok(InferenceOutput { values: combination.combined(estimates), calls })
         });
         InferenceOutput::mean(draws)
     });

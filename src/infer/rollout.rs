@@ -1,53 +1,63 @@
-//! Inference in discrete time: through the blocks, from noise to target.
+//! Inference through blocks, from noise to target.
 
 use dfdx::prelude::*;
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Asked, InferenceOutput, InferenceRequest, JobRows, Point, device_of, failed, on_device,
+    Asked, Combination, InferenceOutput, InferenceRequest, JobRows, Point,
+    chain::Chain,
+    denoise::{Passed, pass},
+    device_of, failed, on_device,
 };
 use crate::{
     block::{AnyBlock, Host},
     device::{Matrix, Real},
     error::Error,
     plan::{Inputs, Value, infer},
-    random::{Purpose, normals, stream},
-    variant::{Discrete, Sampler},
+    random::normals,
+    variant::{Discrete, ReverseVariance, Sampler},
 };
 
 /// After each block that changes z.
-pub(super) fn points(discrete: &Discrete) -> Vec<Point> {
-    let last = discrete.levels.blocks() as f64;
-    let moving = discrete.levels.moving().zip(1..);
-    moving.map(|(t, calls)| Point { t: t as f64 / last, calls }).collect()
+pub(super) fn points(chain: Chain<'_>) -> Vec<Point> {
+    let last = chain.blocks() as f64;
+    let moving = chain.moving().into_iter().zip(1..);
+    moving.map(|(t, k)| Point { t: t as f64 / last, calls: k * chain.calls() }).collect()
 }
 
 /// Answers for some rows at a time.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
-    discrete: &Discrete,
+    chain: Chain<'_>,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
-    let draws = draws(discrete.sampler, request);
+    let combination = Combination::of(asked.process, request);
+    let draws = draws(chain.sampler(), request, combination);
     let embedding = asked.embedding.numbers();
-    let inputs = asked.inputs;
+    let (inputs, is_sample) = (asked.inputs, matches!(request, InferenceRequest::Sample(_)));
+    let moving = passed(chain.moving(), combination);
+    let way = Way::new(asked, chain, &embedding, combination);
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
-        let way = Way { discrete, embedding: &embedding };
         let roll = |draw: &Option<NoiseDraw>| {
             let device = device_of::<E, D>(blocks[0]);
-            let mut rollout = way.start(device, inputs.of_job(job), *draw)?;
-            let mut along = Vec::new();
-            for t in discrete.levels.moving() {
+            let mut rollout = way.start(device, &inputs.of_job(job), *draw)?;
+            let mut estimates = Vec::new();
+            for (k, &t) in moving.iter().enumerate() {
                 rollout.pass(&way, blocks[t - 1])?;
-                if matches!(request, InferenceRequest::Along) {
-                    along.extend(rollout.answer(&way)?);
+                let is_last = k + 1 == moving.len();
+                if !is_sample && combination.takes(k == 0, is_last) {
+                    estimates.push(rollout.answer(&way)?);
                 }
             }
-            let calls = discrete.levels.moving().count() * rollout.rows();
-            let values = match request {
-                InferenceRequest::Along => along,
-                InferenceRequest::Answer => rollout.answer(&way)?,
-                InferenceRequest::Sample(_) => rollout.z.as_vec(),
+            if estimates.is_empty() && !is_sample {
+                // No block moves z: what no block has said.
+                estimates.push(rollout.answer(&way)?);
+            }
+            let calls = moving.len() * chain.calls() * rollout.rows();
+            let values = match is_sample {
+                true => rollout.z.as_vec(),
+                false => combination.combined(estimates),
             };
             Ok(InferenceOutput { values, calls })
         };
@@ -65,8 +75,14 @@ pub(super) struct NoiseDraw {
 }
 
 /// The noise of each of the rollouts that are averaged; `None` for one without.
-pub(super) fn draws(sampler: Sampler, request: InferenceRequest) -> Vec<Option<NoiseDraw>> {
+pub(super) fn draws(
+    sampler: Sampler,
+    request: InferenceRequest,
+    combination: Combination,
+) -> Vec<Option<NoiseDraw>> {
     match (request, sampler) {
+        // A mean is made of no draws.
+        (InferenceRequest::Answer, _) if combination == Combination::First => vec![None],
         (InferenceRequest::Answer, Sampler::Stochastic { draws, seed }) => {
             (0..draws).map(|number| Some(NoiseDraw { seed, number })).collect()
         }
@@ -75,11 +91,24 @@ pub(super) fn draws(sampler: Sampler, request: InferenceRequest) -> Vec<Option<N
     }
 }
 
+/// The blocks that rows go through: those that change z, up to the last that is of use.
+pub(crate) fn passed(
+    moving: impl IntoIterator<Item = usize>,
+    combination: Combination,
+) -> Vec<usize> {
+    let count = if combination == Combination::First { 1 } else { usize::MAX };
+    moving.into_iter().take(count).collect()
+}
+
 /// What all rollouts have in common.
 pub(super) struct Way<'a, E> {
-    pub(super) discrete: &'a Discrete,
+    pub(super) chain: Chain<'a>,
     /// The embedding on the host.
-    pub(super) embedding: &'a [E],
+    embedding: &'a [E],
+    /// s_t² of each block, where it was measured.
+    estimate_variances: &'a [f64],
+    /// Whether a block's answer is that of its first call.
+    takes_first: bool,
 }
 
 /// Some rows on their way from noise to target.
@@ -93,28 +122,63 @@ pub(super) struct Rollout<E: Real, D: Host<E>> {
     streams: Vec<ChaCha8Rng>,
 }
 
-impl<E: Real> Way<'_, E> {
+/// What a step of a rollout draws.
+struct StepNoise<E> {
+    /// ε, `[rows, Z]`.
+    normals: Vec<E>,
+    /// For each row a number from 0 to 1, by which its class is drawn; none where none is.
+    uniform: Vec<f64>,
+}
+
+impl<'a, E: Real> Way<'a, E> {
+    pub(super) fn new<D: Host<E>>(
+        asked: &Asked<'a, E, D>,
+        chain: Chain<'a>,
+        embedding: &'a [E],
+        combination: Combination,
+    ) -> Self {
+        let estimate_variances = match chain.reverse_variance() {
+            ReverseVariance::Optimal => &*asked.calibration.estimate_variances,
+            ReverseVariance::Posterior => &[],
+        };
+        let takes_first = combination == Combination::First;
+        Self { chain, embedding, estimate_variances, takes_first }
+    }
+
+    /// Whether the estimate of a step with noise is the embedding of a class that is drawn.
+    fn draws_classes(&self) -> bool {
+        let is_optimal = self.chain.reverse_variance() == ReverseVariance::Optimal;
+        is_optimal && self.chain.reading().has_classes()
+    }
+
+    /// What a step draws; a step draws the same whatever comes of it.
+    fn step_noise(&self, streams: &mut [ChaCha8Rng]) -> StepNoise<E> {
+        let normals = draw_rows(streams, self.chain.reading().latent);
+        let uniform = match self.draws_classes() {
+            true => streams.iter_mut().map(|rng| rng.r#gen()).collect(),
+            false => Vec::new(),
+        };
+        StepNoise { normals, uniform }
+    }
+
     /// Rows at z_0: noise, or its mean.
     pub(super) fn start<D: Host<E>>(
         &self,
         device: &D,
-        JobRows { first, rows: inputs }: JobRows<'_, E>,
+        inputs: &JobRows<'_, E>,
         draw: Option<NoiseDraw>,
     ) -> Result<Rollout<E, D>, Error> {
-        let (rows, reading) = (inputs.rows(), self.discrete.setup.reading);
-        let one = |NoiseDraw { seed, number }: NoiseDraw| {
-            move |row| stream(seed, Purpose::Inference, (first + row) as u64, number as u64)
-        };
-        let mut streams: Vec<_> =
-            draw.into_iter().flat_map(|draw| (0..rows).map(one(draw))).collect();
+        let (rows, reading) = (inputs.rows, self.chain.reading());
+        let of_draw = |NoiseDraw { seed, number }| inputs.streams(seed, number);
+        let mut streams = draw.map_or_else(Vec::new, of_draw);
         let z = match streams.is_empty() {
             true => vec![E::zero(); rows * reading.latent],
-            false => draw_rows(&mut streams, reading.latent),
+            false => self.chain.start(draw_rows(&mut streams, reading.latent)),
         };
         let shape = reading.embedding_shape();
         Ok(Rollout {
             embedding: on_device(device, self.embedding.to_vec(), shape)?,
-            x: on_device(device, inputs.numbers.to_vec(), (rows, inputs.width))?,
+            x: on_device(device, inputs.numbers.to_vec(), (rows, inputs.numbers.len() / rows))?,
             z: on_device(device, z, (rows, reading.latent))?,
             output: None,
             streams,
@@ -128,9 +192,9 @@ impl<E: Real> Way<'_, E> {
         z: Vec<E>,
         blocks: usize,
     ) -> Result<Rollout<E, D>, Error> {
-        let latent = self.discrete.setup.reading.latent;
+        let latent = self.chain.reading().latent;
         for _ in 0..blocks {
-            draw_rows::<E>(&mut rollout.streams, latent);
+            self.step_noise(&mut rollout.streams);
         }
         rollout.z = on_device(rollout.x.device(), z, (rollout.rows(), latent))?;
         Ok(rollout)
@@ -142,39 +206,90 @@ fn draw_rows<E: Real>(streams: &mut [ChaCha8Rng], width: usize) -> Vec<E> {
     streams.iter_mut().flat_map(|rng| normals(rng, width)).collect()
 }
 
+/// For each row the embedding of the class that a number from 0 to 1 falls on, by its
+/// probabilities, `[rows, width]`; what is not a number stays that.
+fn drawn<E: Real>(probabilities: &[E], uniform: &[f64], embedding: &[E], width: usize) -> Vec<E> {
+    let classes = embedding.len() / width.max(1);
+    let one = |(row, &at): (&[E], &f64)| {
+        let sum: f64 = row.iter().map(|p| p.as_f64()).sum();
+        if !sum.is_finite() {
+            return vec![E::of(sum); width];
+        }
+        let mut left = at * sum;
+        let falls = row.iter().position(|p| {
+            left -= p.as_f64();
+            left < 0.0
+        });
+        let class = falls.unwrap_or(classes - 1);
+        embedding[class * width..][..width].to_vec()
+    };
+    probabilities.chunks_exact(classes).zip(uniform).flat_map(one).collect()
+}
+
 impl<E: Real, D: Host<E>> Rollout<E, D> {
     pub(super) fn rows(&self) -> usize {
         self.x.shape().0
     }
 
+    /// Z.
+    pub(super) fn latent(&self) -> usize {
+        self.z.shape().1
+    }
+
     /// Through one block that changes z.
     pub(super) fn pass(&mut self, way: &Way<'_, E>, block: &D::Block) -> Result<(), Error> {
-        let shape = *self.z.shape();
-        let noise = match self.streams.is_empty() {
-            true => None,
-            false => {
-                let noise = draw_rows(&mut self.streams, shape.1);
-                Some(on_device(self.z.device(), noise, shape)?)
+        match way.chain {
+            Chain::Discrete(discrete) => self.step(way, discrete, block),
+            Chain::Denoiser(denoiser) => {
+                let z = self.z.clone();
+                let Passed { z, first, last } =
+                    pass::<E, D>(denoiser, block, z, &self.x, &self.embedding)?;
+                (self.z, self.output) = (z, Some(if way.takes_first { first } else { last }));
+                Ok(())
             }
-        };
-        let t = block.state().t;
-        let next = || {
+        }
+    }
+
+    /// A step of discrete time.
+    fn step(
+        &mut self,
+        way: &Way<'_, E>,
+        discrete: &Discrete,
+        block: &D::Block,
+    ) -> Result<(), Error> {
+        let (t, shape) = (block.state().t, *self.z.shape());
+        let reading = way.chain.reading();
+        let noise = (!self.streams.is_empty()).then(|| way.step_noise(&mut self.streams));
+        let output = || {
             let plan = block.prepared(shape.0, 1)?;
             let inputs = Inputs { z: self.z.clone(), x: self.x.clone(), t: None };
-            let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
-            let (z, discrete) = (self.z.clone(), way.discrete);
-            let z = discrete.next(t, z, output.clone(), noise, &self.embedding)?;
-            Ok((z, output))
+            Ok(infer(&plan, Value::Inputs(inputs), None)?.into_rows()?.0)
         };
-        let next: Result<_, D::Err> = next();
-        let (z, output) = next.map_err(failed())?;
+        let output: Result<_, D::Err> = output();
+        let output = output.and_then(|output| discrete.conditioned(t, self.z.clone(), output));
+        let output = output.map_err(failed())?;
+        let estimate = match &noise {
+            Some(noise) if !noise.uniform.is_empty() => {
+                let probabilities = reading.answer(output.clone()).map_err(failed())?.as_vec();
+                let rows = drawn(&probabilities, &noise.uniform, way.embedding, shape.1);
+                on_device(self.z.device(), rows, shape)?
+            }
+            _ => reading.estimate(output.clone(), &self.embedding).map_err(failed())?,
+        };
+        let mut z = discrete.next(t, self.z.clone(), estimate).map_err(failed())?;
+        if let Some(StepNoise { normals, .. }) = noise {
+            let variance = way.estimate_variances.get(t - 1).copied();
+            let deviation = E::of(discrete.deviation(t, variance));
+            let noise = on_device(z.device(), normals, shape)?;
+            z = noise.try_mul(deviation).and_then(|noise| z.try_add(noise)).map_err(failed())?;
+        }
         (self.z, self.output) = (z, Some(output));
         Ok(())
     }
 
     /// The answer of the last block.
     pub(super) fn answer(&self, way: &Way<'_, E>) -> Result<Vec<E>, Error> {
-        let reading = way.discrete.setup.reading;
+        let reading = way.chain.reading();
         let output = match &self.output {
             Some(output) => output.clone(),
             None => {

@@ -1,9 +1,12 @@
 //! What there is of a model besides its blocks, what is known of a run, and the ranks that share
 //! them.
 
+mod calibration;
 mod position;
 mod ranks;
 
+pub use calibration::Calibration;
+pub(crate) use calibration::Conformal;
 pub use position::Position;
 pub(crate) use position::{RunSettings, StepSettings};
 pub(crate) use ranks::Ranks;
@@ -31,6 +34,8 @@ pub struct Model<E: Real, D: Backend<E>> {
     pub(crate) schedule: Option<LearnedSchedule<E, D>>,
     pub(crate) device: D,
     pub(crate) switches: Switches,
+    /// What was measured at the end of the last run, and since.
+    pub(crate) calibration: Calibration,
     /// The inputs of the run on the device, once a step has taken them there.
     pub(crate) resident: Option<Resident<E, D>>,
 }
@@ -102,6 +107,7 @@ impl<E: Real, D: Backend<E>> Clone for Model<E, D> {
             schedule: self.schedule.clone(),
             device: self.device.clone(),
             switches: self.switches,
+            calibration: self.calibration.clone(),
             resident: None,
         }
     }
@@ -146,6 +152,7 @@ impl<E: Real, D: Backend<E>> Model<E, D> {
             schedule,
             device: device.clone(),
             switches: Switches { stacked: on_gpu, device_noise: on_gpu, deferred: on_gpu },
+            calibration: Calibration::default(),
             resident: None,
         })
     }
@@ -178,6 +185,7 @@ impl<E: Real, D: Backend<E>> Model<E, D> {
             schedule,
             device: self.device.clone(),
             switches: self.switches,
+            calibration: self.calibration.clone(),
             resident: None,
         })
     }

@@ -81,8 +81,10 @@ pub struct Width<const N: usize, K = Activation>(PhantomData<K>);
 pub struct Pair<const Z: usize, const X: usize>(());
 
 /// The latent z of width `Z`, the input x of width `X`, and the time t of each row: what a network
-/// of [`ContinuousTime`] or [`FlowMatching`] takes.
+/// of [`ContinuousTime`] or [`FlowMatching`] takes, and a block of [`DiffusionBlocks`], with ¼ ln σ
+/// as t.
 ///
+/// [`DiffusionBlocks`]: crate::DiffusionBlocks
 /// [`ContinuousTime`]: crate::ContinuousTime
 /// [`FlowMatching`]: crate::FlowMatching
 pub struct Timed<const Z: usize, const X: usize>(());

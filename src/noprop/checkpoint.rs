@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{NoProp, Runs};
 use crate::{
-    checkpoint::{Contents, Found, Identity, Saved, Wanted, check_blocks, parse, text},
+    checkpoint::{Contents, Found, Identity, Saved, Wanted, check_blocks, settings, text},
     device::{Backend, Real},
     error::Error,
     head::SuitsHead,
@@ -98,7 +98,8 @@ where
         let path = path.as_ref();
         let contents = Contents::read(path)?;
         Self::named(String::new()).check::<E>(&contents, path)?;
-        let variant: V = parse(&contents, "settings", path)?;
+        let variant: V = serde_json::from_value(settings(&contents, path)?)
+            .map_err(|error| Error::file(path, "settings of a trainer", error))?;
         check_blocks(&contents, variant.blocks(), path)?;
         let mut model = Self::new(device, variant)?;
         let mut found = Some((path.to_owned(), contents));

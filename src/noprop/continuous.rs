@@ -29,7 +29,7 @@ where
     /// γ(t) as it is by now: the learned one, where it is learned.
     pub fn schedule(&self) -> GammaSchedule {
         let learned = self.model.learned().map(LearnedGamma::schedule);
-        learned.unwrap_or_else(|| self.variant.schedule.clone())
+        learned.unwrap_or_else(|| self.variant.schedule.by_targets(H::CLASSES))
     }
 
     /// Changes how answers are read off; nothing is trained again.

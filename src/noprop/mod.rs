@@ -1,10 +1,13 @@
 //! The trainer: the one type that users hold. It checks types, and hands over to the engine.
 
 mod batch;
+mod calibrate;
 #[cfg(feature = "checkpoint")]
 mod checkpoint;
 mod continuous;
+mod diffusion_blocks;
 mod discrete;
+mod distribution;
 mod fits;
 mod flow;
 mod inputs;
@@ -45,8 +48,8 @@ use runs::Erase;
 /// A model that is trained block by block, without a signal through it.
 ///
 /// - `V`, the variant: [`DiscreteTime`](crate::DiscreteTime),
-///   [`ContinuousTime`](crate::ContinuousTime) or [`FlowMatching`](crate::FlowMatching), with the
-///   head that says what the targets are;
+///   [`ContinuousTime`](crate::ContinuousTime), [`FlowMatching`](crate::FlowMatching) or
+///   [`DiffusionBlocks`](crate::DiffusionBlocks), with the head that says what the targets are;
 /// - `M`, the declaration of a block, such as
 ///   [`ConditionalResNetDt<10, 64>`](crate::nn::ConditionalResNetDt);
 /// - `Z`, the width of the latent z, and `X`, that of the input x;
@@ -205,8 +208,10 @@ where
         Self::build(device, variant, Some(communicator.clone()))
     }
 
-    /// The probability of each class for each row, as the last block (or call of the network) sees
-    /// it: softmax of its logits.
+    /// The probability of each class for each row: the mean over the blocks, or over the calls of
+    /// the network, of what each sees, or what the last one sees, as the variant's
+    /// [`Probabilities`](crate::variant::Probabilities) say; at the temperature of
+    /// [`calibrate`](Self::calibrate).
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict).

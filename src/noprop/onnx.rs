@@ -23,7 +23,7 @@ where
     /// The input `x` is `[batch, X]` in f32, with a free batch. The output is `probabilities`,
     /// `[batch, C]`, as [`predict_proba`](Self::predict_proba) answers, or for numbers `values`,
     /// `[batch, Z]`, as [`predict`](Self::predict) does. In between lies the whole way from noise
-    /// to target: the blocks of discrete time, or the steps of the solver, each with its calls of
+    /// to target: the blocks, or the steps of the solver, each with its calls of
     /// the network, whose weights are stored once. The operators are those of opset 17.
     ///
     /// For the averages of the weights export [`averaged`](Self::averaged). The file is written

@@ -14,34 +14,56 @@ use crate::{
     block::Host,
     device::Real,
     error::Error,
+    head::Reading,
+    infer::{Combination, InferenceRequest, STARTS, starts},
     solver::{Save, Solver, State, Steps},
-    variant::{DriftTerms, Ending, Inference, VectorField},
+    variant::{DriftTerms, Ending, Inference, Opinion, VectorField},
 };
 
 /// How often a graph may call the network: each call is a copy of its nodes.
-const MOST_CALLS: usize = 10_000;
+pub(super) const MOST_CALLS: usize = 10_000;
 
-/// The answer before it is read, `[batch, Out]`.
+/// The answer, `[batch, Out]`.
 pub(super) fn unrolled<E: Real, D: Host<E>>(
     exported: &Exported<'_, E, D>,
     field: &dyn VectorField<E, D>,
     graph: &RefCell<Graph>,
     x: &Value,
-) -> Result<Value, Error> {
+) -> Result<Option<Value>, Error> {
     let asked = exported.asked;
-    let solver = fixed_solver(field)?;
     let (reading, embedding) = (asked.process.reading(), &asked.embedding.0);
+    let solver = fixed_solver(field, reading)?;
     let curve = field.curve(asked.learned);
     let network = Network::<E, D>::new(graph, "network".to_owned(), asked.blocks[0], x.clone())?;
     let calls = Cell::new(0);
     let output = |t: f64, z: &Value| {
         calls.set(calls.get() + 1);
         let prefix = format!("call_{}/", calls.get());
-        let output = network.output(Call { prefix: &prefix, t: Some(t) }, z.clone())?;
+        let mut output = network.output(Call { prefix: &prefix, t: Some(t) }, z.clone())?;
+        if let Some(weights) = field.skip(&curve, t) {
+            let nodes = &mut *network.graph();
+            output = nodes.mixed(z, &output, weights, &format!("{prefix}conditioned"));
+        }
         Ok::<_, Error>((prefix, output))
     };
+    let combination = Combination::of(asked.process, InferenceRequest::Answer);
+    let answers = RefCell::new(Vec::new());
     let drift = |t: f64, z: &Latent<'_>| {
         let (prefix, output) = output(t, &z.value)?;
+        if combination == Combination::Mean {
+            let nodes = &mut *network.graph();
+            let (output, latent) = (output.clone(), z.value.clone());
+            let answer = match field.opinion(t) {
+                Opinion::Output => output,
+                Opinion::Extrapolated { time_left, sharpness } => {
+                    let moved = nodes.times(&output, time_left, &format!("{prefix}moved"));
+                    let end = nodes.sum(latent, moved, &format!("{prefix}extrapolated"));
+                    let at = format!("{prefix}reading");
+                    nodes.read(reading, end, embedding, sharpness, &at).map_err(failed())?
+                }
+            };
+            answers.borrow_mut().push(nodes.answer(reading, answer));
+        }
         let DriftTerms::Weighted { estimate, latent } = field.terms(&curve, t) else {
             return Ok(Latent { graph, value: output });
         };
@@ -51,22 +73,40 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
         let of_z = nodes.times(&z.value, latent, &format!("{prefix}drift/of_z"));
         Ok(Latent { graph, value: nodes.sum(of_output, of_z, &format!("{prefix}drift")) })
     };
-    let begin = Latent { graph, value: start(graph, reading.latent) };
-    let solution = solver.integrate(drift, begin, 0.0, field.end())?;
-    let Some(end) = solution.into_last() else {
-        return Err(Error::argument(super::OPERATION, "a solver that ends somewhere", "none"));
-    };
-    match field.ending() {
-        Ending::Output => Ok(output(field.end(), &end.value)?.1),
-        Ending::Latent { sharpness } => {
-            let graph = &mut *network.graph();
-            graph.read(reading, end.value, embedding, sharpness, "reading").map_err(failed())
+    let begins = match combination {
+        Combination::Starts => {
+            let all: Vec<f32> = starts(reading.latent);
+            let each = all.chunks(reading.latent).enumerate();
+            each.map(|(k, z)| start(graph, k, z.to_vec())).collect()
         }
+        _ => vec![start(graph, 0, vec![0.0; reading.latent])],
+    };
+    for value in begins {
+        let solution = solver.integrate(&drift, Latent { graph, value }, 0.0, field.end())?;
+        let Some(end) = solution.into_last() else {
+            return Err(Error::argument(super::OPERATION, "a solver that ends somewhere", "none"));
+        };
+        if combination == Combination::Mean {
+            continue;
+        }
+        let last = match field.ending() {
+            Ending::Output => output(field.end(), &end.value)?.1,
+            Ending::Latent { sharpness } => {
+                let graph = &mut *network.graph();
+                graph.read(reading, end.value, embedding, sharpness, "reading").map_err(failed())?
+            }
+        };
+        answers.borrow_mut().push(network.graph().answer(reading, last));
     }
+    let answers = answers.borrow();
+    Ok(network.graph().mean(&answers))
 }
 
 /// The solver, if its steps are the same for all rows.
-fn fixed_solver<E: Real, D: Host<E>>(field: &dyn VectorField<E, D>) -> Result<Solver, Error> {
+fn fixed_solver<E: Real, D: Host<E>>(
+    field: &dyn VectorField<E, D>,
+    reading: Reading,
+) -> Result<Solver, Error> {
     let [setting, call] = field.setting();
     let solver = match field.inference() {
         Inference::Ode(solver) => solver,
@@ -85,7 +125,8 @@ fn fixed_solver<E: Real, D: Host<E>>(field: &dyn VectorField<E, D>) -> Result<So
         return Err(Error::config(setting, expected, "`Steps::Adaptive`"));
     };
     solver.check()?;
-    let calls = steps.saturating_mul(solver.method.tableau().b.len());
+    let starts = if reading.has_classes() { 1 } else { STARTS };
+    let calls = steps.saturating_mul(solver.method.tableau().b.len()).saturating_mul(starts);
     if calls > MOST_CALLS {
         let expected = format!(
             "steps that call the network {MOST_CALLS} times at most, each of which is written out \
@@ -98,9 +139,9 @@ fn fixed_solver<E: Real, D: Host<E>>(field: &dyn VectorField<E, D>) -> Result<So
 
 /// A latent of the graph, as a state that a solver steps.
 #[derive(Clone)]
-struct Latent<'g> {
-    graph: &'g RefCell<Graph>,
-    value: Value,
+pub(super) struct Latent<'g> {
+    pub(super) graph: &'g RefCell<Graph>,
+    pub(super) value: Value,
 }
 
 impl Latent<'_> {

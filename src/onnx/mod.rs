@@ -4,6 +4,7 @@
 //! The messages are declared in `messages.rs`, so that nothing is generated when the crate is
 //! built.
 
+mod denoise;
 mod discrete;
 mod field;
 mod file;
@@ -107,13 +108,16 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         };
         let found = match self.asked.process.transition() {
             Transition::Blocks(discrete) => discrete::unrolled(self, discrete, &graph, &x)?,
-            Transition::Field(field) => Some(field::unrolled(self, field, &graph, &x)?),
+            Transition::Denoiser(denoiser) => denoise::unrolled(self, denoiser, &graph, &x)?,
+            Transition::Field(field) => field::unrolled(self, field, &graph, &x)?,
         };
         let mut graph = graph.into_inner();
-        let Some(found) = found else {
+        let Some(mut answer) = found else {
             return Err(Error::argument(OPERATION, "a block that changes z", "none"));
         };
-        let mut answer = graph.answer(self.asked.process.reading(), found);
+        if let Some(temperature) = self.asked.calibration.temperature {
+            answer = graph.at_temperature(&answer, temperature);
+        }
         if let Some(statistics) = self.targets {
             answer = graph.in_units(answer, statistics);
         }
@@ -123,10 +127,10 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
     }
 }
 
-/// z_0 = 0: one row, which stands for all.
-fn start(graph: &RefCell<Graph>, latent: usize) -> Value {
-    let name = "z_0".to_owned();
-    let name = graph.borrow_mut().weight(name, &[1, latent], move || vec![0.0; latent]);
+/// The k-th z_0: one row, which stands for all.
+fn start(graph: &RefCell<Graph>, k: usize, z: Vec<f32>) -> Value {
+    let latent = z.len();
+    let name = graph.borrow_mut().weight(format!("z_0.{k}"), &[1, latent], move || z.clone());
     Value::rows(name, latent)
 }
 

@@ -73,4 +73,29 @@ impl Graph {
     pub fn answer(&mut self, reading: Reading, output: Value) -> Value {
         if reading.has_classes() { self.softmax(&output, "answer") } else { output }
     }
+
+    /// w_z z + w_o o of a latent and an output.
+    pub fn mixed(&mut self, z: &Value, output: &Value, weights: [f64; 2], at: &str) -> Value {
+        let [of_z, of_output] = weights;
+        let of_z = self.times(z, of_z, &format!("{at}/of_z"));
+        let of_output = self.times(output, of_output, &format!("{at}/of_output"));
+        self.sum(of_output, of_z, at)
+    }
+
+    /// The mean of answers; none of none.
+    pub fn mean(&mut self, answers: &[Value]) -> Option<Value> {
+        let first = answers.first()?;
+        if answers.len() == 1 {
+            return Some(first.clone());
+        }
+        let names: Vec<&str> = answers.iter().map(|answer| &*answer.name).collect();
+        Some(first.renamed(self.node("Mean", &names, "mean", Vec::new())))
+    }
+
+    /// p^(1/T) of probabilities p, normalised.
+    pub fn at_temperature(&mut self, probabilities: &Value, temperature: f64) -> Value {
+        let logarithm = self.node("Log", &[&probabilities.name], "logarithm", Vec::new());
+        let scaled = self.times(&probabilities.renamed(logarithm), 1.0 / temperature, "tempered");
+        self.softmax(&scaled, "at_temperature")
+    }
 }

@@ -177,7 +177,7 @@ pub(crate) fn stacked<E: Real, D: Backend<E>>(
             }
             return Ok(Some(value));
         }
-        (Operation::Condition { z, x, t: None }, Value::Inputs(inputs)) => {
+        (Operation::Condition { z, x, t }, Value::Inputs(inputs)) => {
             let Some(z) = stacked(z, Value::Rows(inputs.z), pass)? else { return Ok(None) };
             let Some(x) = stacked(x, Value::Given(inputs.x), pass)? else { return Ok(None) };
             let ((z, _), (x, _)) = (z.into_rows()?, x.into_rows()?);
@@ -185,7 +185,14 @@ pub(crate) fn stacked<E: Real, D: Backend<E>>(
                 // Nothing on the way of x has weights: it is there once for all blocks.
                 return Ok(None);
             }
-            Some(D::sum(z, x)?)
+            let sum = D::sum(z, x)?;
+            match (t, inputs.t) {
+                (Some(t), Some(times)) => {
+                    let Some(t) = stacked(t, Value::Times(times), pass)? else { return Ok(None) };
+                    Some(D::sum(sum, t.into_rows()?.0)?)
+                }
+                _ => Some(sum),
+            }
         }
         (Operation::Residual(branch), value) => {
             let (input, _) = value.into_rows()?;

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     data::{Statistics, check_wide_rows},
     error::Error,
-    infer::{InferenceRequest, PointOutput},
+    infer::{
+        DRAWS, DRAWS_SEED, EarlyOutput, InferenceOutput, InferenceRequest, PointOutput, Until,
+        check_draws,
+    },
     plan::Summary,
 };
 
@@ -139,7 +142,7 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         &self.units.classes
     }
 
-    /// `discrete time`, `continuous time` or `flow matching`.
+    /// `discrete time`, `continuous time`, `flow matching` or `diffusion blocks`.
     pub fn variant(&self) -> &'static str {
         self.model.about().process.variant()
     }
@@ -221,6 +224,103 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         let point =
             |PointOutput { t, output }| Ok((t, self.units.answers(operation, output.values)?));
         points.map(point).collect()
+    }
+
+    /// `draws` draws of the final latent for each row, row-major, `[rows, draws, Z]`, from noise
+    /// that depends on `seed`, the row's place and the draw's number; numbers in their own units.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for 0 draws, and those of [`predict_proba`](Self::predict_proba), but for
+    /// the kind of targets.
+    pub fn sample(&self, rows: &[E], draws: usize, seed: u64) -> Result<Vec<E>, Error> {
+        self.draws("AnyPredictor::sample", rows, draws, seed)
+    }
+
+    pub(super) fn draws(
+        &self,
+        operation: &'static str,
+        rows: &[E],
+        draws: usize,
+        seed: u64,
+    ) -> Result<Vec<E>, Error> {
+        check_draws(operation, draws)?;
+        check_wide_rows(operation, rows, self.inputs())?;
+        let inputs = self.units.inputs(operation, rows)?;
+        let latents = self.model.draws(&inputs, operation, draws, seed)?;
+        self.units.answers(operation, latents.values)
+    }
+
+    /// The quantiles of these levels, each from 0 to 1, for each row, row-major,
+    /// `[rows, levels, Z]`, in the targets' own units:
+    /// [`NoProp::predict_quantiles`](crate::NoProp::predict_quantiles).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model of classes or a level that is not from 0 to 1, and those of
+    /// [`predict_proba`](Self::predict_proba).
+    pub fn predict_quantiles(&self, rows: &[E], levels: &[f64]) -> Result<Vec<E>, Error> {
+        let operation = "AnyPredictor::predict_quantiles";
+        if self.has_classes() {
+            let expected = "a model of numbers: for classes there is `predict_set`";
+            return Err(Error::argument(operation, expected, "one of classes"));
+        }
+        self.quantiles(operation, rows, levels)
+    }
+
+    pub(super) fn quantiles(
+        &self,
+        operation: &'static str,
+        rows: &[E],
+        levels: &[f64],
+    ) -> Result<Vec<E>, Error> {
+        let draws = self.draws(operation, rows, DRAWS, DRAWS_SEED)?;
+        InferenceOutput::quantiles(operation, &draws, self.outputs(), levels)
+    }
+
+    /// For each row the classes that may be the true one, for a model that
+    /// [`NoProp::conformal`](crate::NoProp::conformal) has measured sets for.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model without such sets, and those of
+    /// [`predict_proba`](Self::predict_proba).
+    pub fn predict_set(&self, rows: &[E]) -> Result<Vec<Vec<u32>>, Error> {
+        let operation = "AnyPredictor::predict_set";
+        let calibration = &self.model.about().calibration;
+        if self.has_classes() {
+            calibration.check_sets(operation)?;
+        }
+        let probabilities = self.probabilities(operation, rows)?;
+        calibration.sets(operation, self.outputs(), probabilities.iter().map(|p| p.as_f64()))
+    }
+
+    /// The probabilities of the classes for each row as soon as the row is sure enough, row-major,
+    /// `[rows, C]`, and for each row after how many calls of a network:
+    /// [`NoProp::predict_until`](crate::NoProp::predict_until).
+    ///
+    /// # Errors
+    /// Those of [`NoProp::predict_until`](crate::NoProp::predict_until), and [`Error::Argument`] for
+    /// a model of numbers.
+    pub fn predict_until(
+        &self,
+        rows: &[E],
+        until: impl Into<Until>,
+    ) -> Result<(Vec<E>, Vec<usize>), Error> {
+        let found = self.early("AnyPredictor::predict_until", rows, until.into())?;
+        Ok((found.probabilities, found.calls))
+    }
+
+    pub(super) fn early(
+        &self,
+        operation: &'static str,
+        rows: &[E],
+        until: Until,
+    ) -> Result<EarlyOutput<E>, Error> {
+        if !self.has_classes() {
+            let expected = "a model of classes: numbers are known after one call";
+            return Err(Error::argument(operation, expected, "one of numbers"));
+        }
+        check_wide_rows(operation, rows, self.inputs())?;
+        let inputs = self.units.inputs(operation, rows)?;
+        self.model.answers_until(&inputs, operation, until)
     }
 
     pub(super) fn probabilities(

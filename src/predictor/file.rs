@@ -12,8 +12,9 @@ use crate::{
     error::Error,
     file::{self, Contents, FileTensors},
     head::Reading,
+    model::Calibration,
     plan::{StoredOperation, Widths},
-    variant::ReverseSettings,
+    variant::{Probabilities, ReverseSettings},
 };
 
 /// What the first text of every file says; another number is another layout of the file.
@@ -30,6 +31,10 @@ pub struct About {
     pub(crate) process: ReverseSettings,
     /// How targets are embedded and outputs read.
     pub(crate) reading: Reading,
+    /// Whose probabilities are the answer.
+    pub(crate) probabilities: Probabilities,
+    /// How sure its answers are.
+    pub(crate) calibration: Calibration,
     /// X.
     pub(crate) x: usize,
     /// Those of each block, or one for all.
@@ -55,6 +60,9 @@ impl About {
         if blocks == 0 || (kinds != 1 && kinds != blocks) {
             let expected = format!("the operations of {blocks} blocks, or of one for all");
             return wrong(expected, kinds.to_string());
+        }
+        if let Err([expected, found]) = self.calibration.check(blocks) {
+            return wrong(expected, found);
         }
         let (z, is_timed) = (self.reading.latent, self.process.is_timed());
         for (i, operation) in self.operations.iter().enumerate() {

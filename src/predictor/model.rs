@@ -16,7 +16,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     file::NamedTensor,
-    infer::{Asked, InferenceOutput, InferenceRequest, InputRows, PointOutput},
+    infer::{Asked, EarlyOutput, InferenceOutput, InferenceRequest, InputRows, PointOutput, Until},
     model::Ranks,
     plan::{SummaryLine, describe},
     variant::ReverseProcess,
@@ -40,6 +40,25 @@ pub trait Answering<E: Real>: Send + Sync {
     /// The answers at the points of the way from noise to target.
     #[doc(hidden)]
     fn along(&self, rows: &[E], operation: &'static str) -> Result<Vec<PointOutput<E>>, Error>;
+
+    /// Draws of the final latent, `[rows, draws, Z]`.
+    #[doc(hidden)]
+    fn draws(
+        &self,
+        rows: &[E],
+        operation: &'static str,
+        draws: usize,
+        seed: u64,
+    ) -> Result<InferenceOutput<E>, Error>;
+
+    /// The answers to rows, each as soon as it is sure enough.
+    #[doc(hidden)]
+    fn answers_until(
+        &self,
+        rows: &[E],
+        operation: &'static str,
+        until: Until,
+    ) -> Result<EarlyOutput<E>, Error>;
 
     /// The operations of a block.
     #[doc(hidden)]
@@ -99,7 +118,7 @@ where
     fn new(parts: ModelParts<E>, erase: Erase<E>) -> Result<Self, Error> {
         let ModelParts { about, blocks, embedding } = parts;
         let (device, failed) = (Cpu::default(), || Error::device("building the model"));
-        let process = about.process.clone().process(about.reading)?;
+        let process = about.process.clone().process(about.reading, about.probabilities)?;
         let shape = about.reading.embedding_shape();
         let embedding = match about.reading.has_classes() {
             true => device.try_tensor_from_vec(embedding, shape),
@@ -138,9 +157,10 @@ where
             process: &*self.process,
             embedding: &self.embedding,
             learned: None,
+            calibration: &self.about.calibration,
             blocks: self.blocks.iter().map(|block| &**block).collect(),
             ranks: &self.ranks,
-            inputs: InputRows { numbers: rows, width: self.about.x },
+            inputs: InputRows::new(rows, self.about.x),
         }
     }
 }
@@ -164,6 +184,27 @@ where
 
     fn along(&self, rows: &[E], operation: &'static str) -> Result<Vec<PointOutput<E>>, Error> {
         self.asked(rows).answers_along(operation)
+    }
+
+    fn draws(
+        &self,
+        rows: &[E],
+        operation: &'static str,
+        draws: usize,
+        seed: u64,
+    ) -> Result<InferenceOutput<E>, Error> {
+        let mut asked = self.asked(rows);
+        asked.inputs.draws = draws;
+        asked.answers(operation, InferenceRequest::Sample(seed))
+    }
+
+    fn answers_until(
+        &self,
+        rows: &[E],
+        operation: &'static str,
+        until: Until,
+    ) -> Result<EarlyOutput<E>, Error> {
+        self.asked(rows).answers_until(operation, until)
     }
 
     #[cfg(feature = "onnx")]

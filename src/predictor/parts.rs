@@ -64,7 +64,15 @@ impl<E: Real> ModelParts<E> {
             true => asked.embedding.numbers(),
             false => Vec::new(),
         };
-        let about = About { process, reading, x: asked.inputs.width, operations, module };
+        let about = About {
+            process,
+            reading,
+            probabilities: asked.process.setup().probabilities,
+            calibration: asked.calibration.clone(),
+            x: asked.inputs.width,
+            operations,
+            module,
+        };
         Ok(Self { about, blocks, embedding })
     }
 }

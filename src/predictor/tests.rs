@@ -30,11 +30,14 @@ fn files() -> Vec<Vec<u8>> {
     let timed = NoProp::<_, ConditionalResNetCt<3, 4, 8, 2>, 3, 4>::new(&dev, variant).unwrap();
     let variant = FlowMatching::<Regression>::default();
     let flow = NoProp::<_, ConditionalResNetFm<3, 4, 8>, 3, 4>::new(&dev, variant).unwrap();
+    let variant = DiffusionBlocks::<OneHot> { blocks: 2, ..DiffusionBlocks::default() };
+    let blocks = NoProp::<_, ConditionalResNetCt<3, 4, 8>, 3, 4>::new(&dev, variant).unwrap();
     [
         images.predictor().unwrap().to_bytes(),
         rows.predictor().unwrap().to_bytes(),
         timed.predictor().unwrap().to_bytes(),
         flow.predictor().unwrap().to_bytes(),
+        blocks.predictor().unwrap().to_bytes(),
     ]
     .into_iter()
     .collect::<Result<_, _>>()

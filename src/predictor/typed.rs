@@ -8,8 +8,8 @@ use super::{AnyPredictor, InferenceNumber};
 use crate::{
     data::Standardiser,
     error::Error,
-    head::{HasClasses, Head, OneHot},
-    infer::InferenceRequest,
+    head::{HasClasses, Head, OneHot, Regression},
+    infer::{EarlyAnswer, InferenceRequest, Until, ends},
     plan::Summary,
 };
 
@@ -215,19 +215,100 @@ where
         Ok(points.map(|(t, answers)| (t, H::rows(&answers))).collect())
     }
 
-    /// A draw of the final latent for each row, from noise that depends on `seed` and the row's
-    /// place: [`NoProp::sample`](crate::NoProp::sample), and for numbers in the targets' own units.
+    /// `draws` draws of the final latent for each row, from noise that depends on `seed`, the row's
+    /// place and the draw's number: [`NoProp::sample`](crate::NoProp::sample), and for numbers in
+    /// the targets' own units.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict).
-    pub fn sample(&self, rows: &[[E; X]], seed: u64) -> Result<Vec<[E; Z]>, Error> {
-        let request = InferenceRequest::Sample(seed);
-        let latents = self.any.answers("Predictor::sample", rows.as_flattened(), request)?;
-        Ok(latents.as_chunks().0.to_vec())
+    /// [`Error::Argument`] for 0 draws, and those of [`predict`](Self::predict).
+    pub fn sample(
+        &self,
+        rows: &[[E; X]],
+        draws: usize,
+        seed: u64,
+    ) -> Result<Vec<Vec<[E; Z]>>, Error> {
+        let latents = self.any.draws("Predictor::sample", rows.as_flattened(), draws, seed)?;
+        Ok(latents.as_chunks().0.chunks(draws).map(<[[E; Z]]>::to_vec).collect())
+    }
+
+    /// For each row the classes that may be the true one:
+    /// [`NoProp::predict_set`](crate::NoProp::predict_set), for a model that
+    /// [`NoProp::conformal`](crate::NoProp::conformal) has measured sets for.
+    ///
+    /// # Errors
+    /// Those of [`AnyPredictor::predict_set`].
+    pub fn predict_set(&self, rows: &[[E; X]]) -> Result<Vec<Vec<u32>>, Error>
+    where
+        H: HasClasses,
+    {
+        self.any.predict_set(rows.as_flattened())
+    }
+
+    /// The most probable class of each row as soon as it is probable enough:
+    /// [`NoProp::predict_until`](crate::NoProp::predict_until).
+    ///
+    /// # Errors
+    /// Those of [`NoProp::predict_until`](crate::NoProp::predict_until).
+    pub fn predict_until(
+        &self,
+        rows: &[[E; X]],
+        until: impl Into<Until>,
+    ) -> Result<Vec<EarlyAnswer<H::Row>>, Error>
+    where
+        H: HasClasses,
+    {
+        let operation = "Predictor::predict_until";
+        let found = self.any.early(operation, rows.as_flattened(), until.into())?;
+        Ok(EarlyAnswer::all::<H, Z, E>(found))
     }
 
     fn answers(&self, operation: &'static str, rows: &[[E; X]]) -> Result<Vec<E>, Error> {
         self.any.answers(operation, rows.as_flattened(), InferenceRequest::Answer)
+    }
+}
+
+impl<const Z: usize, const X: usize, E: InferenceNumber> Predictor<Z, X, Regression, E> {
+    /// The mean E\[u | x\] for each row, in the targets' own units:
+    /// [`NoProp::predict_mean`](crate::NoProp::predict_mean).
+    ///
+    /// # Errors
+    /// Those of [`predict`](Self::predict).
+    pub fn predict_mean(&self, rows: &[[E; X]]) -> Result<Vec<[E; Z]>, Error> {
+        Ok(self.answers("Predictor::predict_mean", rows)?.as_chunks().0.to_vec())
+    }
+
+    /// The quantiles of these levels for each row, in the targets' own units:
+    /// [`NoProp::predict_quantiles`](crate::NoProp::predict_quantiles).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a level that is not from 0 to 1, and those of
+    /// [`predict`](Self::predict).
+    pub fn predict_quantiles(
+        &self,
+        rows: &[[E; X]],
+        levels: &[f64],
+    ) -> Result<Vec<Vec<[E; Z]>>, Error> {
+        let operation = "Predictor::predict_quantiles";
+        let found = self.any.quantiles(operation, rows.as_flattened(), levels)?;
+        let rows = found.as_chunks().0.chunks(levels.len().max(1));
+        Ok(rows.map(<[[E; Z]]>::to_vec).collect())
+    }
+
+    /// The central interval for each row, lower end first, in the targets' own units:
+    /// [`NoProp::predict_interval`](crate::NoProp::predict_interval).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a coverage that is not between 0 and 1, and those of
+    /// [`predict`](Self::predict).
+    pub fn predict_interval(
+        &self,
+        rows: &[[E; X]],
+        coverage: f64,
+    ) -> Result<Vec<[[E; Z]; 2]>, Error> {
+        let operation = "Predictor::predict_interval";
+        let levels = ends(operation, coverage)?;
+        let found = self.any.quantiles(operation, rows.as_flattened(), &levels)?;
+        Ok(found.as_chunks().0.as_chunks().0.to_vec())
     }
 }
 

@@ -32,6 +32,12 @@ pub(crate) enum Purpose {
     Directions = 8,
     /// What a device needs to make noise by itself.
     Lanes = 9,
+    /// The noise by which the widths of sampling are measured.
+    Widths = 10,
+    /// The order of the starts that a mean is made of.
+    Starts = 11,
+    /// What a noised embedding says of the label, by Monte Carlo.
+    Information = 12,
 }
 
 /// The stream of one block (or row) at one step. All four numbers are the key, so a step needs no

@@ -23,14 +23,14 @@ pub struct GammaSchedule {
     /// Default: `6.0`.
     pub gamma_1: f64,
     /// The way between.
-    /// Default: `Path::Cosine`.
+    /// Default: `Path::ByTargets`.
     pub path: Path,
 }
 
 impl Default for GammaSchedule {
-    /// From 6 to −6, slow at both ends: ᾱ from 0.0025 to 0.9975.
+    /// From 6 to −6: ᾱ from 0.0025 to 0.9975.
     fn default() -> Self {
-        Self { gamma_0: -6.0, gamma_1: 6.0, path: Path::Cosine }
+        Self { gamma_0: -6.0, gamma_1: 6.0, path: Path::ByTargets }
     }
 }
 
@@ -40,11 +40,18 @@ impl Default for GammaSchedule {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Path {
+    /// [`Cosine`](Self::Cosine) for classes, and [`Logit`](Self::Logit) for numbers, whose spread is
+    /// decided at an SNR near 1; by itself `Cosine`.
+    #[default]
+    ByTargets,
     /// γ̄(t) = t.
     Linear,
     /// γ̄(t) = (1 − cos π t) / 2: slow at both ends.
-    #[default]
     Cosine,
+    /// γ̄(t) = ½ + logit(a + (1 − 2a) t) / 6 with a = σ(−3): fast at both ends. From γ = 6 to −6 it
+    /// is the SNR (s / (1 − s))² of a straight line from noise to target at s = a + (1 − 2a) t, as
+    /// in flow matching.
+    Logit,
     /// γ̄(t) = ½ + tanh(3 (t − ½)) / (2 tanh(3/2)): a sigmoid, slow at both ends, brought to 0
     /// and 1.
     Sigmoid,
@@ -121,7 +128,14 @@ impl Path {
         use std::f64::consts::PI;
         match self {
             Self::Linear => (t, 1.0),
-            Self::Cosine => (0.5 - 0.5 * (PI * t).cos(), 0.5 * PI * (PI * t).sin()),
+            Self::Cosine | Self::ByTargets => {
+                (0.5 - 0.5 * (PI * t).cos(), 0.5 * PI * (PI * t).sin())
+            }
+            Self::Logit => {
+                let cut = sigmoid(-3.0);
+                let s = cut + (1.0 - 2.0 * cut) * t;
+                (0.5 + (s / (1.0 - s)).ln() / 6.0, (1.0 - 2.0 * cut) / (6.0 * s * (1.0 - s)))
+            }
             Self::Sigmoid => {
                 let (s, scale) = ((3.0 * (t - 0.5)).tanh(), 0.5 / 1.5f64.tanh());
                 (0.5 + scale * s, 3.0 * scale * (1.0 - s * s))
@@ -136,6 +150,16 @@ impl Path {
 }
 
 impl GammaSchedule {
+    /// The same with the path that suits classes, or numbers.
+    pub(crate) fn by_targets(&self, are_classes: bool) -> Self {
+        let path = match &self.path {
+            Path::ByTargets if are_classes => Path::Cosine,
+            Path::ByTargets => Path::Logit,
+            path => path.clone(),
+        };
+        Self { path, ..*self }
+    }
+
     /// γ and all that follows from it at time t.
     pub fn at(&self, t: f64) -> GammaPoint {
         let (value, slope) = self.path.at(t);

@@ -2,7 +2,8 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use crate::error::Error;
+use super::noise::shares;
+use crate::{device::Real, error::Error};
 
 /// How ᾱ_t, the share of the target's variance in z_t, grows from noise (t = 0) to target (t = T).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -129,6 +130,20 @@ impl NoiseLevels {
     pub fn c(&self, t: usize) -> f64 {
         let before = t.saturating_sub(1);
         (1.0 - self.alpha_bar(t)) * (1.0 - self.alpha(before)) / (1.0 - self.alpha_bar(before))
+    }
+
+    /// The share of the label's information that z_t holds, for t from 0 to T: I(y; z_t) / ln C with
+    /// equal priors, by Monte Carlo over the rows of an embedding `[C, Z]`, as
+    /// [`NoiseParts::information`](super::NoiseParts::information). Block t takes z_{t−1}.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for fewer than two rows, or numbers that are not finite.
+    pub fn information<const Z: usize, E: Real>(
+        &self,
+        embedding: &[[E; Z]],
+    ) -> Result<Vec<f64>, Error> {
+        let sigmas: Vec<f64> = (0..=self.blocks()).map(|t| self.snr(t).powf(-0.5)).collect();
+        shares("NoiseLevels::information", embedding, &sigmas)
     }
 
     /// KL(q(z_0 | y) ‖ N(0, I)) = ½ (ᾱ_0 ‖u‖² − Z ᾱ_0 − Z ln(1 − ᾱ_0)), with ‖u‖² = `squared_norm`

@@ -2,6 +2,7 @@
 
 mod continuous;
 mod discrete;
+mod noise;
 mod point;
 
 #[doc(hidden)]
@@ -9,4 +10,6 @@ pub use continuous::LearnedGamma;
 pub(crate) use continuous::TracedColumn;
 pub use continuous::{GammaPoint, GammaSchedule, MonotoneNetwork, Path};
 pub use discrete::{NoiseLevels, Schedule};
+pub(crate) use noise::Classes;
+pub use noise::{NoiseDistribution, NoiseParts, Partition};
 pub use point::SchedulePoint;

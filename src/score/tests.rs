@@ -59,10 +59,8 @@ fn golden_blocks_distribution() {
         (golden["coverage_90"].as_f64().unwrap(), golden["mean_width_90"].as_f64().unwrap());
     assert_close(covered as f64 / rows, coverage_90, 1e-9);
     assert_close(width / rows, width_90, 1e-9);
-    // The same as a report, from draws one after the other.
-    let draws = samples[0].len();
-    let draws: Vec<f64> = (0..draws).flat_map(|k| samples.iter().map(move |own| own[k])).collect();
-    let report = crate::head::DistributionScores::new(&draws, &truth).unwrap();
+    // The same as a report.
+    let report = crate::head::DistributionScores::new(&samples.concat(), &truth, 1).unwrap();
     assert_close(report.crps, crps_of_row.iter().sum::<f64>() / rows, 1e-9);
     assert_close(report.coverage_90, coverage_90, 1e-9);
     assert_close(report.interval_width_90, width_90, 1e-9);

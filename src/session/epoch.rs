@@ -7,7 +7,7 @@ use crate::{
     device::{Backend, Real},
     error::{Error, Place},
     infer::{Asked, InputRows},
-    model::{Model, Position, Trainer},
+    model::{Calibration, Model, Position, Trainer},
     report::{Ended, EpochReport},
     step::Runtime,
 };
@@ -55,6 +55,19 @@ impl<E: Real> Session<'_, E> {
             self.save_best(trainer, position)?;
         }
         Ok((report, ended))
+    }
+
+    /// Measures what sampling has to know of the blocks, by rows that were held out where there are
+    /// some.
+    pub(super) fn calibrate<D: Runtime<E>>(
+        &self,
+        trainer: &mut Trainer<'_, E, D>,
+    ) -> Result<(), Error> {
+        let rows = self.validation.as_ref().unwrap_or(&self.data);
+        let estimate_variances =
+            look(trainer, self.fit, rows, |asked| asked.estimate_variances(&rows.targets))?;
+        trainer.model.calibration = Calibration { estimate_variances, ..Calibration::default() };
+        Ok(())
     }
 }
 
@@ -106,7 +119,7 @@ pub(super) fn look<E: Real, D: Host<E>, T>(
     rows: &DataView<'_, E>,
     ask: impl FnOnce(Asked<'_, E, D>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let inputs = InputRows { numbers: rows.inputs, width: rows.width };
+    let inputs = InputRows::new(rows.inputs, rows.width);
     let ranks = trainer.ranks;
     if fit.average.is_none() {
         let blocks = trainer.blocks.iter().map(|block| &**block).collect();

@@ -23,7 +23,7 @@ use crate::{
     device::{Real, Workers},
     distributed::Facts,
     error::Error,
-    model::{Position, Trainer},
+    model::{Calibration, Position, Trainer},
     random::{Purpose, stream},
     report::{Ended, EpochReport, Outcome, RunReport},
     step::Runtime,
@@ -178,6 +178,7 @@ impl<'a, E: Real> Session<'a, E> {
                 format!("more than {} epochs, which the run that goes on has done", done / each);
             return Err(Error::config("Fit::epochs", expected, self.fit.epochs));
         }
+        trainer.model.calibration = Calibration::default();
         let total = each.saturating_mul(self.fit.epochs as u64);
         let last = self.fit.step_limit.map_or(total, |limit| total.min(done.saturating_add(limit)));
         Ok(State {
@@ -239,6 +240,7 @@ impl<'a, E: Real> Session<'a, E> {
             position.data = self.checksum(trainer.ranks);
         }
         let saved = check_weights(trainer)
+            .and_then(|()| self.calibrate(trainer))
             .and_then(|()| self.save(trainer, if done { None } else { position.as_ref() }));
         let along = match &self.validation {
             Some(rows) => look(trainer, self.fit, rows, |asked| {

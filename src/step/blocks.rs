@@ -18,7 +18,7 @@ use crate::{
     model::Ranks,
     random::{Purpose, normals, stream},
     report::{BlockReport, StepReport},
-    variant::{Discrete, Transition, value},
+    variant::value,
 };
 
 /// What one block brings back from some steps.
@@ -190,8 +190,6 @@ fn terminal_step<E: Real, D: Runtime<E>>(
     let failed = || Error::device("a step of the embedding");
     let model = &mut *trainee.model;
     let (reading, device) = (model.objective.reading(), model.device.clone());
-    let Transition::Blocks(discrete) = model.objective.transition() else { return Ok([0.0; 2]) };
-    let discrete: &Discrete = discrete;
     let targets = batch.all_targets();
     let (rows, on_host) = (targets.len(), model.embedding.numbers());
     let mut rng = stream(span.seed(), Purpose::Noise, 0, trainee.steps);
@@ -199,7 +197,8 @@ fn terminal_step<E: Real, D: Runtime<E>>(
     let noise = on_device(&device, noise, (rows, reading.latent))?;
     let embedding = &model.embedding.0;
     let target = target(&device, reading, targets, None, &on_host, embedding)?;
-    let terms = discrete.terminal(&target, noise, Gradients::leaky()).map_err(failed())?;
+    let terms = model.objective.terminal(&target, noise, Gradients::leaky()).map_err(failed())?;
+    let Some(terms) = terms else { return Ok([0.0; 2]) };
     let values = [value(&terms[0]), value(&terms[1])];
     let place = Place { block: trainee.ranks.layout.blocks, step: trainee.steps };
     place.check("loss", values[0] + values[1])?;

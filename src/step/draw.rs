@@ -24,6 +24,15 @@ pub(crate) fn on_device<S: Shape, E: Real, D: Backend<E>>(
     device.try_tensor_from_vec(values, shape).map_err(Error::device("moving a batch"))
 }
 
+/// The times of some rows on the device.
+pub(super) fn times_on<E: Real, D: Backend<E>>(
+    device: &D,
+    host: Vec<f64>,
+) -> Result<Times<E, D>, Error> {
+    let values = host.iter().map(|&t| E::of(t)).collect();
+    Ok(Times { device: on_device(device, values, (host.len(),))?, host })
+}
+
 /// The targets of a batch on the device; `on_host` is the embedding on the host.
 pub(super) fn target<'a, E: Real, D: Backend<E>>(
     device: &D,
@@ -82,11 +91,12 @@ impl<E: Real, D: Backend<E>> Context<'_, E, D> {
         step: u64,
         terms: bool,
     ) -> Result<Draw<'t, E, D>, Error> {
-        let (rows, seed, reading) = (batch.rows(), self.span.seed(), self.objective.reading());
+        let (seed, reading) = (self.span.seed(), self.objective.reading());
         let mut rng = [stream(seed, Purpose::Noise, state.t as u64, step)];
         let host = self.objective.setup().times.map(|times| {
             let [rng] = &mut rng;
-            batch.own_part(1, |rows| times.draw(rows, rng))
+            let uniform = batch.own_part(1, |rows| times.draw(rows, rng));
+            uniform.into_iter().map(|u| self.objective.time(state.t, u)).collect::<Vec<_>>()
         });
         let lanes = &mut state.lanes;
         let mut normal = || {
@@ -96,10 +106,7 @@ impl<E: Real, D: Backend<E>> Context<'_, E, D> {
         let noise = normal()?;
         let end_noise = terms.then(normal).transpose()?;
         let times = match host {
-            Some(host) => {
-                let values = host.iter().map(|&t| E::of(t)).collect();
-                Some(Times { device: on_device(device, values, (rows,))?, host })
-            }
+            Some(host) => Some(times_on(device, host)?),
             None => None,
         };
         let weights = batch.weights.as_deref();

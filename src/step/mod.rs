@@ -69,7 +69,9 @@ pub(crate) fn train<E: Real, D: Runtime<E>>(
 ) -> Result<Vec<StepReport>, Error> {
     check_shared(batches, trainee.model.objective.estimator())?;
     match trainee.model.objective.transition() {
-        Transition::Blocks(_) => blocks::train(&mut trainee, batches, span),
+        Transition::Blocks(_) | Transition::Denoiser(_) => {
+            blocks::train(&mut trainee, batches, span)
+        }
         Transition::Field(_) => network(&mut trainee, batches, span),
     }
 }

@@ -6,7 +6,7 @@ use dfdx::prelude::*;
 
 use super::{
     Context, StepBatch,
-    draw::on_device,
+    draw::{on_device, times_on},
     local::{BackwardOutput, LossInputs, failed, gradients_of_piece},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     device::{Backend, Matrix, Real, Workers},
     error::{Error, Place},
     optim::move_gradients,
-    variant::{Draw, Target, Times},
+    variant::{Draw, Target},
 };
 
 /// How many pieces a batch is cut into: it follows from the rows alone, so that sums are the same
@@ -168,11 +168,7 @@ impl<E: Real> OnHost<E> {
         let column = |all: Vec<E>| on_device(device, all, (count,));
         let weights = self.weights.as_ref().map(|all| column(all[rows.clone()].to_vec()));
         let times = match &self.times {
-            Some(all) => {
-                let host = all[rows.clone()].to_vec();
-                let device = column(host.iter().map(|&t| E::of(t)).collect())?;
-                Some(Times { host, device })
-            }
+            Some(all) => Some(times_on(device, all[rows.clone()].to_vec())?),
             None => None,
         };
         Ok(Draw {

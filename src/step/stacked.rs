@@ -1,4 +1,4 @@
-//! Blocks of discrete time as one computation: few, large operations instead of many small ones.
+//! Several blocks as one computation: few, large operations instead of many small ones.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -8,7 +8,7 @@ use super::{
     blocks::{BlockSteps, OfBlocks},
     context,
     deferred::DeferredStep,
-    draw::{layer_seed, on_device, target},
+    draw::{layer_seed, on_device, target, times_on},
 };
 use crate::{
     block::AnyBlock,
@@ -18,7 +18,9 @@ use crate::{
     optim::{Stack, Unit},
     plan::{Inputs, StackPass, Value, repeated, stacked},
     random::{Purpose, normals, stream},
-    variant::{Discrete, StepLoss, Target, Transition, squared_error, weigh},
+    variant::{
+        Discrete, Draw, StepLoss, Target, Times, TracedForward, Transition, squared_error, weigh,
+    },
 };
 
 fn failed<Err: std::fmt::Debug>() -> impl Fn(Err) -> Error {
@@ -117,55 +119,81 @@ fn loss_of<E: Real, D: Runtime<E>>(
     let Some(first) = trainee.blocks.first() else { return Ok(None) };
     let place = Place { block: first.state().t, step };
     let device = first.state().device.seeded(layer_seed(batch, seed, place));
-    let noise = noise(trainee, &device, rows, seed, step)?;
+    let Drawn { noise, times } = draw(trainee, &device, rows, seed, step)?;
     let model = &mut *trainee.model;
-    let Transition::Blocks(discrete) = model.objective.transition() else { return Ok(None) };
-    let (discrete, reading): (&Discrete, _) = (discrete, model.objective.reading());
+    let reading = model.objective.reading();
     let weights = batch.weights.as_deref();
     let embedding = &model.embedding.0;
     let target = target(&device, reading, &batch.targets, weights, on_host, embedding)?;
     let x = batch.inputs_on(&device, &mut model.resident).map_err(failed())?;
     let target = of_all_blocks(target, blocks).map_err(failed())?;
-    let z = columns.noised(target.u.clone(), noise).map_err(failed())?.traced(Gradients::leaky());
-    let running = {
+    let t = times.as_ref().map(|times| times.device.clone());
+    let mut running = None;
+    let mut forward = |z: Matrix<E, D, OwnedTape<E, D>>| {
         let weights = stack.weights();
         let mut pass = StackPass::new(blocks, rows, &weights, stack.running());
-        let mut plan = trainee.blocks[0].plan_mut().map_err(failed())?;
-        let inputs = Value::Inputs(Inputs { z, x, t: None });
-        let output = stacked(&mut plan, inputs, &mut pass).map_err(failed())?;
-        output.and_then(|output| Some((output, pass.moved()?)))
+        let mut plan = trainee.blocks[0].plan_mut()?;
+        let inputs = Value::Inputs(Inputs { z, x: x.clone(), t: t.clone() });
+        let output = stacked(&mut plan, inputs, &mut pass)?;
+        running = output.is_some().then(|| pass.moved()).flatten();
+        match output {
+            Some(output) => Ok(output.into_rows()?.0),
+            // Nobody looks at it.
+            None => {
+                let nothing: Matrix<E, D> =
+                    device.try_zeros_like(&(blocks * rows, reading.outputs))?;
+                Ok(nothing.put_tape(OwnedTape::default()))
+            }
+        }
     };
-    let Some((output, running)) = running else { return Ok(None) };
+    let loss = match model.objective.transition() {
+        Transition::Blocks(discrete) => columns.loss(discrete, &target, noise, &mut forward),
+        Transition::Denoiser(_) => {
+            // The noise levels of the rows say all that a block's place does.
+            let draw = Draw { target, noise, end_noise: None, times };
+            model.objective.loss(place.block, draw, None, Gradients::leaky(), &mut forward)
+        }
+        Transition::Field(_) => return Ok(None),
+    };
+    let loss = loss.map_err(failed())?;
+    let Some(running) = running else { return Ok(None) };
     stack.set_running(running);
-    let loss = || {
-        let (output, tape) = output.into_rows()?.0.split_tape();
-        let estimate = reading.estimate(output.clone().put_tape(tape), target.embedding)?;
-        let weight = columns.weights(rows)?.put_tape(OwnedTape::default());
-        let weight = target.weigh_rows(weight)?;
-        let error = squared_error(estimate, target.u.clone(), weight)?;
-        let logits = output.clone().put_tape(OwnedTape::default());
-        weigh(error, logits, &target, discrete.cross_entropy, output)
-    };
-    loss().map(Some).map_err(failed())
+    Ok(Some(loss))
 }
 
-/// The noise of all blocks, one block's rows after the other's.
-fn noise<E: Real, D: Runtime<E>>(
+/// What is drawn for the rows of all blocks, one block's after the other's.
+struct Drawn<E: Real, D: Backend<E>> {
+    noise: Matrix<E, D>,
+    times: Option<Times<E, D>>,
+}
+
+/// The numbers that the blocks draw one by one.
+fn draw<E: Real, D: Runtime<E>>(
     trainee: &mut Trainee<'_, E, D>,
     device: &D,
     rows: usize,
     seed: u64,
     step: u64,
-) -> Result<Matrix<E, D>, Error> {
-    let width = trainee.model.objective.reading().latent;
-    let of_block =
-        |block: &&mut D::Block| stream(seed, Purpose::Noise, block.state().t as u64, step);
-    let mut streams: Vec<_> = trainee.blocks.iter().map(of_block).collect();
+) -> Result<Drawn<E, D>, Error> {
+    let objective = &trainee.model.objective;
+    let (width, sampling) = (objective.reading().latent, objective.setup().times);
+    let blocks: Vec<usize> = trainee.blocks.iter().map(|block| block.state().t).collect();
+    let of_block = |&t: &usize| stream(seed, Purpose::Noise, t as u64, step);
+    let mut streams: Vec<_> = blocks.iter().map(of_block).collect();
+    let times = sampling.map(|sampling| {
+        let each = blocks.iter().zip(&mut streams).flat_map(|(&t, rng)| {
+            let uniform = sampling.draw(rows, rng).into_iter();
+            uniform.map(move |u| objective.time(t, u))
+        });
+        times_on(device, each.collect())
+    });
+    let times = times.transpose()?;
     let shape = (streams.len() * rows, width);
     if trainee.model.switches.device_noise {
         let (state, _) = trainee.blocks[0].parts();
         let lanes = &mut state.lanes;
-        return device.normals(seed, lanes, &mut streams, shape).map_err(failed());
+        let noise = device.normals(seed, lanes, &mut streams, shape).map_err(failed())?;
+        return Ok(Drawn { noise, times });
     }
     let noise = |mut rng| normals(&mut rng, rows * width);
     let noise = match kernel::threads() {
@@ -173,7 +201,7 @@ fn noise<E: Real, D: Runtime<E>>(
         // A GPU would wait for one core.
         _ => streams.into_par_iter().flat_map_iter(noise).collect(),
     };
-    on_device(device, noise, shape)
+    Ok(Drawn { noise: on_device(device, noise, shape)?, times })
 }
 
 /// What a step needs of the schedule, on the device for all steps of a span: a number for each
@@ -195,7 +223,7 @@ impl<E: Real, D: Backend<E>> Columns<E, D> {
         let (device, blocks) = (&trainee.model.device, trainee.blocks.len());
         let discrete = match trainee.model.objective.transition() {
             Transition::Blocks(discrete) => Some(discrete),
-            Transition::Field(_) => None,
+            Transition::Denoiser(_) | Transition::Field(_) => None,
         };
         let column = |of: fn(&Discrete, usize) -> f64| {
             let t = trainee.blocks.iter().map(|block| block.state().t);
@@ -210,15 +238,41 @@ impl<E: Real, D: Backend<E>> Columns<E, D> {
     }
 
     /// z = √ᾱ u + √(1 − ᾱ) ε for the rows of all blocks.
-    fn noised(&self, u: Matrix<E, D>, noise: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+    fn noised<T: Tape<E, D>>(
+        &self,
+        u: Matrix<E, D>,
+        noise: Matrix<E, D, T>,
+    ) -> Result<Matrix<E, D, T>, D::Err> {
         let (rows, blocks) = (*u.shape(), self.share.shape().0);
         let shape = (blocks, rows.0 / blocks, rows.1);
-        let scaled = |rows: Matrix<E, D>, by: &Column<E, D>| {
-            let by = by.clone().try_broadcast_like::<_, Axes2<1, 2>>(&shape)?;
-            rows.try_reshape_like(&shape)?.try_mul(by)
-        };
-        let z = scaled(u, &self.share)?.try_add(scaled(noise, &self.spread)?)?;
-        z.try_reshape_like(&rows)
+        let wide = |by: &Column<E, D>| by.clone().try_broadcast_like::<_, Axes2<1, 2>>(&shape);
+        let of_u = u.try_reshape_like(&shape)?.try_mul(wide(&self.share)?)?;
+        let of_noise = noise.try_reshape_like(&shape)?.try_mul(wide(&self.spread)?)?;
+        of_noise.try_add(of_u)?.try_reshape_like(&rows)
+    }
+
+    /// The loss of discrete time for the rows of all blocks.
+    fn loss(
+        &self,
+        discrete: &Discrete,
+        target: &Target<'_, E, D>,
+        noise: Matrix<E, D>,
+        forward: TracedForward<'_, E, D>,
+    ) -> Result<StepLoss<E, D>, D::Err> {
+        let (reading, blocks) = (discrete.setup.reading, self.weight.shape().0);
+        let z = self.noised(target.u.clone(), noise)?;
+        let of_z = discrete.is_preconditioned().then(|| z.clone());
+        let mut output = forward(z.traced(Gradients::leaky()))?;
+        if let Some(z) = of_z {
+            output = self.noised(z, output)?;
+        }
+        let (output, tape) = output.split_tape();
+        let estimate = reading.estimate(output.clone().put_tape(tape), target.embedding)?;
+        let rows = target.u.shape().0 / blocks;
+        let weight = self.weights(rows)?.put_tape(OwnedTape::default());
+        let error = squared_error(estimate, target.u.clone(), target.weigh_rows(weight)?)?;
+        let logits = output.clone().put_tape(OwnedTape::default());
+        weigh(error, logits, target, discrete.cross_entropy, output)
     }
 
     /// The weights of `rows` rows of each block.

@@ -5,14 +5,12 @@ use dfdx::prelude::*;
 #[cfg(feature = "inference")]
 use super::ReverseSettings;
 use super::{
-    At, Draw, End, Ends, Mathematics, Objective, ReverseProcess, Setup, StepLoss, Target,
-    TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight, constant,
+    At, Draw, End, Ends, Mathematics, Objective, Probabilities, ReverseProcess, Setup, StepLoss,
+    Target, TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight, constant,
     draw::Times, squared_error, terminal, weigh,
 };
 #[cfg(feature = "onnx")]
-use super::{DriftTerms, Ending};
-#[cfg(feature = "inference")]
-use crate::head::Reading;
+use super::{DriftTerms, Ending, Opinion};
 use crate::{
     device::{Backend, Column, Matrix, Real},
     error::Error,
@@ -41,7 +39,7 @@ pub struct ContinuousTime<H = OneHot> {
     /// Default: that of [`GammaSchedule`].
     pub schedule: GammaSchedule,
     /// The weight of the squared error over time.
-    /// Default: `Weighting::Uniform`.
+    /// Default: `Weighting::ByTargets`.
     pub weighting: Weighting,
     /// η, the weight of the squared error in all: 0 or more.
     /// Default: `1.0`.
@@ -49,12 +47,20 @@ pub struct ContinuousTime<H = OneHot> {
     /// The weight of the cross-entropy on the network's own logits: 0 (the paper) or more.
     /// Default: `5.0`.
     pub cross_entropy: f64,
+    /// Whether the network gives what the noise hides of numbers, û = √ᾱ z + √(1 − ᾱ) o, instead
+    /// of the numbers themselves, û = o (Karras et al. 2022, table 1, with σ_data = 1; Salimans &
+    /// Ho 2022, "v"). Of no effect for classes, whose û is a mean of embeddings.
+    /// Default: `true`.
+    pub preconditioned: bool,
     /// How times are drawn.
     /// Default: `TimeSampling::LowDiscrepancy`.
     pub times: TimeSampling,
     /// How answers are read off.
     /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
     pub inference: Inference,
+    /// Whose probabilities are the answer, for classes.
+    /// Default: `Probabilities::Mean`.
+    pub probabilities: Probabilities,
     /// How the network steps.
     /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
@@ -84,8 +90,10 @@ impl ContinuousTime {
             weighting,
             eta,
             cross_entropy,
+            preconditioned,
             times,
             inference,
+            probabilities,
             optimizer,
             estimator,
             seed,
@@ -96,8 +104,10 @@ impl ContinuousTime {
             weighting,
             eta,
             cross_entropy,
+            preconditioned,
             times,
             inference,
+            probabilities,
             optimizer,
             estimator,
             seed,
@@ -107,17 +117,19 @@ impl ContinuousTime {
 }
 
 impl<H: Default> Default for ContinuousTime<H> {
-    /// γ from 6 to −6 along a cosine, weight 1 and the cross-entropy of the logits with weight 5:
+    /// γ from 6 to −6 along a cosine (with numbers: [`Path::Logit`]), weight 1 (1 + SNR) and the cross-entropy of the logits with weight 5:
     /// what works best on MNIST. For the paper's loss set `weighting` to [`Weighting::SnrSlope`]
     /// and `cross_entropy` to 0.
     fn default() -> Self {
         Self {
             schedule: GammaSchedule::default(),
-            weighting: Weighting::Uniform,
+            weighting: Weighting::ByTargets,
             eta: 1.0,
             cross_entropy: 5.0,
+            preconditioned: true,
             times: TimeSampling::default(),
             inference: Inference::default(),
+            probabilities: Probabilities::Mean,
             optimizer: Optimizer::default(),
             estimator: Estimator::default(),
             head: H::default(),
@@ -135,8 +147,12 @@ pub enum Weighting {
     /// ½ η SNR′(t): the paper's, the bound on the likelihood. Nearly all of it is at t near 1.
     SnrSlope,
     /// η at all times.
-    #[default]
     Uniform,
+    /// η (1 + SNR(t)) for numbers, which gives the network's own output the same weight at all
+    /// times where the model is [`preconditioned`](ContinuousTime::preconditioned) (Salimans & Ho
+    /// 2022, "SNR + 1"; Karras et al. 2022, λ(σ)); η for classes.
+    #[default]
+    ByTargets,
 }
 
 /// How z goes from noise (t = 0) to target (t = 1) in inference.
@@ -222,15 +238,17 @@ impl<H: Head<Z, E>, const Z: usize, const X: usize, E: Real, D: Backend<E>> Vari
                 name: "continuous time",
                 blocks: 1,
                 reading,
+                probabilities: self.probabilities,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
                 cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
                 times: Some(self.times),
             },
-            schedule: self.schedule.clone(),
+            schedule: self.schedule.by_targets(reading.has_classes()),
             weighting: self.weighting,
             eta: self.eta,
             cross_entropy: self.cross_entropy,
+            preconditioned: self.preconditioned && !reading.has_classes(),
             inference: self.inference.clone(),
         })))
     }
@@ -243,6 +261,8 @@ pub struct Continuous {
     weighting: Weighting,
     eta: f64,
     cross_entropy: f64,
+    /// Only for numbers.
+    preconditioned: bool,
     inference: Inference,
 }
 
@@ -259,13 +279,15 @@ impl Continuous {
     #[cfg(feature = "inference")]
     pub(super) fn trained<E: Real>(
         schedule: GammaSchedule,
+        preconditioned: bool,
         inference: Inference,
-        reading: Reading,
+        setup: Setup,
     ) -> Result<Self, Error> {
         schedule.validate::<E>()?;
         inference.check()?;
         Ok(Self {
-            setup: Setup::trained("continuous time", 1, reading),
+            preconditioned: preconditioned && !setup.reading.has_classes(),
+            setup,
             schedule,
             weighting: Weighting::Uniform,
             eta: 0.0,
@@ -312,11 +334,20 @@ impl Continuous {
             // Nothing leads back to the schedule or to u, so the way to z need not be recorded.
             noised(value.clone(), u.clone(), noise)?.put_tape(tape)
         };
-        let (output, tape) = forward(z)?.split_tape();
+        let of_z = self.preconditioned.then(|| z.with_empty_tape());
+        let mut output = forward(z)?;
+        if let Some(z) = of_z {
+            output = noised(traced(), z, output)?;
+        }
+        let (output, tape) = output.split_tape();
         let estimate =
             self.setup.reading.estimate(output.clone().put_tape(tape), target.embedding)?;
         let weight = match self.weighting {
-            Weighting::Uniform => {
+            Weighting::ByTargets if !self.setup.reading.has_classes() => {
+                let snr = traced().try_negate()?.try_exp()?;
+                snr.try_add(E::one())?.try_mul(E::of(self.eta))?
+            }
+            Weighting::Uniform | Weighting::ByTargets => {
                 constant(u.device(), self.eta)?.try_broadcast_like::<_, Axis<0>>(&(shape.0,))?
             }
             // ½ η SNR′ = −½ η γ′ e^{−γ}.
@@ -361,7 +392,8 @@ impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Continuous {
     #[cfg(feature = "inference")]
     fn settings(&self, learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings {
         let schedule = Box::new(VectorField::curve(self, learned));
-        ReverseSettings::Continuous { schedule, inference: self.inference.clone() }
+        let (preconditioned, inference) = (self.preconditioned, self.inference.clone());
+        ReverseSettings::Continuous { schedule, preconditioned, inference }
     }
 }
 
@@ -422,6 +454,14 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Continuous {
         learned.map_or_else(|| self.schedule.clone(), LearnedGamma::schedule)
     }
 
+    fn conditioned(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        if !self.preconditioned {
+            return Ok(output);
+        }
+        let alpha_bar = at.curve.at(at.t).alpha_bar();
+        D::combined((1.0 - alpha_bar).sqrt(), &output, &[(alpha_bar.sqrt(), at.z)])
+    }
+
     fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
         let (estimate, latent) = at.curve.at(at.t).probability_flow();
         D::combined(
@@ -458,6 +498,17 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Continuous {
     #[cfg(feature = "onnx")]
     fn ending(&self) -> Ending {
         Ending::Output
+    }
+
+    #[cfg(feature = "onnx")]
+    fn opinion(&self, _t: f64) -> Opinion {
+        Opinion::Output
+    }
+
+    #[cfg(feature = "onnx")]
+    fn skip(&self, curve: &GammaSchedule, t: f64) -> Option<[f64; 2]> {
+        let alpha_bar = curve.at(t).alpha_bar();
+        self.preconditioned.then(|| [alpha_bar, 1.0 - alpha_bar].map(f64::sqrt))
     }
 
     fn answer_at(&self, _at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {

@@ -6,11 +6,9 @@ use dfdx::prelude::*;
 #[cfg(feature = "inference")]
 use super::ReverseSettings;
 use super::{
-    Draw, Ends, Mathematics, Objective, ReverseProcess, Setup, StepLoss, Target, TracedForward,
-    Transition, Variant, check_weight, constant, squared_error, terminal, weigh,
+    Draw, Ends, Mathematics, Objective, Probabilities, ReverseProcess, Setup, StepLoss, Target,
+    TracedForward, Transition, Variant, check_weight, constant, squared_error, terminal, weigh,
 };
-#[cfg(feature = "inference")]
-use crate::head::Reading;
 use crate::{
     device::{Backend, Matrix, Real, TracedScalar},
     error::Error,
@@ -51,9 +49,21 @@ pub struct DiscreteTime<H = OneHot> {
     /// The weight of the cross-entropy on each block's own logits: 0 (the paper) or more.
     /// Default: `1.0`.
     pub cross_entropy: f64,
-    /// How answers are read off.
+    /// Whether a block gives what the noise hides of numbers, û_t = √ᾱ_{t−1} z_{t−1} +
+    /// √(1 − ᾱ_{t−1}) o, instead of the numbers themselves, û_t = o (Karras et al. 2022, table 1,
+    /// with σ_data = 1; Salimans & Ho 2022, "v"). Of no effect for classes, whose û_t is a mean of
+    /// embeddings.
+    /// Default: `true`.
+    pub preconditioned: bool,
+    /// How z goes from noise to target.
     /// Default: `Sampler::Deterministic`.
     pub sampler: Sampler,
+    /// How wide the noise of a step is in sampling.
+    /// Default: `ReverseVariance::Optimal`.
+    pub reverse_variance: ReverseVariance,
+    /// Whose probabilities are the answer, for classes.
+    /// Default: `Probabilities::Mean`.
+    pub probabilities: Probabilities,
     /// How blocks step.
     /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
@@ -79,14 +89,28 @@ impl DiscreteTime {
     /// ```
     pub fn with_head<G>(self, head: G) -> DiscreteTime<G> {
         let Self {
-            blocks, schedule, eta, cross_entropy, sampler, optimizer, estimator, seed, ..
+            blocks,
+            schedule,
+            eta,
+            cross_entropy,
+            preconditioned,
+            sampler,
+            reverse_variance,
+            probabilities,
+            optimizer,
+            estimator,
+            seed,
+            ..
         } = self;
         DiscreteTime {
             blocks,
             schedule,
             eta,
             cross_entropy,
+            preconditioned,
             sampler,
+            reverse_variance,
+            probabilities,
             optimizer,
             estimator,
             seed,
@@ -104,7 +128,10 @@ impl<H: Default> Default for DiscreteTime<H> {
             schedule: Schedule::Cosine,
             eta: 0.1,
             cross_entropy: 1.0,
+            preconditioned: true,
             sampler: Sampler::Deterministic,
+            reverse_variance: ReverseVariance::default(),
+            probabilities: Probabilities::Mean,
             optimizer: Optimizer::default(),
             estimator: Estimator::default(),
             head: H::default(),
@@ -130,6 +157,26 @@ pub enum Sampler {
         /// The seed of the noise; each row has a stream of its own, by its place in the batch.
         seed: u64,
     },
+}
+
+/// How wide the noise of a step z_t = a_t û_t + b_t z_{t−1} + √v_t ε is in sampling.
+///
+/// q(z_t | z_{t−1}, u) has the variance c_t for a *known* u. With û_t instead of u it is wider, by
+/// what block t does not know of u.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum ReverseVariance {
+    /// v_t = c_t (Li, Teh, Pascanu 2025): draws are too much alike.
+    Posterior,
+    /// For numbers v_t = c_t + a_t² s_t² with s_t² = E‖û_t − u‖² / Z (Bao et al. 2022,
+    /// *Analytic-DPM*, the optimal reverse variance), which is measured at the end of a run, by the
+    /// rows of [`validation`](crate::train::Training::validation) where there are some and by those
+    /// that were learned from elsewhere; c_t before. For classes a class is drawn from the block's
+    /// probabilities, and its embedding takes the place of û_t: the covariance that these imply.
+    #[default]
+    Optimal,
 }
 
 impl Sampler {
@@ -188,6 +235,7 @@ where
                 name: "discrete time",
                 blocks: self.blocks,
                 reading,
+                probabilities: self.probabilities,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
                 cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
@@ -196,7 +244,9 @@ where
             levels: self.schedule.levels(self.blocks)?,
             eta: self.eta,
             cross_entropy: self.cross_entropy,
+            preconditioned: self.preconditioned && !reading.has_classes(),
             sampler: self.sampler,
+            reverse_variance: self.reverse_variance,
         }))
     }
 }
@@ -207,7 +257,10 @@ pub struct Discrete {
     pub(crate) levels: NoiseLevels,
     eta: f64,
     pub(crate) cross_entropy: f64,
+    /// Only for numbers.
+    preconditioned: bool,
     pub(crate) sampler: Sampler,
+    pub(crate) reverse_variance: ReverseVariance,
 }
 
 impl Discrete {
@@ -215,14 +268,16 @@ impl Discrete {
     #[cfg(feature = "inference")]
     pub(super) fn trained(
         alpha_bar: Vec<f64>,
+        preconditioned: bool,
         sampler: Sampler,
-        reading: Reading,
+        reverse_variance: ReverseVariance,
+        setup: Setup,
     ) -> Result<Self, Error> {
         sampler.check()?;
-        let blocks = alpha_bar.len().saturating_sub(1);
-        let setup = Setup::trained("discrete time", blocks, reading);
-        let levels = Schedule::AlphaBar(alpha_bar).levels(blocks)?;
-        Ok(Self { setup, levels, eta: 0.0, cross_entropy: 0.0, sampler })
+        let levels = Schedule::AlphaBar(alpha_bar).levels(setup.blocks)?;
+        let preconditioned = preconditioned && !setup.reading.has_classes();
+        let (eta, cross_entropy) = (0.0, 0.0);
+        Ok(Self { setup, levels, eta, cross_entropy, preconditioned, sampler, reverse_variance })
     }
 
     /// ᾱ_{t−1}, the share of the target's variance in what block t takes.
@@ -240,37 +295,42 @@ impl Discrete {
         [self.levels.a(t), self.levels.b(t), self.levels.c(t)]
     }
 
-    /// z_t = a_t û_t + b_t z_{t−1} + √c_t ε, from the output of block t.
+    /// √(c_t + a_t² s²), the standard deviation of the noise of block t's step, where its estimate
+    /// is known to be s² from the target; √c_t where it is not.
+    pub(crate) fn deviation(&self, t: usize, estimate_variance: Option<f64>) -> f64 {
+        let [a, _, c] = self.coefficients(t);
+        (c + a * a * estimate_variance.unwrap_or_default()).sqrt()
+    }
+
+    /// Whether û is read from a mixture of z and a block's output.
+    pub(crate) fn is_preconditioned(&self) -> bool {
+        self.preconditioned
+    }
+
+    /// What û is read from: √ᾱ z + √(1 − ᾱ) o, or the output o of block t itself.
+    pub(crate) fn conditioned<E: Real, D: Backend<E>, T: Tape<E, D>>(
+        &self,
+        t: usize,
+        z: Matrix<E, D>,
+        output: Matrix<E, D, T>,
+    ) -> Result<Matrix<E, D, T>, D::Err> {
+        if !self.preconditioned {
+            return Ok(output);
+        }
+        let alpha_bar = self.alpha_bar(t);
+        let skip = z.try_mul(E::of(alpha_bar.sqrt()))?;
+        output.try_mul(E::of((1.0 - alpha_bar).sqrt()))?.try_add(skip)
+    }
+
+    /// a_t û_t + b_t z_{t−1}.
     pub(crate) fn next<E: Real, D: Backend<E>>(
         &self,
         t: usize,
         z: Matrix<E, D>,
-        output: Matrix<E, D>,
-        noise: Option<Matrix<E, D>>,
-        embedding: &Matrix<E, D>,
+        estimate: Matrix<E, D>,
     ) -> Result<Matrix<E, D>, D::Err> {
-        let [a, b, c] = self.coefficients(t);
-        let estimate = self.setup.reading.estimate(output, embedding)?;
-        let z = z.try_mul(E::of(b))?.try_add(estimate.try_mul(E::of(a))?)?;
-        match noise {
-            Some(noise) => z.try_add(noise.try_mul(E::of(c.sqrt()))?),
-            None => Ok(z),
-        }
-    }
-
-    /// CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)).
-    pub(crate) fn terminal<E: Real, D: Backend<E>>(
-        &self,
-        target: &Target<'_, E, D>,
-        noise: Matrix<E, D>,
-        gradients: Gradients<E, D>,
-    ) -> Result<[TracedScalar<E, D>; 2], D::Err> {
-        let (levels, device) = (&self.levels, noise.device().clone());
-        let ends = Ends {
-            alpha_bar: constant(&device, levels.alpha_bar(0))?,
-            snr: constant(&device, levels.snr(levels.blocks()))?,
-        };
-        terminal(self.setup.reading, ends, target, noise, gradients)
+        let [a, b, _] = self.coefficients(t);
+        z.try_mul(E::of(b))?.try_add(estimate.try_mul(E::of(a))?)
     }
 }
 
@@ -286,7 +346,8 @@ impl<E: Real, D: Backend<E>> ReverseProcess<E, D> for Discrete {
     #[cfg(feature = "inference")]
     fn settings(&self, _learned: Option<&LearnedGamma<E, D>>) -> ReverseSettings {
         let alpha_bar = (0..=self.levels.blocks()).map(|t| self.levels.alpha_bar(t)).collect();
-        ReverseSettings::Discrete { alpha_bar, sampler: self.sampler }
+        let Self { preconditioned, sampler, reverse_variance, .. } = *self;
+        ReverseSettings::Discrete { alpha_bar, preconditioned, sampler, reverse_variance }
     }
 }
 
@@ -295,6 +356,21 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Discrete {
         let last = self.levels.blocks();
         let at = |t: usize| SchedulePoint { t: t as f64 / last as f64, snr: self.levels.snr(t) };
         (0..=last).map(at).collect()
+    }
+
+    /// CE(p̂(y | z_T)) and KL(q(z_0 | y) ‖ N(0, I)).
+    fn terminal(
+        &self,
+        target: &Target<'_, E, D>,
+        noise: Matrix<E, D>,
+        gradients: Gradients<E, D>,
+    ) -> Result<Option<[TracedScalar<E, D>; 2]>, D::Err> {
+        let (levels, device) = (&self.levels, noise.device().clone());
+        let ends = Ends {
+            alpha_bar: constant(&device, levels.alpha_bar(0))?,
+            snr: constant(&device, levels.snr(levels.blocks()))?,
+        };
+        terminal(self.setup.reading, ends, target, noise, gradients).map(Some)
     }
 
     /// w ‖û − u‖² + λ CE(o, y), with z = √ᾱ u + √(1 − ᾱ) ε, o = block(z, x), and û read from o by
@@ -318,7 +394,8 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Discrete {
             // Nothing leads back to u, so the sum need not be recorded.
             u.clone().try_mul(share)?.try_add(noise)?.put_tape(tape)
         };
-        let (output, tape) = forward(z)?.split_tape();
+        let of_z = z.retaped::<NoneTape>();
+        let (output, tape) = self.conditioned(t, of_z, forward(z)?)?.split_tape();
         let estimate =
             self.setup.reading.estimate(output.clone().put_tape(tape), target.embedding)?;
         let weight = constant(u.device(), self.denoising_weight(t))?;

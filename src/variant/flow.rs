@@ -2,15 +2,15 @@
 
 use dfdx::prelude::*;
 
-#[cfg(feature = "onnx")]
-use super::DriftTerms;
 #[cfg(feature = "inference")]
 use super::ReverseSettings;
 use super::{
     At, Draw, End, Ending, EstimateWeighting, Inference, Mathematics, Objective, Prediction,
-    Predicts, ReverseProcess, Setup, StepLoss, TimeSampling, TracedForward, Transition, Variant,
-    VectorField, check_weight, squared_error, weigh,
+    Predicts, Probabilities, ReverseProcess, Setup, StepLoss, TimeSampling, TracedForward,
+    Transition, Variant, VectorField, check_weight, squared_error, weigh,
 };
+#[cfg(feature = "onnx")]
+use super::{DriftTerms, Opinion};
 use crate::{
     device::{Backend, Column, Matrix, Real},
     error::Error,
@@ -49,6 +49,10 @@ pub struct FlowMatching<H = OneHot, P = Velocity> {
     /// What integrates dz/dt = v.
     /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
     pub solver: Solver,
+    /// Whose probabilities are the answer, for classes. Those of the final latent are better here
+    /// than the mean over the calls, whose velocities were not trained to be read so often.
+    /// Default: `Probabilities::Last`.
+    pub probabilities: Probabilities,
     /// How the network steps.
     /// Default: that of [`AdamW`](crate::optim::AdamW).
     pub optimizer: Optimizer,
@@ -73,8 +77,28 @@ impl FlowMatching {
     /// assert_eq!(variant, FlowMatching::<Regression>::default());
     /// ```
     pub fn with_head<G>(self, head: G) -> FlowMatching<G> {
-        let Self { predictor, cross_entropy, times, solver, optimizer, estimator, seed, .. } = self;
-        FlowMatching { predictor, cross_entropy, times, solver, optimizer, estimator, seed, head }
+        let Self {
+            predictor,
+            cross_entropy,
+            times,
+            solver,
+            probabilities,
+            optimizer,
+            estimator,
+            seed,
+            ..
+        } = self;
+        FlowMatching {
+            predictor,
+            cross_entropy,
+            times,
+            solver,
+            probabilities,
+            optimizer,
+            estimator,
+            seed,
+            head,
+        }
     }
 }
 
@@ -87,6 +111,7 @@ impl<H: Default, P: Default> Default for FlowMatching<H, P> {
             cross_entropy: 50.0,
             times: TimeSampling::default(),
             solver: Solver { method: Method::Heun, steps: Steps::Fixed(10), save: Save::End },
+            probabilities: Probabilities::Last,
             optimizer: Optimizer::default(),
             estimator: Estimator::default(),
             head: H::default(),
@@ -228,6 +253,7 @@ where
                 name: "flow matching",
                 blocks: 1,
                 reading,
+                probabilities: self.probabilities,
                 optimizer: self.optimizer,
                 estimator: self.estimator,
                 cross_entropy: if reading.has_classes() { self.cross_entropy } else { 0.0 },
@@ -260,10 +286,9 @@ impl Flow {
     pub(super) fn trained(
         prediction: Prediction,
         solver: Solver,
-        reading: Reading,
+        setup: Setup,
     ) -> Result<Self, Error> {
         solver.check()?;
-        let setup = Setup::trained("flow matching", 1, reading);
         Ok(Self { setup, prediction: prediction.checked()?, cross_entropy: 0.0, solver })
     }
 }
@@ -373,6 +398,16 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
     #[cfg(feature = "onnx")]
     fn ending(&self) -> Ending {
         self.prediction.ending()
+    }
+
+    #[cfg(feature = "onnx")]
+    fn opinion(&self, t: f64) -> Opinion {
+        match self.prediction {
+            Prediction::Velocity { sharpness } => {
+                Opinion::Extrapolated { time_left: 1.0 - t, sharpness }
+            }
+            Prediction::Estimate { .. } => Opinion::Output,
+        }
     }
 
     fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {

@@ -14,9 +14,18 @@ use crate::{
 
 /// The reference values: `tests/golden/golden.json`, or the file that `NOPROP_GOLDEN` names.
 pub(super) fn golden() -> Value {
-    let path = std::env::var("NOPROP_GOLDEN").unwrap_or_else(|_| {
-        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/golden.json").to_string()
-    });
+    values("NOPROP_GOLDEN", "golden.json")
+}
+
+/// Those of blocks by noise level: `tests/golden/golden_blocks.json`, or the file that
+/// `NOPROP_GOLDEN_BLOCKS` names.
+pub(super) fn golden_blocks() -> Value {
+    values("NOPROP_GOLDEN_BLOCKS", "golden_blocks.json")
+}
+
+fn values(variable: &str, file: &str) -> Value {
+    let path = std::env::var(variable)
+        .unwrap_or_else(|_| format!("{}/tests/golden/{file}", env!("CARGO_MANIFEST_DIR")));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
 }

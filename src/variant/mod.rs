@@ -2,6 +2,7 @@
 //! way from noise to target.
 
 mod continuous;
+mod diffusion_blocks;
 mod discrete;
 mod draw;
 mod flow;
@@ -9,14 +10,19 @@ mod flow;
 mod golden;
 mod loss;
 mod prediction;
+mod probabilities;
 mod reverse;
 
 #[doc(hidden)]
 pub use continuous::Continuous;
 pub use continuous::{ContinuousTime, Inference, Weighting};
+pub(crate) use diffusion_blocks::Denoiser;
+pub use diffusion_blocks::DiffusionBlocks;
+#[doc(hidden)]
+pub use diffusion_blocks::NoiseBlocks;
 #[doc(hidden)]
 pub use discrete::Discrete;
-pub use discrete::{DiscreteTime, Sampler};
+pub use discrete::{DiscreteTime, ReverseVariance, Sampler};
 pub(crate) use draw::{Draw, Times};
 pub use draw::{TimeSampling, TimedRows};
 #[doc(hidden)]
@@ -29,11 +35,12 @@ pub(crate) use loss::{
 #[doc(hidden)]
 pub use prediction::Prediction;
 pub use prediction::{Estimate, EstimateWeighting, Predicts};
-#[cfg(feature = "onnx")]
-pub(crate) use reverse::DriftTerms;
+pub use probabilities::Probabilities;
 #[cfg(feature = "inference")]
 pub(crate) use reverse::ReverseSettings;
 pub(crate) use reverse::{At, End, Ending, ReverseProcess, Transition, VectorField};
+#[cfg(feature = "onnx")]
+pub(crate) use reverse::{DriftTerms, Opinion};
 
 use std::sync::Arc;
 
@@ -41,13 +48,13 @@ use dfdx::prelude::{AutoDevice, Gradients, OwnedTape};
 
 use crate::{
     Config,
-    device::{Backend, Matrix, Real},
+    device::{Backend, Matrix, Real, TracedScalar},
     error::Error,
     gradient::Estimator,
     head::{Head, Reading, Reads},
     nn::Signal,
     optim::Optimizer,
-    schedule::{GammaSchedule, LearnedGamma, NoiseLevels, SchedulePoint},
+    schedule::{GammaSchedule, LearnedGamma, NoiseLevels, NoiseParts, SchedulePoint},
 };
 
 /// A way to train by denoising: what a block takes, what it learns, and how an answer is read off.
@@ -63,7 +70,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real = f32, D: Backend<E> =
     /// What a block takes.
     type Input: Signal<E, D>;
 
-    /// What it is called: `discrete time`, `continuous time` or `flow matching`.
+    /// What it is called: `discrete time`, `continuous time`, `flow matching` or `diffusion blocks`.
     const NAME: &'static str;
 
     /// The head's settings.
@@ -79,7 +86,7 @@ pub trait Variant<const Z: usize, const X: usize, E: Real = f32, D: Backend<E> =
     /// The seed of the initial weights.
     fn seed(&self) -> u64;
 
-    /// How many blocks there are: T in discrete time, 1 elsewhere.
+    /// How many blocks there are: T in discrete time, B by noise level, 1 elsewhere.
     fn blocks(&self) -> usize;
 
     /// The mathematics that follow from the settings, which are checked.
@@ -96,6 +103,8 @@ pub enum Mathematics {
     Continuous(Box<Continuous>),
     /// Flow matching.
     Flow(Flow),
+    /// Blocks by noise level.
+    Blocks(Box<NoiseBlocks>),
 }
 
 impl Mathematics {
@@ -105,6 +114,7 @@ impl Mathematics {
             Self::Discrete(discrete) => Arc::new(discrete),
             Self::Continuous(continuous) => Arc::new(*continuous),
             Self::Flow(flow) => Arc::new(flow),
+            Self::Blocks(blocks) => Arc::new(*blocks),
         }
     }
 }
@@ -125,6 +135,8 @@ pub(crate) struct Setup {
     pub(crate) blocks: usize,
     /// How targets are embedded and outputs read.
     pub(crate) reading: Reading,
+    /// Whose probabilities are the answer.
+    pub(crate) probabilities: Probabilities,
     /// How blocks step.
     pub(crate) optimizer: Optimizer,
     /// How blocks get their gradient.
@@ -138,9 +150,22 @@ pub(crate) struct Setup {
 #[cfg(feature = "inference")]
 impl Setup {
     /// Of a model that is trained.
-    fn trained(name: &'static str, blocks: usize, reading: Reading) -> Self {
-        let (optimizer, estimator) = (Optimizer::default(), Estimator::default());
-        Self { name, blocks, reading, optimizer, estimator, cross_entropy: 0.0, times: None }
+    fn trained(
+        name: &'static str,
+        blocks: usize,
+        reading: Reading,
+        probabilities: Probabilities,
+    ) -> Self {
+        Self {
+            name,
+            blocks,
+            reading,
+            probabilities,
+            optimizer: Optimizer::default(),
+            estimator: Estimator::default(),
+            cross_entropy: 0.0,
+            times: None,
+        }
     }
 }
 
@@ -175,6 +200,23 @@ pub(crate) trait Objective<E: Real, D: Backend<E>>: ReverseProcess<E, D> {
         false
     }
 
+    /// What block t takes as a row's time, from a number that is uniform on (0, 1).
+    fn time(&self, t: usize, uniform: f64) -> f64 {
+        let _ = t;
+        uniform
+    }
+
+    /// The terms of the loss that no block has a part in, where blocks are several.
+    fn terminal(
+        &self,
+        target: &Target<'_, E, D>,
+        noise: Matrix<E, D>,
+        gradients: Gradients<E, D>,
+    ) -> Result<Option<[TracedScalar<E, D>; 2]>, D::Err> {
+        let _ = (target, noise, gradients);
+        Ok(None)
+    }
+
     /// The loss of block t on a batch; gradients are collected in `gradients`.
     fn loss(
         &self,
@@ -188,6 +230,11 @@ pub(crate) trait Objective<E: Real, D: Backend<E>>: ReverseProcess<E, D> {
     /// The noise levels of discrete time; none elsewhere.
     fn levels(&self) -> &NoiseLevels {
         NoiseLevels::none()
+    }
+
+    /// The blocks' parts of the noise; none elsewhere.
+    fn noise_parts(&self) -> &NoiseParts {
+        NoiseParts::none()
     }
 
     /// What the network of flow matching gives.
@@ -208,5 +255,6 @@ mod sealed {
     pub trait Sealed {}
     impl<H> Sealed for super::DiscreteTime<H> {}
     impl<H> Sealed for super::ContinuousTime<H> {}
+    impl<H> Sealed for super::DiffusionBlocks<H> {}
     impl<H, P> Sealed for super::FlowMatching<H, P> {}
 }

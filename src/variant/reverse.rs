@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 #[cfg(feature = "inference")]
-use super::{Continuous, Flow, Prediction, Sampler};
-use super::{Discrete, Inference, Setup};
+use super::{Continuous, Flow, Prediction, Probabilities, ReverseVariance, Sampler};
+use super::{Denoiser, Discrete, Inference, Setup};
 #[cfg(feature = "inference")]
-use crate::solver::Solver;
+use crate::solver::{Method, Save, Solver, Steps};
 use crate::{
     device::{Backend, Matrix, Real},
     error::Error,
@@ -39,11 +39,18 @@ pub(crate) trait ReverseProcess<E: Real, D: Backend<E>>: Send + Sync {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum ReverseSettings {
     /// Through blocks, by these ᾱ_0 to ᾱ_T.
-    Discrete { alpha_bar: Vec<f64>, sampler: Sampler },
+    Discrete {
+        alpha_bar: Vec<f64>,
+        preconditioned: bool,
+        sampler: Sampler,
+        reverse_variance: ReverseVariance,
+    },
     /// Along the probability-flow ODE or the SDE of γ(t).
-    Continuous { schedule: Box<GammaSchedule>, inference: Inference },
+    Continuous { schedule: Box<GammaSchedule>, preconditioned: bool, inference: Inference },
     /// Along straight lines.
     Flow { prediction: Prediction, solver: Solver },
+    /// Through blocks, by these noise levels from σ_max to σ_min, `steps` for each of them.
+    Blocks { levels: Vec<f64>, steps: usize, method: Method, sigma_data: f64, sampler: Sampler },
 }
 
 #[cfg(feature = "inference")]
@@ -52,6 +59,7 @@ impl ReverseSettings {
     pub(crate) fn blocks(&self) -> usize {
         match self {
             Self::Discrete { alpha_bar, .. } => alpha_bar.len().saturating_sub(1),
+            Self::Blocks { levels, steps, .. } => levels.len().saturating_sub(1) / (*steps).max(1),
             _ => 1,
         }
     }
@@ -67,6 +75,7 @@ impl ReverseSettings {
             Self::Discrete { .. } => "discrete time",
             Self::Continuous { .. } => "continuous time",
             Self::Flow { .. } => "flow matching",
+            Self::Blocks { .. } => Denoiser::NAME,
         }
     }
 
@@ -77,16 +86,22 @@ impl ReverseSettings {
     pub(crate) fn process<E: Real, D: Backend<E>>(
         self,
         reading: Reading,
+        probabilities: Probabilities,
     ) -> Result<Arc<dyn ReverseProcess<E, D>>, Error> {
+        let setup = Setup::trained(self.variant(), self.blocks(), reading, probabilities);
         Ok(match self {
-            Self::Discrete { alpha_bar, sampler } => {
-                Arc::new(Discrete::trained(alpha_bar, sampler, reading)?)
-            }
-            Self::Continuous { schedule, inference } => {
-                Arc::new(Continuous::trained::<E>(*schedule, inference, reading)?)
+            Self::Discrete { alpha_bar, preconditioned, sampler, reverse_variance } => Arc::new(
+                Discrete::trained(alpha_bar, preconditioned, sampler, reverse_variance, setup)?,
+            ),
+            Self::Continuous { schedule, preconditioned, inference } => {
+                Arc::new(Continuous::trained::<E>(*schedule, preconditioned, inference, setup)?)
             }
             Self::Flow { prediction, solver } => {
-                Arc::new(Flow::trained(prediction, solver, reading)?)
+                Arc::new(Flow::trained(prediction, solver, setup)?)
+            }
+            Self::Blocks { levels, steps, method, sigma_data, sampler } => {
+                let solver = Solver { method, steps: Steps::Fixed(steps), save: Save::End };
+                Arc::new(Denoiser::trained(levels, &solver, sigma_data, sampler, setup)?)
             }
         })
     }
@@ -96,6 +111,8 @@ impl ReverseSettings {
 pub(crate) enum Transition<'a, E: Real, D: Backend<E>> {
     /// Step by step, through a block each.
     Blocks(&'a Discrete),
+    /// From one noise level to the next, each block in its own part of the noise.
+    Denoiser(&'a Denoiser),
     /// Along a vector field that one network gives.
     Field(&'a dyn VectorField<E, D>),
 }
@@ -110,6 +127,13 @@ pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
 
     /// γ(t) as it is by now; of no use where there is none.
     fn curve(&self, learned: Option<&LearnedGamma<E, D>>) -> GammaSchedule;
+
+    /// What the answer is read from, from the network's output at (z, x, t); the other calls take
+    /// it instead of the output.
+    fn conditioned(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        let _ = at;
+        Ok(output)
+    }
 
     /// dz/dt, from the network's output at (z, x, t).
     fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
@@ -137,6 +161,18 @@ pub(crate) trait VectorField<E: Real, D: Backend<E>>: Sync {
     #[cfg(feature = "onnx")]
     fn ending(&self) -> Ending;
 
+    /// What [`answer_at`](Self::answer_at) reads at time t.
+    #[cfg(feature = "onnx")]
+    fn opinion(&self, t: f64) -> Opinion;
+
+    /// The weights of z and of the network's output at time t in what
+    /// [`conditioned`](Self::conditioned) gives; `None` where that is the output itself.
+    #[cfg(feature = "onnx")]
+    fn skip(&self, curve: &GammaSchedule, t: f64) -> Option<[f64; 2]> {
+        let _ = (curve, t);
+        None
+    }
+
     /// The answer before [`Reading::answer`], as the network sees it at (z, x, t).
     fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err>;
 
@@ -162,6 +198,21 @@ pub(crate) enum DriftTerms {
         estimate: f64,
         /// The weight of z.
         latent: f64,
+    },
+}
+
+/// What a class is read from on the way.
+#[cfg(feature = "onnx")]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Opinion {
+    /// The network's output itself.
+    Output,
+    /// z + `time_left` v, by [`Reading::read`] with this sharpness.
+    Extrapolated {
+        /// 1 − t.
+        time_left: f64,
+        /// κ.
+        sharpness: f64,
     },
 }
 

@@ -170,6 +170,20 @@ pub fn write_continuous(folder: &Path) {
     numbers::<_, ConditionalResNetCt<2, 4, 16>>(folder, "ct_regression", variant);
 }
 
+pub fn write_blocks(folder: &Path) {
+    let blocks = DiffusionBlocks::<OneHot>::default;
+    for method in Method::ALL {
+        let solver = Solver { method, steps: Steps::Fixed(2), ..Solver::default() };
+        let variant = DiffusionBlocks { solver, ..blocks() };
+        classes::<_, Network, _, 3, 4, 3>(folder, &format!("blocks_{method:?}"), variant);
+    }
+    classes::<_, Network, _, 3, 4, 3>(folder, "blocks", blocks());
+    let variant = DiffusionBlocks { head: prototypes(), ..DiffusionBlocks::default() };
+    classes::<_, EmbeddedNetwork, _, 3, 4, 5>(folder, "blocks_prototypes", variant);
+    let variant = DiffusionBlocks::<Regression>::default();
+    numbers::<_, ConditionalResNetCt<2, 4, 16>>(folder, "blocks_regression", variant);
+}
+
 pub fn write_flow(folder: &Path) {
     let fm = FlowMatching::<OneHot>::default;
     classes::<_, Network, _, 3, 4, 3>(folder, "fm", fm());

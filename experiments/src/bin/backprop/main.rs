@@ -147,7 +147,11 @@ where
     forget_peak_rss();
     let learned = match options.train {
         Train::Noprop => learn::<DiscreteTime, M, X, 10>(variant, data, &fit)?,
-        _ => learn_end_to_end::<M, X>(variant, data, &fit)?,
+        _ => {
+            // It is the last block's answer that the signal comes from.
+            let variant = DiscreteTime { probabilities: Probabilities::Last, ..variant };
+            learn_end_to_end::<M, X>(variant, data, &fit)?
+        }
     };
     let (report, seconds) = (&learned.report, learned.seconds);
     let (method, accuracy) = (name(options.train), report.accuracy);

@@ -1,0 +1,141 @@
+//! What the estimates on the way from noise to target have to say, and which of them is the answer.
+
+use super::{InferenceOutput, InferenceRequest};
+use crate::{
+    device::{Backend, Real},
+    variant::{Probabilities, ReverseProcess, Transition},
+};
+
+/// Which estimates on the way make up an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Combination {
+    /// The first, from noise alone: the mean of numbers given x, by the one block that has learned
+    /// nothing else.
+    First,
+    /// The mean of the last ones from several starts, which stand for all.
+    Starts,
+    /// The last.
+    Last,
+    /// The mean of all.
+    Mean,
+    /// Each of them.
+    Each,
+    /// At each of them the mean of all up to there.
+    Means,
+}
+
+impl Combination {
+    /// What a request asks for.
+    pub(crate) fn of<E: Real, D: Backend<E>>(
+        process: &dyn ReverseProcess<E, D>,
+        request: InferenceRequest,
+    ) -> Self {
+        let setup = process.setup();
+        let takes_mean = setup.reading.has_classes() && setup.probabilities == Probabilities::Mean;
+        match request {
+            InferenceRequest::Along if takes_mean => Self::Means,
+            InferenceRequest::Along => Self::Each,
+            _ if takes_mean => Self::Mean,
+            _ if setup.reading.has_classes() => Self::Last,
+            _ => match process.transition() {
+                Transition::Blocks(_) | Transition::Denoiser(_) => Self::First,
+                // One network for all times is least sure of what it says at their ends.
+                Transition::Field(_) => Self::Starts,
+            },
+        }
+    }
+
+    /// Whether an estimate is of use.
+    pub(crate) fn takes(self, is_first: bool, is_last: bool) -> bool {
+        match self {
+            Self::First => is_first,
+            Self::Last | Self::Starts => is_last,
+            Self::Mean | Self::Each | Self::Means => true,
+        }
+    }
+
+    /// The answer that estimates which it [takes](Self::takes) make up, in their order.
+    pub(super) fn combined<E: Real>(self, estimates: impl IntoIterator<Item = Vec<E>>) -> Vec<E> {
+        let (mut mean, mut all) = (RunningMean::default(), Vec::new());
+        for estimate in estimates {
+            match self {
+                Self::First | Self::Last | Self::Starts | Self::Each => all.extend(estimate),
+                Self::Mean => mean.add(&estimate),
+                Self::Means => {
+                    mean.add(&estimate);
+                    all.extend_from_slice(&mean.values);
+                }
+            }
+        }
+        if self == Self::Mean { mean.values } else { all }
+    }
+}
+
+/// The mean of what was added so far.
+#[derive(Clone, Debug)]
+pub(super) struct RunningMean<E> {
+    pub(super) values: Vec<E>,
+    count: usize,
+}
+
+impl<E> Default for RunningMean<E> {
+    fn default() -> Self {
+        Self { values: Vec::new(), count: 0 }
+    }
+}
+
+impl<E: Real> RunningMean<E> {
+    pub(super) fn add(&mut self, values: &[E]) {
+        self.count += 1;
+        if self.count == 1 {
+            self.values = values.to_vec();
+            return;
+        }
+        let share = E::of(1.0 / self.count as f64);
+        let step = |(mean, v): (&mut E, &E)| *mean += share * (*v - *mean);
+        self.values.iter_mut().zip(values).for_each(step);
+    }
+}
+
+impl<E: Real> InferenceOutput<E> {
+    /// Probabilities at temperature T: p^(1/T) of each class, normalised.
+    pub(super) fn at_temperature(&mut self, classes: usize, temperature: f64) {
+        for row in self.values.chunks_exact_mut(classes.max(1)) {
+            let log = |p: E| p.as_f64().max(f64::MIN_POSITIVE).ln() / temperature;
+            let most = row.iter().map(|p| log(*p)).fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = row.iter().map(|p| (log(*p) - most).exp()).sum();
+            row.iter_mut().for_each(|p| *p = E::of((log(*p) - most).exp() / sum));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn combinations_are_what_their_names_say() {
+        let estimates = || [vec![1.0, 2.0], vec![3.0, 0.0], vec![8.0, 4.0]];
+        assert_eq!(Combination::Mean.combined(estimates()), [4.0, 2.0]);
+        assert_eq!(Combination::Means.combined(estimates()), [1.0, 2.0, 2.0, 1.0, 4.0, 2.0]);
+        assert_eq!(Combination::Each.combined(estimates()), [1.0, 2.0, 3.0, 0.0, 8.0, 4.0]);
+    }
+
+    #[test]
+    fn a_temperature_flattens_or_sharpens_probabilities() {
+        // softmax of logits 0, 1, 2 at temperature 2 is softmax(0, ½, 1).
+        let softmax = |logits: [f64; 3]| {
+            let sum: f64 = logits.iter().map(|o| o.exp()).sum();
+            logits.map(|o| o.exp() / sum)
+        };
+        let values = softmax([0.0, 1.0, 2.0]).to_vec();
+        let mut output = InferenceOutput { values, calls: 0 };
+        output.at_temperature(3, 2.0);
+        for (found, expected) in output.values.iter().zip(softmax([0.0, 0.5, 1.0])) {
+            assert!((found - expected).abs() < 1e-15, "{found} {expected}");
+        }
+        let mut sure = InferenceOutput { values: vec![0.0f32, 1.0], calls: 0 };
+        sure.at_temperature(2, 0.01);
+        assert_eq!(sure.values, [0.0, 1.0]);
+    }
+}

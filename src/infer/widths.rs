@@ -1,0 +1,97 @@
+//! How far the estimates of blocks are from the target: how wide the noise of sampling has to be.
+
+use super::{Asked, InputRows, JobRows, device_of, failed, on_device};
+use crate::{
+    block::{AnyBlock, Host},
+    data::TargetRows,
+    device::Real,
+    distributed::AnswerPart,
+    error::Error,
+    plan::{Inputs, Value, infer},
+    random::{Purpose, normals, stream},
+    variant::{Discrete, ReverseVariance, Transition},
+};
+
+/// How many estimates of each block are looked at, about: s² is then known to 2 %, and less for
+/// wide targets.
+const ESTIMATES: usize = 4096;
+
+/// How often a row is looked at, at most.
+const MOST_DRAWS: usize = 16;
+
+impl<E: Real, D: Host<E>> Asked<'_, E, D> {
+    /// s_t² = E‖û_t(z_{t−1}, x) − u‖² / Z of all blocks with z_{t−1} ~ q(z_{t−1} | u), from about
+    /// [`ESTIMATES`] of these rows, evenly spread; empty where no step is wider by it.
+    pub(crate) fn estimate_variances(
+        &self,
+        targets: &TargetRows<'_, E>,
+    ) -> Result<Vec<f64>, Error> {
+        let reading = self.process.reading();
+        let Transition::Blocks(discrete) = self.process.transition() else { return Ok(Vec::new()) };
+        if reading.has_classes() || discrete.reverse_variance != ReverseVariance::Optimal {
+            return Ok(Vec::new());
+        }
+        let (rows, width) = (self.inputs.rows(), self.inputs.width);
+        let count = rows.min(ESTIMATES);
+        let picked: Vec<usize> = (0..count).map(|i| i * rows / count).collect();
+        let draws = (ESTIMATES / count.max(1)).clamp(1, MOST_DRAWS);
+        let numbers = crate::data::select_wide(self.inputs.numbers, width, &picked);
+        let inputs = InputRows { numbers: &numbers, width, draws };
+        let targets = crate::data::select_wide(targets.values(), reading.latent, &picked);
+        let sums = D::map(&self.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
+            let rows = inputs.of_job(job);
+            let each = blocks
+                .iter()
+                .map(|block| squared_errors::<E, D>(discrete, *block, &rows, &targets));
+            each.collect::<Result<Vec<f64>, Error>>()
+        });
+        let mut own = vec![0.0; self.blocks.len()];
+        for sums in sums {
+            own.iter_mut().zip(sums?).for_each(|(all, sum)| *all += sum);
+        }
+        let estimates = (inputs.rows() * reading.latent) as f64;
+        let parts = self.blocks.iter().zip(own).map(|(block, sum)| AnswerPart {
+            place: [block.state().t, self.ranks.layout.rank, 0],
+            values: vec![E::of(sum / estimates)],
+            calls: 0,
+        });
+        // Ranks that share a block may each have rows of their own.
+        let mut means = vec![(0.0, 0.0); discrete.levels.blocks()];
+        for part in self.ranks.answers_of_all(parts.collect())? {
+            if let Some((sum, count)) = means.get_mut(part.place[0].wrapping_sub(1)) {
+                *sum += part.values.first().map_or(0.0, |value| value.as_f64());
+                *count += 1.0;
+            }
+        }
+        Ok(means.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect())
+    }
+}
+
+/// ‖û − u‖² of a block, summed over some rows.
+fn squared_errors<E: Real, D: Host<E>>(
+    discrete: &Discrete,
+    block: &D::Block,
+    rows: &JobRows<'_, E>,
+    targets: &[E],
+) -> Result<f64, Error> {
+    let (t, latent) = (block.state().t, discrete.setup.reading.latent);
+    let alpha_bar = discrete.alpha_bar(t);
+    let [share, spread] = [alpha_bar, 1.0 - alpha_bar].map(|v| E::of(v.sqrt()));
+    let of_row = |i: usize| &targets[i / rows.draws * latent..][..latent];
+    let u: Vec<E> = (rows.first..rows.first + rows.rows).flat_map(of_row).copied().collect();
+    let mut rng = stream(t as u64, Purpose::Widths, rows.first as u64, 0);
+    let noise: Vec<E> = normals(&mut rng, u.len());
+    let z = u.iter().zip(noise).map(|(u, noise)| share * *u + spread * noise).collect();
+    let (device, shape) = (device_of::<E, D>(block), (rows.rows, latent));
+    let z = on_device(device, z, shape)?;
+    let x = on_device(device, rows.numbers.to_vec(), (rows.rows, rows.numbers.len() / rows.rows))?;
+    let estimate = || {
+        let plan = block.prepared(rows.rows, 1)?;
+        let inputs = Inputs { z: z.clone(), x, t: None };
+        let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
+        discrete.conditioned(t, z, output)
+    };
+    let estimate: Result<_, D::Err> = estimate();
+    let estimate = estimate.map_err(failed())?.as_vec();
+    Ok(estimate.iter().zip(&u).map(|(a, b)| (a.as_f64() - b.as_f64()).powi(2)).sum())
+}
