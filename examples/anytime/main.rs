@@ -28,7 +28,7 @@ struct Options {
     #[arg(long, default_value_t = 10)]
     blocks: usize,
     /// τ, the confidence at which a row stops, of the answers that are summed up at the end
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.8)]
     confidence: f64,
     /// The seed of all that is random
     #[arg(long, default_value_t = 0)]

@@ -120,7 +120,7 @@ pub(super) type Sure<'a, E> = &'a (dyn Fn(usize, &[E], &mut [E]) -> bool + Sync)
 /// A way from noise to target in legs.
 enum Legs<'a, E: Real, D: Host<E>> {
     Blocks { way: Way<'a, E>, moving: Vec<usize> },
-    Field(FieldWay<'a, E, D>),
+    Field(Box<FieldWay<'a, E, D>>),
 }
 
 /// The rows that go on.
@@ -283,7 +283,8 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
             }
             Transition::Field(field) => match field.inference() {
                 Inference::Ode(solver) => {
-                    FieldWay::new(operation, self, field, solver, embedding).map(Legs::Field)
+                    let way = FieldWay::new(operation, self, field, solver, embedding)?;
+                    Ok(Legs::Field(Box::new(way)))
                 }
                 Inference::Sde { .. } => {
                     let expected = "`Inference::Ode`: call `set_inference` with it";
