@@ -1,16 +1,23 @@
 //! Continuous time (NoProp-CT): one network û(z, x, t), trained at all noise levels.
 
+mod field;
+mod inference;
+#[cfg(test)]
+mod tests;
+mod weighting;
+
+pub use inference::Inference;
+pub use weighting::Weighting;
+
 use dfdx::prelude::*;
 
 #[cfg(feature = "inference")]
 use super::ReverseSettings;
 use super::{
-    At, Draw, End, Ends, Mathematics, Objective, Probabilities, ReverseProcess, Setup, StepLoss,
-    Target, TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight, constant,
+    Draw, Ends, Mathematics, Objective, Probabilities, ReverseProcess, Setup, StepLoss, Target,
+    TimeSampling, TracedForward, Transition, Variant, VectorField, check_weight, constant,
     draw::Times, squared_error, terminal, weigh,
 };
-#[cfg(feature = "onnx")]
-use super::{DriftTerms, Ending, Opinion};
 use crate::{
     device::{Backend, Column, Matrix, Real},
     error::Error,
@@ -19,7 +26,6 @@ use crate::{
     nn::Timed,
     optim::Optimizer,
     schedule::{GammaPoint, GammaSchedule, LearnedGamma, Path, SchedulePoint, TracedColumn},
-    solver::{Method, Save, Solver, Steps},
 };
 
 /// Continuous time: one network û(z, x, t) takes noise to the target along an ODE or SDE (Li, Teh,
@@ -56,7 +62,7 @@ pub struct ContinuousTime<H = OneHot> {
     /// Default: `TimeSampling::LowDiscrepancy`.
     pub times: TimeSampling,
     /// How answers are read off.
-    /// Default: ten steps of [`Method::Heun`], which call the network 20 times.
+    /// Default: ten steps of [`Method::Heun`](crate::solver::Method::Heun), which call the network 20 times.
     pub inference: Inference,
     /// Whose probabilities are the answer, for classes.
     /// Default: `Probabilities::Mean`.
@@ -134,61 +140,6 @@ impl<H: Default> Default for ContinuousTime<H> {
             estimator: Estimator::default(),
             head: H::default(),
             seed: 0,
-        }
-    }
-}
-
-/// The weight of the squared error at time t.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Weighting {
-    /// ½ η SNR′(t): the paper's, the bound on the likelihood. Nearly all of it is at t near 1.
-    SnrSlope,
-    /// η at all times.
-    Uniform,
-    /// η (1 + SNR(t)) for numbers, which gives the network's own output the same weight at all
-    /// times where the model is [`preconditioned`](ContinuousTime::preconditioned) (Salimans & Ho
-    /// 2022, "SNR + 1"; Karras et al. 2022, λ(σ)); η for classes.
-    #[default]
-    ByTargets,
-}
-
-/// How z goes from noise (t = 0) to target (t = 1) in inference.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Inference {
-    /// The probability-flow ODE, from z_0 = 0: the same answer for the same row.
-    Ode(Solver),
-    /// The SDE, from z_0 ~ N(0, I), by Euler–Maruyama; the answers of several draws are averaged.
-    Sde {
-        /// How many steps: at least 1.
-        steps: usize,
-        /// How many draws are averaged: at least 1.
-        draws: usize,
-        /// The seed of the noise; each row has a stream of its own, by its place in the batch.
-        seed: u64,
-    },
-}
-
-impl Default for Inference {
-    /// Ten steps of Heun's method: 20 calls of the network.
-    fn default() -> Self {
-        Self::Ode(Solver { method: Method::Heun, steps: Steps::Fixed(10), save: Save::End })
-    }
-}
-
-impl Inference {
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Sde { steps, draws, .. } => {
-                Error::check_count("Inference::Sde::steps", *steps)?;
-                Error::check_count("Inference::Sde::draws", *draws)
-            }
-            Self::Ode(solver) => solver.check(),
         }
     }
 }
@@ -441,91 +392,6 @@ impl<E: Real, D: Backend<E>> Objective<E, D> for Continuous {
     }
 }
 
-impl<E: Real, D: Backend<E>> VectorField<E, D> for Continuous {
-    fn inference(&self) -> Inference {
-        self.inference.clone()
-    }
-
-    fn end(&self) -> f64 {
-        1.0
-    }
-
-    fn curve(&self, learned: Option<&LearnedGamma<E, D>>) -> GammaSchedule {
-        learned.map_or_else(|| self.schedule.clone(), LearnedGamma::schedule)
-    }
-
-    fn conditioned(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
-        if !self.preconditioned {
-            return Ok(output);
-        }
-        let alpha_bar = at.curve.at(at.t).alpha_bar();
-        D::combined((1.0 - alpha_bar).sqrt(), &output, &[(alpha_bar.sqrt(), at.z)])
-    }
-
-    fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
-        let (estimate, latent) = at.curve.at(at.t).probability_flow();
-        D::combined(
-            estimate,
-            &self.setup.reading.estimate(output, at.embedding)?,
-            &[(latent, at.z)],
-        )
-    }
-
-    fn sde_drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
-        let (estimate, latent, _) = at.curve.at(at.t).sde();
-        D::combined(
-            estimate,
-            &self.setup.reading.estimate(output, at.embedding)?,
-            &[(latent, at.z)],
-        )
-    }
-
-    fn diffusion(&self, curve: &GammaSchedule, t: f64) -> f64 {
-        curve.at(t).sde().2
-    }
-
-    #[cfg(feature = "onnx")]
-    fn setting(&self) -> [&'static str; 2] {
-        ["ContinuousTime::inference", "set_inference"]
-    }
-
-    #[cfg(feature = "onnx")]
-    fn terms(&self, curve: &GammaSchedule, t: f64) -> DriftTerms {
-        let (estimate, latent) = curve.at(t).probability_flow();
-        DriftTerms::Weighted { estimate, latent }
-    }
-
-    #[cfg(feature = "onnx")]
-    fn ending(&self) -> Ending {
-        Ending::Output
-    }
-
-    #[cfg(feature = "onnx")]
-    fn opinion(&self, _t: f64) -> Opinion {
-        Opinion::Output
-    }
-
-    #[cfg(feature = "onnx")]
-    fn skip(&self, curve: &GammaSchedule, t: f64) -> Option<[f64; 2]> {
-        let alpha_bar = curve.at(t).alpha_bar();
-        self.preconditioned.then(|| [alpha_bar, 1.0 - alpha_bar].map(f64::sqrt))
-    }
-
-    fn answer_at(&self, _at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
-        Ok(output)
-    }
-
-    fn finish(
-        &self,
-        z: Matrix<E, D>,
-        _embedding: &Matrix<E, D>,
-        output: &mut dyn FnMut(&Matrix<E, D>) -> Result<Matrix<E, D>, Error>,
-    ) -> Result<End<E, D>, Error> {
-        let output = output(&z)?;
-        Ok(End { z, output })
-    }
-}
-
 /// √ᾱ u + √(1 − ᾱ) ε, with √ᾱ = √σ(−γ) and √(1 − ᾱ) = √σ(γ).
 fn noised<E: Real, D: Backend<E>, T: Tape<E, D> + Merge<T>>(
     gamma: Column<E, D, T>,
@@ -537,103 +403,4 @@ fn noised<E: Real, D: Backend<E>, T: Tape<E, D> + Merge<T>>(
     let spread = gamma.retaped::<T>().try_sigmoid()?.try_sqrt()?;
     let u = u.try_mul(share.try_broadcast_like::<_, Axis<1>>(&shape)?)?;
     u.try_add(spread.try_broadcast_like::<_, Axis<1>>(&shape)?.try_mul(noise)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        head::Learned,
-        plan::{Inputs, handle},
-        schedule::MonotoneNetwork,
-        variant::{
-            golden::{assert_close, golden, network, numbers, operations, target},
-            mean,
-        },
-    };
-    use dfdx::nn::ZeroGrads;
-
-    /// The paper's loss and its gradients with respect to network, embedding and learned schedule.
-    #[test]
-    fn the_loss_agrees_with_the_golden_values() {
-        let case = &golden()["ct"][0];
-        let close = |what: &str, found: Vec<f64>, expected| {
-            assert_close(what, &found, expected, 1e-9);
-        };
-        let dev = Cpu::default();
-        let eight = |what: &str| numbers(&case["schedule"][what]).try_into().unwrap();
-        let gamma = MonotoneNetwork {
-            v0: case["schedule"]["v0"].as_f64().unwrap(),
-            v1: eight("v1"),
-            v2: eight("v2"),
-            c1: eight("c1"),
-        };
-        let schedule = GammaSchedule {
-            gamma_0: case["schedule"]["g0"].as_f64().unwrap(),
-            gamma_1: case["schedule"]["g1"].as_f64().unwrap(),
-            path: Path::Learned(gamma.clone()),
-        };
-        let learned = LearnedGamma::<f64, Cpu>::new(&dev, &schedule, &gamma).unwrap();
-        assert_eq!(learned.schedule(), schedule);
-        let variant = ContinuousTime::<Learned<4>> {
-            schedule,
-            weighting: Weighting::SnrSlope,
-            eta: case["eta"].as_f64().unwrap(),
-            cross_entropy: 0.0,
-            ..Default::default()
-        };
-        let mathematics = Variant::<4, 6, f64, Cpu>::mathematics(&variant).unwrap();
-        let Mathematics::Continuous(continuous) = mathematics else { panic!("of another variant") };
-
-        let host: Vec<f64> = numbers(&case["t"]);
-        let rows = host.len();
-        let mut built = network::<4, f64>(&case["params"]);
-        let table: Tensor<Rank2<4, 4>, f64, _> =
-            dev.tensor_from_vec(numbers(&case["embedding"]), Default::default());
-        let embedding = handle(&table, (4, 4)).unwrap();
-        let target = target::<4, f64>(&case["labels"], &embedding);
-        let noise = dev.tensor_from_vec(numbers(&case["eps"]), (rows, 4));
-        let x = dev.tensor_from_vec(numbers(&case["x"]), (rows, 6));
-        let times = Times { device: dev.tensor_from_vec(host.clone(), (rows,)), host };
-
-        let mut gradients = built.alloc_grads();
-        learned.zero_grads(&mut gradients);
-        table.zero_grads(&mut gradients);
-        let loss = {
-            let mut plan = operations(&mut built);
-            let gamma = continuous.gamma(&times, Some(&learned)).unwrap();
-            let forward: TracedForward<'_, f64, Cpu> =
-                &mut |z| Inputs { z, x: x.clone(), t: None }.through(&mut plan);
-            let (loss, _) =
-                continuous.denoising(gamma, &target, noise, gradients, forward).unwrap();
-            mean(loss).unwrap()
-        };
-        close("loss", loss.as_vec(), &case["loss"]);
-        let gradients = loss.backward();
-        close("embedding", gradients.get(&table).as_vec(), &case["grad_embedding"]);
-        let network = &case["grad_params"];
-        close("wz", gradients.get(&built.0.z.weight).as_vec(), &network["wz"]);
-        close("bx", gradients.get(&built.0.x.bias).as_vec(), &network["bx"]);
-        close("w1", gradients.get(&built.2.0.0.weight).as_vec(), &network["w1"]);
-        close("wo", gradients.get(&built.3.weight).as_vec(), &network["wo"]);
-        learned.assert_gradients(&gradients, |what, found| {
-            close(what, found, &case["grad_schedule"][what]);
-        });
-    }
-
-    #[test]
-    fn the_schedule_on_the_device_is_the_one_on_the_host() {
-        let dev = Cpu::default();
-        let network = MonotoneNetwork { v1: [0.3; 8], c1: [-0.7; 8], ..Default::default() };
-        let path = Path::Learned(network.clone());
-        let schedule = GammaSchedule { gamma_0: -3.0, gamma_1: 2.0, path };
-        let learned = LearnedGamma::<f64, Cpu>::new(&dev, &schedule, &network).unwrap();
-        let times = [0.0, 0.1, 0.5, 0.99, 1.0];
-        let (gamma, slope) = learned.at(&dev.tensor_from_vec(times.to_vec(), (5,))).unwrap();
-        for (i, t) in times.into_iter().enumerate() {
-            let point = schedule.at(t);
-            assert!((gamma.as_vec()[i] - point.gamma).abs() < 1e-12);
-            assert!((slope.as_vec()[i] - point.slope).abs() < 1e-12);
-        }
-    }
 }
