@@ -437,6 +437,52 @@ fn a_file_with_other_tensors_is_refused() {
     assert!(error.contains("format dfdx-noprop checkpoint 1, found dfdx-noprop checkpoint 2"));
 }
 
+/// A checkpoint as it was written before models of numbers were preconditioned, and before a
+/// trainer had choices by its targets.
+fn as_before(path: &Path, weighting: &str, schedule: &str) {
+    let mut contents = Contents::read(path).unwrap();
+    let text = contents.metadata["settings"].clone();
+    let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let fields = settings.as_object_mut().unwrap();
+    for name in ["preconditioned", "probabilities", "reverse_variance"] {
+        fields.remove(name);
+    }
+    if fields.contains_key("weighting") {
+        fields["weighting"] = weighting.into();
+        fields["schedule"]["path"] = schedule.into();
+    }
+    contents.metadata.insert("settings".into(), settings.to_string());
+    contents.metadata.remove("calibration");
+    contents.write(path).unwrap();
+}
+
+#[test]
+fn older_checkpoints_mean_what_they_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.safetensors");
+    type Timed = ConditionalResNetCt<4, 5, 8>;
+    // Classes: what is chosen by the targets is what it was.
+    type Ct = NoProp<ContinuousTime, Timed, 4, 5>;
+    let model = Ct::new(&dev(), ContinuousTime::default()).unwrap();
+    model.save(&path).unwrap();
+    as_before(&path, "uniform", "cosine");
+    Ct::new(&dev(), ContinuousTime::default()).unwrap().load(&path).unwrap();
+    let rows = [[0.3; 5]; 2];
+    let same = Ct::from_checkpoint(&dev(), &path).unwrap();
+    assert_eq!(same.predict_proba(&rows).unwrap(), model.predict_proba(&rows).unwrap());
+    // Numbers: they were not preconditioned.
+    type Dt = NoProp<DiscreteTime<Regression>, Block, 4, 5>;
+    let plain = DiscreteTime { preconditioned: false, ..DiscreteTime::default() };
+    let model = Dt::new(&dev(), plain).unwrap();
+    model.save(&path).unwrap();
+    as_before(&path, "", "");
+    let same = Dt::from_checkpoint(&dev(), &path).unwrap();
+    assert!(!same.variant().preconditioned);
+    assert_eq!(same.predict(&rows).unwrap(), model.predict(&rows).unwrap());
+    let error = Dt::new(&dev(), DiscreteTime::default()).unwrap().load(&path).unwrap_err();
+    assert!(error.to_string().contains("settings.preconditioned"), "{error}");
+}
+
 #[test]
 fn a_run_keeps_its_checkpoints() {
     let (data, validation) = (blobs::<4, 5>(50, 1), blobs::<4, 5>(30, 2));
