@@ -192,7 +192,8 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         })
     }
 
-    /// The numbers for each row, row-major, `[rows, Z]`, in the targets' own units.
+    /// The mean of the numbers given x for each row, row-major, `[rows, Z]`, in the targets' own
+    /// units.
     ///
     /// # Errors
     /// [`Error::Argument`] for a model of classes, and those of

@@ -175,7 +175,8 @@ where
         self.any.summary()
     }
 
-    /// One prediction for each row: its class, or its numbers in the targets' own units.
+    /// One prediction for each row: its most probable class, or the mean of its numbers given x, in
+    /// the targets' own units.
     ///
     /// # Errors
     /// Those of [`AnyPredictor::predict_proba`], but for what types rule out.
@@ -183,7 +184,8 @@ where
         Ok(H::predictions(&self.answers("Predictor::predict", rows)?))
     }
 
-    /// The probability of each class for each row.
+    /// The probability of each class for each row:
+    /// [`NoProp::predict_proba`](crate::NoProp::predict_proba).
     ///
     /// # Errors
     /// Those of [`predict`](Self::predict).
