@@ -14,6 +14,10 @@ use crate::{
 /// to half a percent.
 const MOST_ROWS: usize = 4096;
 
+/// How many numbers these draws have at most: 64 MB in single precision. Wide targets have fewer
+/// rows, and as much to say with each.
+const MOST_NUMBERS: usize = 1 << 24;
+
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// The answers to all rows, on all ranks; `operation` is what the user has called.
     pub(crate) fn answers(
@@ -95,7 +99,8 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     ) -> Result<DistributionScores, Error> {
         let InputRows { numbers, width, .. } = self.inputs;
         let rows = self.inputs.rows();
-        let count = rows.min(MOST_ROWS);
+        let fit = MOST_NUMBERS / DRAWS.saturating_mul(z.max(1));
+        let count = rows.min(MOST_ROWS).min(fit.max(1));
         let picked: Vec<usize> = (0..count).map(|i| i * rows / count).collect();
         let numbers = crate::data::select_wide(numbers, width, &picked);
         let inputs = InputRows { numbers: &numbers, width, draws: DRAWS };

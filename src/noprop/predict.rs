@@ -119,8 +119,8 @@ where
 
     /// Predictions against the truth, over all rows: for classes accuracy, negative log-likelihood
     /// and calibration; for numbers the squared error of their mean, and by 200 draws for up to
-    /// 4,096 of the rows the CRPS, and how often the 90 % interval has the truth in it
-    /// ([`DistributionScores`](crate::head::DistributionScores)).
+    /// 4,096 of the rows (fewer where Z is above 20) the CRPS, and how often the 90 % interval has
+    /// the truth in it ([`DistributionScores`](crate::head::DistributionScores)).
     ///
     /// # Errors
     /// [`Error::Argument`] if there are no rows, and those of [`predict`](Self::predict).
