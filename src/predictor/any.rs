@@ -212,7 +212,8 @@ impl<E: InferenceNumber> AnyPredictor<E> {
 
     /// The answers on the way from noise to target, each with its time from 0 (noise) to 1 (target):
     /// after each block in discrete time, at each step of the solver elsewhere; row-major,
-    /// `[rows, outputs]`, in their own units. Empty for a solver whose steps depend on the rows, and
+    /// `[rows, outputs]`, in their own units. Numbers are those of the one way from z_0 = 0, whose
+    /// end need not be the mean that [`predict_values`](Self::predict_values) gives. Empty for a solver whose steps depend on the rows, and
     /// for the SDE.
     ///
     /// # Errors
