@@ -31,9 +31,11 @@ pub struct About {
     pub(crate) process: ReverseSettings,
     /// How targets are embedded and outputs read.
     pub(crate) reading: Reading,
-    /// Whose probabilities are the answer.
+    /// Whose probabilities are the answer; those of the last in a file that does not say.
+    #[serde(default = "last")]
     pub(crate) probabilities: Probabilities,
     /// How sure its answers are.
+    #[serde(default)]
     pub(crate) calibration: Calibration,
     /// X.
     pub(crate) x: usize,
@@ -42,6 +44,11 @@ pub struct About {
     /// The first module of a user's own, where there is one: no file has it.
     #[serde(skip)]
     pub(crate) module: Option<String>,
+}
+
+/// What models answered with before they had a choice.
+fn last() -> Probabilities {
+    Probabilities::Last
 }
 
 impl About {

@@ -41,16 +41,29 @@ pub(crate) enum ReverseSettings {
     /// Through blocks, by these ᾱ_0 to ᾱ_T.
     Discrete {
         alpha_bar: Vec<f64>,
+        #[serde(default)]
         preconditioned: bool,
         sampler: Sampler,
+        #[serde(default = "posterior")]
         reverse_variance: ReverseVariance,
     },
     /// Along the probability-flow ODE or the SDE of γ(t).
-    Continuous { schedule: Box<GammaSchedule>, preconditioned: bool, inference: Inference },
+    Continuous {
+        schedule: Box<GammaSchedule>,
+        #[serde(default)]
+        preconditioned: bool,
+        inference: Inference,
+    },
     /// Along straight lines.
     Flow { prediction: Prediction, solver: Solver },
     /// Through blocks, by these noise levels from σ_max to σ_min, `steps` for each of them.
     Blocks { levels: Vec<f64>, steps: usize, method: Method, sigma_data: f64, sampler: Sampler },
+}
+
+/// The variance of models in files that do not say.
+#[cfg(feature = "inference")]
+fn posterior() -> ReverseVariance {
+    ReverseVariance::Posterior
 }
 
 #[cfg(feature = "inference")]
