@@ -1,10 +1,28 @@
 //! The ways through blocks, one after the other.
 
 use crate::{
-    device::Real,
+    device::{Backend, Real},
     head::Reading,
-    variant::{Denoiser, Discrete, ReverseVariance, Sampler},
+    variant::{
+        Denoiser, Discrete, ReverseProcess, ReverseVariance, Sampler, Transition, VectorField,
+    },
 };
+
+/// A way from noise to target: through blocks, or along a vector field.
+pub(super) enum Route<'a, E: Real, D: Backend<E>> {
+    Chain(Chain<'a>),
+    Field(&'a dyn VectorField<E, D>),
+}
+
+impl<'a, E: Real, D: Backend<E>> Route<'a, E, D> {
+    pub(super) fn of(process: &'a dyn ReverseProcess<E, D>) -> Self {
+        match process.transition() {
+            Transition::Blocks(discrete) => Self::Chain(Chain::Discrete(discrete)),
+            Transition::Denoiser(denoiser) => Self::Chain(Chain::Denoiser(denoiser)),
+            Transition::Field(field) => Self::Field(field),
+        }
+    }
+}
 
 /// Blocks that each take z nearer to the target.
 #[derive(Clone, Copy)]

@@ -1,6 +1,8 @@
 //! Answers against the truth.
 
-use super::{Asked, DRAWS, DRAWS_SEED, InferenceOutput, InferenceRequest, InputRows, PointOutput};
+use super::{
+    Asked, DRAWS, DRAWS_SEED, InferenceOutput, InferenceRequest, InputRows, PointOutput, spread,
+};
 use crate::{
     block::{AnyBlock, Host},
     data::TargetRows,
@@ -101,7 +103,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         let rows = self.inputs.rows();
         let fit = MOST_NUMBERS / DRAWS.saturating_mul(z.max(1));
         let count = rows.min(MOST_ROWS).min(fit.max(1));
-        let picked: Vec<usize> = (0..count).map(|i| i * rows / count).collect();
+        let picked = spread(rows, count);
         let numbers = crate::data::select_wide(numbers, width, &picked);
         let inputs = InputRows { numbers: &numbers, width, draws: DRAWS };
         let asked = Asked { inputs, blocks: self.blocks.clone(), ..*self };

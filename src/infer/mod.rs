@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
 
-use chain::Chain;
+use chain::Route;
 pub(crate) use field::trajectory;
 #[cfg(feature = "onnx")]
 pub(crate) use nodes::{STARTS, starts};
@@ -29,12 +29,12 @@ pub use until::{EarlyAnswer, EarlyOutput, Until};
 
 use crate::{
     block::{AnyBlock, Embedding, Host},
-    device::{Backend, Real},
+    device::{Backend, Matrix, Real},
     error::Error,
     model::{Calibration, Model, Ranks},
     random::{Purpose, stream},
     schedule::LearnedGamma,
-    variant::{ReverseProcess, Transition},
+    variant::ReverseProcess,
 };
 
 /// What inference is asked for.
@@ -124,7 +124,7 @@ impl<'a, E> InputRows<'a, E> {
     /// The rows of a job.
     fn of_job(self, job: usize) -> JobRows<'a, E>
     where
-        E: Copy,
+        E: Real,
     {
         let (first, width) = (job * JOB, self.width);
         let end = self.rows().min(first + JOB);
@@ -139,8 +139,13 @@ impl<'a, E> InputRows<'a, E> {
     }
 }
 
+/// `count` of `rows` rows, evenly spread.
+fn spread(rows: usize, count: usize) -> Vec<usize> {
+    (0..count).map(|i| i * rows / count).collect()
+}
+
 /// The rows of a job.
-struct JobRows<'a, E: Copy> {
+struct JobRows<'a, E: Real> {
     /// The number of the first of them, where each counts as often as it is asked about.
     first: usize,
     rows: usize,
@@ -149,7 +154,22 @@ struct JobRows<'a, E: Copy> {
     numbers: Cow<'a, [E]>,
 }
 
-impl<E: Copy> JobRows<'_, E> {
+impl<'a, E: Real> JobRows<'a, E> {
+    /// Rows that are asked about once each, and need no noise.
+    fn once(rows: usize, numbers: Cow<'a, [E]>) -> Self {
+        Self { first: 0, rows, draws: 1, numbers }
+    }
+
+    /// X.
+    fn width(&self) -> usize {
+        self.numbers.len() / self.rows.max(1)
+    }
+
+    /// x on a device.
+    fn on<D: Host<E>>(&self, device: &D) -> Result<Matrix<E, D>, Error> {
+        on_device(device, self.numbers.to_vec(), (self.rows, self.width()))
+    }
+
     /// The streams of the noise of each row, for the draw of this number: they depend on the row's
     /// place, whatever job it is in.
     fn streams(&self, seed: u64, number: usize) -> Vec<ChaCha8Rng> {
@@ -182,10 +202,9 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// The answers at the points of the way from noise to target; none where these depend on the
     /// rows.
     pub(crate) fn along(&self) -> Result<Vec<PointOutput<E>>, Error> {
-        let points: Vec<Point> = match self.process.transition() {
-            Transition::Blocks(discrete) => rollout::points(Chain::Discrete(discrete)),
-            Transition::Denoiser(denoiser) => rollout::points(Chain::Denoiser(denoiser)),
-            Transition::Field(field) => field::points(self, field),
+        let points: Vec<Point> = match Route::of(self.process) {
+            Route::Chain(chain) => rollout::points(chain),
+            Route::Field(field) => field::points(self, field),
         };
         if points.is_empty() {
             return Ok(Vec::new());
@@ -198,14 +217,12 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
 
     /// The answers for some rows at a time.
     fn parts(&self, request: InferenceRequest) -> Result<Vec<InferenceOutput<E>>, Error> {
-        let chain = match self.process.transition() {
-            Transition::Blocks(discrete) => Chain::Discrete(discrete),
-            Transition::Denoiser(denoiser) => Chain::Denoiser(denoiser),
-            Transition::Field(field) => return field::parts(self, field, request),
-        };
-        match &self.ranks.communicator {
-            Some(communicator) => pipeline::parts(self, chain, communicator, request),
-            None => rollout::parts(self, chain, request),
+        match (Route::of(self.process), &self.ranks.communicator) {
+            (Route::Chain(chain), Some(communicator)) => {
+                pipeline::parts(self, chain, communicator, request)
+            }
+            (Route::Chain(chain), None) => rollout::parts(self, chain, request),
+            (Route::Field(field), _) => field::parts(self, field, request),
         }
     }
 }

@@ -72,8 +72,12 @@ impl Combination {
     }
 }
 
+/// The mean of `count` numbers, from that of the others and the last of them.
+pub(super) fn mean_with<E: Real>(mean: E, count: usize, last: E) -> E {
+    mean + E::of(1.0 / count as f64) * (last - mean)
+}
+
 /// The mean of what was added so far.
-#[derive(Clone, Debug)]
 pub(super) struct RunningMean<E> {
     pub(super) values: Vec<E>,
     count: usize,
@@ -92,9 +96,8 @@ impl<E: Real> RunningMean<E> {
             self.values = values.to_vec();
             return;
         }
-        let share = E::of(1.0 / self.count as f64);
-        let step = |(mean, v): (&mut E, &E)| *mean += share * (*v - *mean);
-        self.values.iter_mut().zip(values).for_each(step);
+        let means = self.values.iter_mut().zip(values);
+        means.for_each(|(mean, v)| *mean = mean_with(*mean, self.count, *v));
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let moving = passed(chain.moving(), combination);
     let rank_of = |t: usize| mine * length + layout.holder(t);
     let embedding = asked.embedding.numbers();
-    let (way, inputs) = (Way::new(asked, chain, &embedding), asked.inputs);
+    let (way, inputs) = (Way::new(asked, chain, &embedding, combination), asked.inputs);
     let is_sample = matches!(request, InferenceRequest::Sample(_));
     let mut answers = Vec::new();
     for (k, &t) in moving.iter().enumerate().filter(|(_, t)| rank_of(**t) == layout.rank) {

@@ -39,7 +39,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let embedding = asked.embedding.numbers();
     let (inputs, is_sample) = (asked.inputs, matches!(request, InferenceRequest::Sample(_)));
     let moving = passed(chain.moving(), combination);
-    let way = Way::new(asked, chain, &embedding);
+    let way = Way::new(asked, chain, &embedding, combination);
     let parts = D::map(&asked.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
         let roll = |begin: &Begin| {
             let device = device_of::<E, D>(blocks[0]);
@@ -119,6 +119,8 @@ pub(super) struct Way<'a, E> {
     embedding: &'a [E],
     /// s_t² of each block, where it was measured.
     estimate_variances: &'a [f64],
+    /// The starts that stand for all, `[STARTS, Z]`; none where nothing begins there.
+    starts: Vec<E>,
 }
 
 /// Some rows on their way from noise to target.
@@ -145,12 +147,17 @@ impl<'a, E: Real> Way<'a, E> {
         asked: &Asked<'a, E, D>,
         chain: Chain<'a>,
         embedding: &'a [E],
+        combination: Combination,
     ) -> Self {
         let estimate_variances = match chain.reverse_variance() {
             ReverseVariance::Optimal => &*asked.calibration.estimate_variances,
             ReverseVariance::Posterior => &[],
         };
-        Self { chain, embedding, estimate_variances }
+        let starts = match combination {
+            Combination::Starts => chain.start(starts(chain.reading().latent)),
+            _ => Vec::new(),
+        };
+        Self { chain, embedding, estimate_variances, starts }
     }
 
     /// Whether the estimate of a step with noise is the embedding of a class that is drawn.
@@ -180,10 +187,7 @@ impl<'a, E: Real> Way<'a, E> {
         let mut streams = Vec::new();
         let z = match begin {
             Begin::Zero => vec![E::zero(); rows * reading.latent],
-            Begin::Start(k) => {
-                let all: Vec<E> = starts(reading.latent);
-                self.chain.start(all[k * reading.latent..][..reading.latent].repeat(rows))
-            }
+            Begin::Start(k) => self.starts[k * reading.latent..][..reading.latent].repeat(rows),
             Begin::Noise { seed, number } => {
                 streams = inputs.streams(seed, number);
                 self.chain.start(draw_rows(&mut streams, reading.latent))
@@ -192,7 +196,7 @@ impl<'a, E: Real> Way<'a, E> {
         let shape = reading.embedding_shape();
         Ok(Rollout {
             embedding: on_device(device, self.embedding.to_vec(), shape)?,
-            x: on_device(device, inputs.numbers.to_vec(), (rows, inputs.numbers.len() / rows))?,
+            x: inputs.on(device)?,
             z: on_device(device, z, (rows, reading.latent))?,
             output: None,
             streams,
@@ -213,6 +217,19 @@ impl<'a, E: Real> Way<'a, E> {
         rollout.z = on_device(rollout.x.device(), z, (rollout.rows(), latent))?;
         Ok(rollout)
     }
+}
+
+/// What û is read from at (z, x), from the output of a block of discrete time.
+pub(super) fn output<E: Real, D: Host<E>>(
+    discrete: &Discrete,
+    block: &D::Block,
+    z: &Matrix<E, D>,
+    x: &Matrix<E, D>,
+) -> Result<Matrix<E, D>, D::Err> {
+    let plan = block.prepared(z.shape().0, 1)?;
+    let inputs = Inputs { z: z.clone(), x: x.clone(), t: None };
+    let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
+    discrete.conditioned(block.state().t, z.clone(), output)
 }
 
 /// `width` numbers for each row.
@@ -268,14 +285,7 @@ impl<E: Real, D: Host<E>> Rollout<E, D> {
         let (t, shape) = (block.state().t, *self.z.shape());
         let reading = way.chain.reading();
         let noise = (!self.streams.is_empty()).then(|| way.step_noise(&mut self.streams));
-        let output = || {
-            let plan = block.prepared(shape.0, 1)?;
-            let inputs = Inputs { z: self.z.clone(), x: self.x.clone(), t: None };
-            Ok(infer(&plan, Value::Inputs(inputs), None)?.into_rows()?.0)
-        };
-        let output: Result<_, D::Err> = output();
-        let output = output.and_then(|output| discrete.conditioned(t, self.z.clone(), output));
-        let output = output.map_err(failed())?;
+        let output = output::<E, D>(discrete, block, &self.z, &self.x).map_err(failed())?;
         let estimate = match &noise {
             Some(noise) if !noise.uniform.is_empty() => {
                 let probabilities = reading.answer(output.clone()).map_err(failed())?.as_vec();

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{
     Asked, Combination, InferenceOutput, InferenceRequest, InputRows, JOB, JobRows,
-    chain::Chain,
+    chain::Route,
     device_of,
     field::{FieldWay, Outlook},
+    opinions::mean_with,
     rollout::{Begin, Way},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     device::Real,
     error::Error,
     head::{Head, most_probable},
-    variant::{Inference, Sampler, Transition},
+    variant::{Inference, Sampler},
 };
 
 /// When a row stops on its way from noise to target, by
@@ -130,6 +131,13 @@ struct Going<E> {
     z: Vec<E>,
 }
 
+impl<E: Real> Going<E> {
+    /// The rows of each job, with their z.
+    fn jobs(&self, latent: usize) -> Vec<(&[usize], &[E])> {
+        self.rows.chunks(JOB).zip(self.z.chunks(JOB * latent)).collect()
+    }
+}
+
 /// What was heard of all rows so far.
 struct Heard<E> {
     combination: Combination,
@@ -144,15 +152,19 @@ struct Heard<E> {
 }
 
 impl<E: Real> Heard<E> {
+    /// The answer of a row.
+    fn answer(&self, row: usize) -> &[E] {
+        &self.answers[row * self.classes..][..self.classes]
+    }
+
     /// The answer of a row with one more opinion, in place of `answer`.
     fn with(&self, row: usize, opinion: &[E], answer: &mut [E]) {
         answer.copy_from_slice(opinion);
         if self.combination == Combination::Mean {
-            let share = E::of(1.0 / (self.opinions[row] + 1) as f64);
-            let before = &self.answers[row * self.classes..][..self.classes];
-            let mean =
-                |(answer, before): (&mut E, &E)| *answer = *before + share * (*answer - *before);
-            answer.iter_mut().zip(before).for_each(mean);
+            let count = self.opinions[row] + 1;
+            let before = self.answer(row).iter();
+            let means = answer.iter_mut().zip(before);
+            means.for_each(|(answer, mean)| *answer = mean_with(*mean, count, *answer));
         }
     }
 
@@ -185,8 +197,7 @@ impl<E: Real> Heard<E> {
         if going.rows.len() <= count {
             return;
         }
-        let confidence =
-            |row: usize| self.confidence_of(&self.answers[row * self.classes..][..self.classes]);
+        let confidence = |row: usize| self.confidence_of(self.answer(row));
         let mut kept: Vec<(f64, usize)> =
             going.rows.iter().enumerate().map(|(i, row)| (confidence(*row), i)).collect();
         kept.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -274,14 +285,16 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
             let found = format!("one rank of {}", communicator.ranks());
             return Err(Error::argument(operation, expected, found));
         }
-        match self.process.transition() {
-            Transition::Blocks(discrete) => {
-                self.chain(operation, Chain::Discrete(discrete), embedding)
+        match Route::of(self.process) {
+            Route::Chain(chain) => {
+                if let Sampler::Stochastic { .. } = chain.sampler() {
+                    let expected = "`Sampler::Deterministic`: call `set_sampler` with it";
+                    return Err(Error::argument(operation, expected, "`Sampler::Stochastic`"));
+                }
+                let way = Way::new(self, chain, embedding, Combination::Last);
+                Ok(Legs::Blocks { way, moving: chain.moving() })
             }
-            Transition::Denoiser(denoiser) => {
-                self.chain(operation, Chain::Denoiser(denoiser), embedding)
-            }
-            Transition::Field(field) => match field.inference() {
+            Route::Field(field) => match field.inference() {
                 Inference::Ode(solver) => {
                     let way = FieldWay::new(operation, self, field, solver, embedding)?;
                     Ok(Legs::Field(Box::new(way)))
@@ -294,21 +307,6 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         }
     }
 
-    /// Through blocks.
-    fn chain<'s>(
-        &'s self,
-        operation: &'static str,
-        chain: Chain<'s>,
-        embedding: &'s [E],
-    ) -> Result<Legs<'s, E, D>, Error> {
-        if let Sampler::Stochastic { .. } = chain.sampler() {
-            let expected = "`Sampler::Deterministic`: call `set_sampler` with it";
-            return Err(Error::argument(operation, expected, "`Sampler::Stochastic`"));
-        }
-        let way = Way::new(self, chain, embedding);
-        Ok(Legs::Blocks { way, moving: chain.moving() })
-    }
-
     /// One more leg for the rows that go on, in jobs.
     fn leg(
         &self,
@@ -318,11 +316,9 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         heard: &Heard<E>,
     ) -> Result<Vec<Leg<E>>, Error> {
         let latent = self.process.reading().latent;
-        let jobs: Vec<&[usize]> = going.rows.chunks(JOB).collect();
-        let latents: Vec<&[E]> = going.z.chunks(JOB * latent).collect();
-        let all_inputs = self.inputs;
+        let (jobs, all_inputs) = (going.jobs(latent), self.inputs);
         let parts = D::map(&self.blocks, jobs.len(), &|blocks: &[&D::Block], job| {
-            let (rows, z) = (jobs[job], latents[job]);
+            let (rows, z) = jobs[job];
             let sure = |i: usize, opinion: &[E], scratch: &mut [E]| {
                 heard.is_sure(rows[i], opinion, scratch)
             };
@@ -353,15 +349,13 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         going: &Going<E>,
         heard: &mut Heard<E>,
     ) -> Result<(), Error> {
-        let latent = self.process.reading().latent;
-        let jobs: Vec<&[usize]> = going.rows.chunks(JOB).collect();
-        let latents: Vec<&[E]> = going.z.chunks(JOB * latent).collect();
-        let all_inputs = self.inputs;
+        let (jobs, all_inputs) = (going.jobs(self.process.reading().latent), self.inputs);
         let parts = D::map(&self.blocks, jobs.len(), &|blocks: &[&D::Block], job| {
-            field.end(blocks[0], &packed(all_inputs, jobs[job]), latents[job].to_vec())
+            let (rows, z) = jobs[job];
+            field.end(blocks[0], &packed(all_inputs, rows), z.to_vec())
         });
         let mut scratch = vec![E::zero(); heard.classes];
-        for (rows, part) in jobs.iter().zip(parts) {
+        for ((rows, _), part) in jobs.iter().zip(parts) {
             let (found, calls) = part?;
             for (row, found) in rows.iter().zip(found.chunks_exact(heard.classes)) {
                 heard.add(*row, found, calls, &mut scratch);
@@ -389,7 +383,7 @@ fn packed<'a, E: Real>(inputs: InputRows<'a, E>, rows: &[usize]) -> JobRows<'a, 
         }
         _ => crate::data::select_wide(numbers, width, rows).into(),
     };
-    JobRows { first: 0, rows: rows.len(), draws: 1, numbers }
+    JobRows::once(rows.len(), numbers)
 }
 
 impl<E: Real, D: Host<E>> Legs<'_, E, D> {

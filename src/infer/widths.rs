@@ -1,13 +1,12 @@
 //! How far the estimates of blocks are from the target: how wide the noise of sampling has to be.
 
-use super::{Asked, InputRows, JobRows, device_of, failed, on_device};
+use super::{Asked, InputRows, JobRows, device_of, failed, on_device, rollout::output, spread};
 use crate::{
     block::{AnyBlock, Host},
     data::TargetRows,
     device::Real,
     distributed::AnswerPart,
     error::Error,
-    plan::{Inputs, Value, infer},
     random::{Purpose, normals, stream},
     variant::{Discrete, ReverseVariance, Transition},
 };
@@ -33,7 +32,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         }
         let (rows, width) = (self.inputs.rows(), self.inputs.width);
         let count = rows.min(ESTIMATES);
-        let picked: Vec<usize> = (0..count).map(|i| i * rows / count).collect();
+        let picked = spread(rows, count);
         let draws = (ESTIMATES / count.max(1)).clamp(1, MOST_DRAWS);
         let numbers = crate::data::select_wide(self.inputs.numbers, width, &picked);
         let inputs = InputRows { numbers: &numbers, width, draws };
@@ -83,15 +82,7 @@ fn squared_errors<E: Real, D: Host<E>>(
     let noise: Vec<E> = normals(&mut rng, u.len());
     let z = u.iter().zip(noise).map(|(u, noise)| share * *u + spread * noise).collect();
     let (device, shape) = (device_of::<E, D>(block), (rows.rows, latent));
-    let z = on_device(device, z, shape)?;
-    let x = on_device(device, rows.numbers.to_vec(), (rows.rows, rows.numbers.len() / rows.rows))?;
-    let estimate = || {
-        let plan = block.prepared(rows.rows, 1)?;
-        let inputs = Inputs { z: z.clone(), x, t: None };
-        let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
-        discrete.conditioned(t, z, output)
-    };
-    let estimate: Result<_, D::Err> = estimate();
-    let estimate = estimate.map_err(failed())?.as_vec();
+    let (z, x) = (on_device(device, z, shape)?, rows.on(device)?);
+    let estimate = output::<E, D>(discrete, block, &z, &x).map_err(failed())?.as_vec();
     Ok(estimate.iter().zip(&u).map(|(a, b)| (a.as_f64() - b.as_f64()).powi(2)).sum())
 }

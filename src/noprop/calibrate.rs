@@ -6,7 +6,6 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     head::{HasClasses, Head},
-    infer::InferenceRequest,
     model::Conformal,
     nn::Layer,
     score,
@@ -114,7 +113,7 @@ where
         let operation = "NoProp::predict_set";
         let calibration = &self.model.calibration;
         calibration.check_sets(operation)?;
-        let answers = self.infer(operation, rows, InferenceRequest::Answer)?;
+        let answers = self.infer(operation, rows)?;
         let classes = V::Head::reading().outputs;
         calibration.sets(operation, classes, answers.iter().map(|p| p.as_f64()))
     }
@@ -128,7 +127,7 @@ where
         if data.rows() == 0 {
             return Err(Error::argument(operation, "at least one row", 0));
         }
-        let answers = self.infer(operation, data.samples(), InferenceRequest::Answer)?;
+        let answers = self.infer(operation, data.samples())?;
         Ok((answers, V::Head::reading().outputs))
     }
 }

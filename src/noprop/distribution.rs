@@ -5,7 +5,7 @@ use crate::{
     device::{Backend, Real},
     error::Error,
     head::Regression,
-    infer::{DRAWS, DRAWS_SEED, InferenceOutput, InferenceRequest, ends},
+    infer::{DRAWS, DRAWS_SEED, InferenceOutput, ends},
     nn::Layer,
     variant::Variant,
 };
@@ -28,7 +28,7 @@ where
     /// # Errors
     /// Those of [`predict`](Self::predict).
     pub fn predict_mean(&self, rows: &[[E; X]]) -> Result<Vec<[E; Z]>, Error> {
-        let answers = self.infer("NoProp::predict_mean", rows, InferenceRequest::Answer)?;
+        let answers = self.infer("NoProp::predict_mean", rows)?;
         Ok(answers.as_chunks().0.to_vec())
     }
 

@@ -37,7 +37,6 @@ use crate::{
     engine::Engine,
     error::Error,
     head::{HasClasses, Head, SuitsHead},
-    infer::InferenceRequest,
     model::{Counters, Model, Position, Ranks, Trainer},
     nn::{Denoises, Layer},
     random::{Purpose, stream},
@@ -221,7 +220,7 @@ where
     where
         V::Head: HasClasses,
     {
-        let answers = self.infer("NoProp::predict_proba", rows, InferenceRequest::Answer)?;
+        let answers = self.infer("NoProp::predict_proba", rows)?;
         Ok(V::Head::rows(&answers))
     }
 

@@ -30,7 +30,7 @@ where
         &self,
         rows: &[[E; X]],
     ) -> Result<Vec<<V::Head as Head<Z, E>>::Prediction>, Error> {
-        let answers = self.infer("NoProp::predict", rows, InferenceRequest::Answer)?;
+        let answers = self.infer("NoProp::predict", rows)?;
         Ok(V::Head::predictions(&answers))
     }
 
@@ -57,12 +57,8 @@ where
         draws: usize,
         seed: u64,
     ) -> Result<Vec<E>, Error> {
-        let counted = check_rows::<X, E>(operation, rows.as_flattened())
-            .and_then(|()| check_draws(operation, draws));
-        self.ranks.report_to_ranks(counted)?;
-        let mut asked = self.asked(rows.as_flattened());
-        asked.inputs.draws = draws;
-        Ok(self.engine.answers(&asked, operation, InferenceRequest::Sample(seed))?.values)
+        self.ranks.report_to_ranks(check_draws(operation, draws))?;
+        self.ask(operation, rows, draws, InferenceRequest::Sample(seed))
     }
 
     /// The most probable class of each row as soon as it is probable enough: after each block, or
@@ -104,16 +100,23 @@ where
     }
 
     /// Inference for rows that come from outside.
-    pub(super) fn infer(
+    pub(super) fn infer(&self, operation: &'static str, rows: &[[E; X]]) -> Result<Vec<E>, Error> {
+        self.ask(operation, rows, 1, InferenceRequest::Answer)
+    }
+
+    /// The same with each row as often as there are draws.
+    fn ask(
         &self,
         operation: &'static str,
         rows: &[[E; X]],
+        draws: usize,
         request: InferenceRequest,
     ) -> Result<Vec<E>, Error> {
         // A ReLU makes 0 of a NaN, so that one would go unnoticed.
         let finite = check_rows::<X, E>(operation, rows.as_flattened());
         self.ranks.report_to_ranks(finite)?;
-        let asked = self.asked(rows.as_flattened());
+        let mut asked = self.asked(rows.as_flattened());
+        asked.inputs.draws = draws;
         Ok(self.engine.answers(&asked, operation, request)?.values)
     }
 

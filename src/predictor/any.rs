@@ -207,7 +207,7 @@ impl<E: InferenceNumber> AnyPredictor<E> {
             let expected = "a model of numbers: for classes there is `predict_proba`";
             return Err(Error::argument(operation, expected, "one of classes"));
         }
-        self.answers(operation, rows, InferenceRequest::Answer)
+        self.answers(operation, rows)
     }
 
     /// The answers on the way from noise to target, each with its time from 0 (noise) to 1 (target):
@@ -246,10 +246,7 @@ impl<E: InferenceNumber> AnyPredictor<E> {
         seed: u64,
     ) -> Result<Vec<E>, Error> {
         check_draws(operation, draws)?;
-        check_wide_rows(operation, rows, self.inputs())?;
-        let inputs = self.units.inputs(operation, rows)?;
-        let latents = self.model.draws(&inputs, operation, draws, seed)?;
-        self.units.answers(operation, latents.values)
+        self.ask(operation, rows, draws, InferenceRequest::Sample(seed))
     }
 
     /// The quantiles of these levels, each from 0 to 1, for each row, row-major,
@@ -334,19 +331,25 @@ impl<E: InferenceNumber> AnyPredictor<E> {
             let expected = "a model of classes: for numbers there is `predict_values`";
             return Err(Error::argument(operation, expected, "one of numbers"));
         }
-        self.answers(operation, rows, InferenceRequest::Answer)
+        self.answers(operation, rows)
     }
 
     /// Answers to rows, both in their own units.
-    pub(super) fn answers(
+    pub(super) fn answers(&self, operation: &'static str, rows: &[E]) -> Result<Vec<E>, Error> {
+        self.ask(operation, rows, 1, InferenceRequest::Answer)
+    }
+
+    /// The same with each row as often as there are draws.
+    fn ask(
         &self,
         operation: &'static str,
         rows: &[E],
+        draws: usize,
         request: InferenceRequest,
     ) -> Result<Vec<E>, Error> {
         check_wide_rows(operation, rows, self.inputs())?;
         let inputs = self.units.inputs(operation, rows)?;
-        let answers = self.model.answers(&inputs, operation, request)?;
+        let answers = self.model.answers(&inputs, draws, operation, request)?;
         self.units.answers(operation, answers.values)
     }
 

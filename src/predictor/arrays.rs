@@ -73,7 +73,7 @@ where
     pub fn predict_array(&self, rows: ArrayView2<'_, E>) -> Result<H::Predictions, Error> {
         let operation = "Predictor::predict_array";
         let rows = rows_of(operation, "rows", rows, X)?;
-        let answers = self.any.answers(operation, &rows, crate::infer::InferenceRequest::Answer)?;
+        let answers = self.any.answers(operation, &rows)?;
         Ok(H::prediction_array(&answers))
     }
 

@@ -28,11 +28,13 @@ pub trait Answering<E: Real>: Send + Sync {
     #[doc(hidden)]
     fn about(&self) -> &About;
 
-    /// The answers to rows in the model's units; `operation` is what the user has called.
+    /// The answers to rows in the model's units, each of which is asked about `draws` times;
+    /// `operation` is what the user has called.
     #[doc(hidden)]
     fn answers(
         &self,
         rows: &[E],
+        draws: usize,
         operation: &'static str,
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error>;
@@ -40,16 +42,6 @@ pub trait Answering<E: Real>: Send + Sync {
     /// The answers at the points of the way from noise to target.
     #[doc(hidden)]
     fn along(&self, rows: &[E], operation: &'static str) -> Result<Vec<PointOutput<E>>, Error>;
-
-    /// Draws of the final latent, `[rows, draws, Z]`.
-    #[doc(hidden)]
-    fn draws(
-        &self,
-        rows: &[E],
-        operation: &'static str,
-        draws: usize,
-        seed: u64,
-    ) -> Result<InferenceOutput<E>, Error>;
 
     /// The answers to rows, each as soon as it is sure enough.
     #[doc(hidden)]
@@ -176,26 +168,17 @@ where
     fn answers(
         &self,
         rows: &[E],
+        draws: usize,
         operation: &'static str,
         request: InferenceRequest,
     ) -> Result<InferenceOutput<E>, Error> {
-        self.asked(rows).answers(operation, request)
+        let mut asked = self.asked(rows);
+        asked.inputs.draws = draws;
+        asked.answers(operation, request)
     }
 
     fn along(&self, rows: &[E], operation: &'static str) -> Result<Vec<PointOutput<E>>, Error> {
         self.asked(rows).answers_along(operation)
-    }
-
-    fn draws(
-        &self,
-        rows: &[E],
-        operation: &'static str,
-        draws: usize,
-        seed: u64,
-    ) -> Result<InferenceOutput<E>, Error> {
-        let mut asked = self.asked(rows);
-        asked.inputs.draws = draws;
-        asked.answers(operation, InferenceRequest::Sample(seed))
     }
 
     fn answers_until(

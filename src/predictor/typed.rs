@@ -9,7 +9,7 @@ use crate::{
     data::Standardiser,
     error::Error,
     head::{HasClasses, Head, OneHot, Regression},
-    infer::{EarlyAnswer, InferenceRequest, Until, ends},
+    infer::{EarlyAnswer, Until, ends},
     plan::Summary,
 };
 
@@ -265,7 +265,7 @@ where
     }
 
     fn answers(&self, operation: &'static str, rows: &[[E; X]]) -> Result<Vec<E>, Error> {
-        self.any.answers(operation, rows.as_flattened(), InferenceRequest::Answer)
+        self.any.answers(operation, rows.as_flattened())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     head::Reading,
     infer::{
-        Asked, JobRows, device_of, failed, on_device,
+        Asked, JobRows, device_of, on_device,
         until::{Leg, Sure, unsure},
     },
     schedule::GammaSchedule,
@@ -83,14 +83,8 @@ impl<'a, E: Real, D: Host<E>> FieldWay<'a, E, D> {
         if unsure.is_empty() {
             return Ok(Leg { first: opinions, unsure, more: Vec::new(), z: Vec::new() });
         }
-        let width = inputs.numbers.len() / inputs.rows;
         let pick = |rows: &[E], width: usize| crate::data::select_wide(rows, width, &unsure);
-        let packed = JobRows {
-            first: 0,
-            rows: unsure.len(),
-            draws: 1,
-            numbers: pick(&inputs.numbers, width).into(),
-        };
+        let packed = JobRows::once(unsure.len(), pick(&inputs.numbers, inputs.width()).into());
         let network = match unsure.len() == inputs.rows {
             true => network,
             false => self.network(block, &packed, &embedding)?,
@@ -114,7 +108,7 @@ impl<'a, E: Real, D: Host<E>> FieldWay<'a, E, D> {
                     output
                 }
             };
-            self.field.drift(network.at(t, z), output).map_err(failed())
+            network.drift(t, z, output)
         };
         let end = self.solver.integrate(drift, z, t0, t1)?;
         let (status, end) = (end.status, end.into_last());
@@ -135,9 +129,7 @@ impl<'a, E: Real, D: Host<E>> FieldWay<'a, E, D> {
         let embedding = self.embedding_on(block)?;
         let network = self.network(block, inputs, &embedding)?;
         let z = on_device(device_of::<E, D>(block), z, (inputs.rows, self.reading.latent))?;
-        let end = network.finish(z, 0)?;
-        let answer = self.reading.answer(end.output).map_err(failed())?;
-        Ok((answer.as_vec(), end.calls))
+        network.answer_of_end(z, 0)
     }
 
     fn embedding_on(&self, block: &D::Block) -> Result<Matrix<E, D>, Error> {
@@ -151,8 +143,7 @@ impl<'a, E: Real, D: Host<E>> FieldWay<'a, E, D> {
         inputs: &JobRows<'_, E>,
         embedding: &'n Matrix<E, D>,
     ) -> Result<Network<'n, E, D>, Error> {
-        let width = inputs.numbers.len() / inputs.rows.max(1);
-        let x = on_device(device_of::<E, D>(block), inputs.numbers.to_vec(), (inputs.rows, width))?;
+        let x = inputs.on(device_of::<E, D>(block))?;
         Network::new(self.field, self.reading, &self.curve, embedding, block, x)
     }
 }

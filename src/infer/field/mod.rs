@@ -75,7 +75,7 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     let parts = D::map(&asked.blocks, own, &|blocks: &[&D::Block], job| {
         let rows = inputs.of_job(rank + job * ranks);
         let device = device_of::<E, D>(blocks[0]);
-        let x = on_device(device, rows.numbers.to_vec(), (rows.rows, inputs.width))?;
+        let x = rows.on(device)?;
         let embedding = on_device(device, embedding.clone(), reading.embedding_shape())?;
         let network = Network::new(field, reading, &curve, &embedding, blocks[0], x)?;
         let combination = Combination::of(asked.process, request);
@@ -111,7 +111,7 @@ pub(crate) fn trajectory<E: Real, D: Host<E>>(
     let (reading, embedding) = (model.objective.reading(), &model.embedding.0);
     let network = Network::new(field, reading, &curve, embedding, block, x)?;
     let [t0, t1] = interval;
-    solver.integrate(|t, z| network.drift(t, z), z, t0, t1)
+    solver.integrate(|t, z| network.drift(t, z, network.output(t, z)?), z, t0, t1)
 }
 
 /// The network as a vector field on z, for some rows of x.
@@ -201,8 +201,7 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
             }
             _ => {
                 let (z, calls) = self.run(streams, &|t, z| self.output(t, z))?;
-                let end = self.finish(z, calls)?;
-                (self.reading.answer(end.output).map_err(failed())?.as_vec(), end.calls)
+                self.answer_of_end(z, calls)?
             }
         };
         Ok(InferenceOutput { values, calls: calls * rows })
@@ -215,9 +214,8 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
         InferenceOutput::mean(starts.chunks_exact(width).map(|start| {
             let z = on_device(self.embedding.device(), start.repeat(rows), (rows, width))?;
             let (z, calls) = self.from(z, &mut Vec::new(), &|t, z| self.output(t, z))?;
-            let end = self.finish(z, calls)?;
-            let values = self.reading.answer(end.output).map_err(failed())?.as_vec();
-            Ok(InferenceOutput { values, calls: end.calls * rows })
+            let (values, calls) = self.answer_of_end(z, calls)?;
+            Ok(InferenceOutput { values, calls: calls * rows })
         }))
     }
 
@@ -248,8 +246,9 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
         At { t, z, curve: self.curve, embedding: self.embedding }
     }
 
-    fn drift(&self, t: f64, z: &Matrix<E, D>) -> Result<Matrix<E, D>, Error> {
-        self.field.drift(self.at(t, z), self.output(t, z)?).map_err(failed())
+    /// dz/dt from the network's output at (z, x, t).
+    fn drift(&self, t: f64, z: &Matrix<E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, Error> {
+        self.field.drift(self.at(t, z), output).map_err(failed())
     }
 
     /// z_0 = 0.
@@ -270,7 +269,7 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
                 mean.add(&self.opinion(t, z, output.clone())?);
                 means.borrow_mut().push(mean.values.clone());
             }
-            self.field.drift(self.at(t, z), output).map_err(failed())
+            self.drift(t, z, output)
         };
         let path = solver.integrate(drift, self.zeros()?, 0.0, self.field.end())?;
         let calls = path.calls * self.x.shape().0;
@@ -338,9 +337,7 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
                     Inference::Ode(solver) => solver,
                     Inference::Sde { .. } => Solver::default(),
                 };
-                let drift = |t: f64, z: &Matrix<E, D>| {
-                    self.field.drift(self.at(t, z), output(t, z)?).map_err(failed())
-                };
+                let drift = |t: f64, z: &Matrix<E, D>| self.drift(t, z, output(t, z)?);
                 Solver { save: Save::End, ..solver }.integrate(drift, z, 0.0, end)?
             }
         };
@@ -353,6 +350,13 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
                 found: status.to_string(),
             }),
         }
+    }
+
+    /// The answer where integration has ended after so many calls for a row, and how many they are
+    /// with those of the answer.
+    fn answer_of_end(&self, z: Matrix<E, D>, calls: usize) -> Result<(Vec<E>, usize), Error> {
+        let end = self.finish(z, calls)?;
+        Ok((self.reading.answer(end.output).map_err(failed())?.as_vec(), end.calls))
     }
 
     /// What the end of an integration stands for, after so many calls.
