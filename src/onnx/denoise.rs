@@ -5,18 +5,17 @@
 use std::cell::RefCell;
 
 use super::{
-    Exported,
+    Exported, begins, check_sampler,
     field::{Latent, MOST_CALLS},
     graph::{Graph, Value},
     network::{Call, Network},
-    start,
 };
 use crate::{
     block::Host,
     device::Real,
     error::Error,
-    infer::{Combination, InferenceRequest, STARTS, starts},
-    variant::{Denoiser, Sampler},
+    infer::{Combination, InferenceRequest, STARTS},
+    variant::Denoiser,
 };
 
 /// The answer, `[batch, Out]`.
@@ -26,11 +25,7 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
     graph: &RefCell<Graph>,
     x: &Value,
 ) -> Result<Option<Value>, Error> {
-    if let Sampler::Stochastic { .. } = denoiser.sampler {
-        let expected = "`Sampler::Deterministic`, since an ONNX graph draws no noise here; call \
-                        `set_sampler(Sampler::Deterministic)`";
-        return Err(Error::config("DiffusionBlocks::sampler", expected, "`Sampler::Stochastic`"));
-    }
+    check_sampler("DiffusionBlocks::sampler", denoiser.sampler)?;
     let ways = if denoiser.setup.reading.has_classes() { 1 } else { STARTS };
     let calls = denoiser.calls().saturating_mul(denoiser.setup.blocks).saturating_mul(ways);
     if calls > MOST_CALLS {
@@ -40,20 +35,18 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
         );
         return Err(Error::config("DiffusionBlocks::solver", expected, format!("{calls} calls")));
     }
-    let reading = denoiser.setup.reading;
     let combination = Combination::of(exported.asked.process, InferenceRequest::Answer);
-    let begins: Vec<Vec<f32>> = match combination {
-        Combination::Starts => {
-            let all: Vec<f32> = starts(reading.latent);
-            let most = denoiser.start() as f32;
-            all.chunks(reading.latent).map(|z| z.iter().map(|v| most * v).collect()).collect()
-        }
-        _ => vec![vec![0.0; reading.latent]],
-    };
+    let networks = exported
+        .asked
+        .blocks
+        .iter()
+        .zip(1..)
+        .map(|(block, t)| Network::<E, D>::new(graph, format!("block_{t}"), *block, x.clone()));
+    let networks = networks.collect::<Result<Vec<_>, _>>()?;
     let mut answers = Vec::new();
-    for (k, begin) in begins.into_iter().enumerate() {
-        let z = Latent { graph, value: start(graph, k, begin) };
-        answers.extend(answers_of(exported, denoiser, x, z, combination)?);
+    for value in begins(graph, combination, denoiser.setup.reading.latent, denoiser.start()) {
+        let z = Latent { graph, value };
+        answers.extend(answers_of(exported, denoiser, &networks, z, combination)?);
     }
     Ok(graph.borrow_mut().mean(&answers))
 }
@@ -62,18 +55,14 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
 fn answers_of<E: Real, D: Host<E>>(
     exported: &Exported<'_, E, D>,
     denoiser: &Denoiser,
-    x: &Value,
+    networks: &[Network<'_, E, D>],
     mut z: Latent<'_>,
     combination: Combination,
 ) -> Result<Vec<Value>, Error> {
     let (reading, embedding) = (denoiser.setup.reading, &exported.asked.embedding.0);
-    let (graph, mut answers) = (z.graph, Vec::new());
-    let blocks = denoiser.setup.blocks;
-    for t in 1..=blocks {
-        let block = exported.asked.blocks[t - 1];
-        let mut said = None;
-        let name = format!("block_{t}");
-        let network = Network::<E, D>::new(graph, name.clone(), block, x.clone())?;
+    let mut answers = Vec::new();
+    for (network, t) in networks.iter().zip(1..) {
+        let (mut said, name) = (None, format!("block_{t}"));
         let mut calls = 0;
         z = denoiser.pass(t, z, |sigma, z| {
             calls += 1;
@@ -87,15 +76,14 @@ fn answers_of<E: Real, D: Host<E>>(
                 said = Some(output.clone());
                 nodes.estimate(reading, output, embedding, &at("estimate"))
             } else {
-                let of_output = nodes.times(&output, scales.out, &at("of_output"));
-                let of_z = nodes.times(&z.value, scales.skip, &at("of_z"));
-                let estimate = nodes.sum(of_output, of_z, &at("estimate"));
+                let weights = [scales.skip, scales.out];
+                let estimate = nodes.mixed(&z.value, &output, weights, &at("estimate"));
                 said = Some(estimate.clone());
                 estimate
             };
-            Ok(Latent { graph, value: estimate })
+            Ok(z.with(estimate))
         })?;
-        if let Some(answer) = said.filter(|_| combination.takes(t == 1, t == blocks)) {
+        if let Some(answer) = said.filter(|_| combination.takes(t == 1, t == networks.len())) {
             answers.push(network.graph().answer(reading, answer));
         }
     }

@@ -1,7 +1,7 @@
 //! Discrete time: the blocks one after the other.
 
 use super::{
-    Exported,
+    Exported, check_sampler,
     graph::{Graph, Value},
     network::{Call, Network},
     start,
@@ -11,7 +11,7 @@ use crate::{
     device::Real,
     error::Error,
     infer::{Combination, InferenceRequest, passed},
-    variant::{Discrete, Sampler},
+    variant::Discrete,
 };
 
 /// The answer, `[batch, Out]`.
@@ -21,11 +21,7 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
     graph: &std::cell::RefCell<Graph>,
     x: &Value,
 ) -> Result<Option<Value>, Error> {
-    if let Sampler::Stochastic { .. } = discrete.sampler {
-        let expected = "`Sampler::Deterministic`, since an ONNX graph draws no noise here; call \
-                        `set_sampler(Sampler::Deterministic)`";
-        return Err(Error::config("DiscreteTime::sampler", expected, "`Sampler::Stochastic`"));
-    }
+    check_sampler("DiscreteTime::sampler", discrete.sampler)?;
     let (reading, embedding) = (discrete.setup.reading, &exported.asked.embedding.0);
     let combination = Combination::of(exported.asked.process, InferenceRequest::Answer);
     let (mut z, mut answers) = (start(graph, 0, vec![0.0; reading.latent]), Vec::new());

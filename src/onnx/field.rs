@@ -5,17 +5,16 @@
 use std::cell::{Cell, RefCell};
 
 use super::{
-    Exported, failed,
+    Exported, begins, failed,
     graph::{Graph, Value},
     network::{Call, Network},
-    start,
 };
 use crate::{
     block::Host,
     device::Real,
     error::Error,
     head::Reading,
-    infer::{Combination, InferenceRequest, STARTS, starts},
+    infer::{Combination, InferenceRequest, STARTS},
     solver::{Save, Solver, State, Steps},
     variant::{DriftTerms, Ending, Inference, Opinion, VectorField},
 };
@@ -73,15 +72,7 @@ pub(super) fn unrolled<E: Real, D: Host<E>>(
         let of_z = nodes.times(&z.value, latent, &format!("{prefix}drift/of_z"));
         Ok(Latent { graph, value: nodes.sum(of_output, of_z, &format!("{prefix}drift")) })
     };
-    let begins = match combination {
-        Combination::Starts => {
-            let all: Vec<f32> = starts(reading.latent);
-            let each = all.chunks(reading.latent).enumerate();
-            each.map(|(k, z)| start(graph, k, z.to_vec())).collect()
-        }
-        _ => vec![start(graph, 0, vec![0.0; reading.latent])],
-    };
-    for value in begins {
+    for value in begins(graph, combination, reading.latent, 1.0) {
         let solution = solver.integrate(&drift, Latent { graph, value }, 0.0, field.end())?;
         let Some(end) = solution.into_last() else {
             return Err(Error::argument(super::OPERATION, "a solver that ends somewhere", "none"));
@@ -145,7 +136,8 @@ pub(super) struct Latent<'g> {
 }
 
 impl Latent<'_> {
-    fn with(&self, value: Value) -> Self {
+    /// Another value of the same graph.
+    pub(super) fn with(&self, value: Value) -> Self {
         Self { graph: self.graph, value }
     }
 }

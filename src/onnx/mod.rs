@@ -25,8 +25,8 @@ use crate::{
     data::Statistics,
     device::{Backend, Real},
     error::Error,
-    infer::Asked,
-    variant::Transition,
+    infer::{Asked, Combination, starts},
+    variant::{Sampler, Transition},
 };
 use graph::{Graph, Value};
 use messages::{
@@ -125,6 +125,30 @@ impl<E: Real, D: Host<E>> Exported<'_, E, D> {
         graph.prune(output);
         Ok(graph)
     }
+}
+
+/// Where the ways begin whose answers are averaged: z_0 = 0, or the starts that stand for all, with
+/// this deviation.
+fn begins(
+    graph: &RefCell<Graph>,
+    combination: Combination,
+    latent: usize,
+    deviation: f64,
+) -> Vec<Value> {
+    if combination != Combination::Starts {
+        return vec![start(graph, 0, vec![0.0; latent])];
+    }
+    let all: Vec<f32> = starts(latent);
+    let scaled = |z: &[f32]| z.iter().map(|v| deviation as f32 * v).collect();
+    all.chunks(latent).enumerate().map(|(k, z)| start(graph, k, scaled(z))).collect()
+}
+
+/// [`Error::Config`] for noise in inference.
+fn check_sampler(setting: &'static str, sampler: Sampler) -> Result<(), Error> {
+    let Sampler::Stochastic { .. } = sampler else { return Ok(()) };
+    let expected = "`Sampler::Deterministic`, since an ONNX graph draws no noise here; call \
+                    `set_sampler(Sampler::Deterministic)`";
+    Err(Error::config(setting, expected, "`Sampler::Stochastic`"))
 }
 
 /// The k-th z_0: one row, which stands for all.
