@@ -91,32 +91,18 @@ impl ContinuousTime {
     /// assert_eq!(variant, ContinuousTime::<Regression>::default());
     /// ```
     pub fn with_head<G>(self, head: G) -> ContinuousTime<G> {
-        let Self {
-            schedule,
-            weighting,
-            eta,
-            cross_entropy,
-            preconditioned,
-            times,
-            inference,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
-            ..
-        } = self;
         ContinuousTime {
-            schedule,
-            weighting,
-            eta,
-            cross_entropy,
-            preconditioned,
-            times,
-            inference,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
+            schedule: self.schedule,
+            weighting: self.weighting,
+            eta: self.eta,
+            cross_entropy: self.cross_entropy,
+            preconditioned: self.preconditioned,
+            times: self.times,
+            inference: self.inference,
+            probabilities: self.probabilities,
+            optimizer: self.optimizer,
+            estimator: self.estimator,
+            seed: self.seed,
             head,
         }
     }

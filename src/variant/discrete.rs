@@ -94,32 +94,18 @@ impl DiscreteTime {
     /// assert_eq!(variant, DiscreteTime::<Regression>::default());
     /// ```
     pub fn with_head<G>(self, head: G) -> DiscreteTime<G> {
-        let Self {
-            blocks,
-            schedule,
-            eta,
-            cross_entropy,
-            preconditioned,
-            sampler,
-            reverse_variance,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
-            ..
-        } = self;
         DiscreteTime {
-            blocks,
-            schedule,
-            eta,
-            cross_entropy,
-            preconditioned,
-            sampler,
-            reverse_variance,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
+            blocks: self.blocks,
+            schedule: self.schedule,
+            eta: self.eta,
+            cross_entropy: self.cross_entropy,
+            preconditioned: self.preconditioned,
+            sampler: self.sampler,
+            reverse_variance: self.reverse_variance,
+            probabilities: self.probabilities,
+            optimizer: self.optimizer,
+            estimator: self.estimator,
+            seed: self.seed,
             head,
         }
     }

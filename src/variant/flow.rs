@@ -77,26 +77,15 @@ impl FlowMatching {
     /// assert_eq!(variant, FlowMatching::<Regression>::default());
     /// ```
     pub fn with_head<G>(self, head: G) -> FlowMatching<G> {
-        let Self {
-            predictor,
-            cross_entropy,
-            times,
-            solver,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
-            ..
-        } = self;
         FlowMatching {
-            predictor,
-            cross_entropy,
-            times,
-            solver,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
+            predictor: self.predictor,
+            cross_entropy: self.cross_entropy,
+            times: self.times,
+            solver: self.solver,
+            probabilities: self.probabilities,
+            optimizer: self.optimizer,
+            estimator: self.estimator,
+            seed: self.seed,
             head,
         }
     }

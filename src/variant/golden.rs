@@ -82,6 +82,29 @@ where
     built
 }
 
+/// Asserts that the gradients of its weights are these.
+#[track_caller]
+pub(super) fn assert_gradients<const C: usize, E: Real>(
+    built: &Built<C, E>,
+    gradients: &Gradients<E, Cpu>,
+    expected: &Value,
+    tolerance: f64,
+) where
+    Cpu: crate::device::Backend<E>,
+{
+    let check = |what: &str, found: Vec<E>| assert_close(what, &found, &expected[what], tolerance);
+    check("wz", gradients.get(&built.0.z.weight).as_vec());
+    check("bz", gradients.get(&built.0.z.bias).as_vec());
+    check("wx", gradients.get(&built.0.x.weight).as_vec());
+    check("bx", gradients.get(&built.0.x.bias).as_vec());
+    check("w1", gradients.get(&built.2.0.0.weight).as_vec());
+    check("b1", gradients.get(&built.2.0.0.bias).as_vec());
+    check("w2", gradients.get(&built.2.0.2.weight).as_vec());
+    check("b2", gradients.get(&built.2.0.2.bias).as_vec());
+    check("wo", gradients.get(&built.3.weight).as_vec());
+    check("bo", gradients.get(&built.3.bias).as_vec());
+}
+
 /// Its operations.
 pub(super) fn operations<const C: usize, E: Real>(built: &mut Built<C, E>) -> Operation<'_, E, Cpu>
 where

@@ -117,35 +117,20 @@ impl DiffusionBlocks {
     /// assert_eq!(variant, DiffusionBlocks::<Regression>::default());
     /// ```
     pub fn with_head<G>(self, head: G) -> DiffusionBlocks<G> {
-        let Self {
-            blocks,
-            partition,
-            noise,
-            overlap,
-            sigma_data,
-            times,
-            solver,
-            sampler,
-            probabilities,
-            optimizer,
-            estimator,
-            seed,
-            ..
-        } = self;
         DiffusionBlocks {
-            blocks,
-            partition,
-            noise,
-            overlap,
-            sigma_data,
-            times,
-            solver,
-            sampler,
-            probabilities,
-            optimizer,
-            estimator,
+            blocks: self.blocks,
+            partition: self.partition,
+            noise: self.noise,
+            overlap: self.overlap,
+            sigma_data: self.sigma_data,
+            times: self.times,
+            solver: self.solver,
+            sampler: self.sampler,
+            probabilities: self.probabilities,
+            optimizer: self.optimizer,
+            estimator: self.estimator,
             head,
-            seed,
+            seed: self.seed,
         }
     }
 }

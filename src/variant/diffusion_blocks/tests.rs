@@ -17,7 +17,8 @@ use crate::{
         Draw, Objective, ReverseProcess, Target, TracedForward, Transition,
         draw::Times,
         golden::{
-            Built, Network, assert_close, golden_blocks, network, numbers, operations, target,
+            Built, Network, assert_close, assert_gradients, golden_blocks, network, numbers,
+            operations, target,
         },
     },
 };
@@ -162,19 +163,7 @@ where
     assert_close("loss", &[E::of(terms[0] + terms[1])], &case["loss"], tolerance);
     assert_close("total", &loss.total.as_vec(), &case["loss"], tolerance);
     let gradients = loss.total.backward();
-    let check = |what: &str, found: Vec<E>| {
-        assert_close(what, &found, &case["grad_params"][what], tolerance);
-    };
-    check("wz", gradients.get(&built.0.z.weight).as_vec());
-    check("bz", gradients.get(&built.0.z.bias).as_vec());
-    check("wx", gradients.get(&built.0.x.weight).as_vec());
-    check("bx", gradients.get(&built.0.x.bias).as_vec());
-    check("w1", gradients.get(&built.2.0.0.weight).as_vec());
-    check("b1", gradients.get(&built.2.0.0.bias).as_vec());
-    check("w2", gradients.get(&built.2.0.2.weight).as_vec());
-    check("b2", gradients.get(&built.2.0.2.bias).as_vec());
-    check("wo", gradients.get(&built.3.weight).as_vec());
-    check("bo", gradients.get(&built.3.bias).as_vec());
+    assert_gradients(&built, &gradients, &case["grad_params"], tolerance);
 }
 
 fn golden_loss<E: Real>(tolerance: f64)

@@ -5,7 +5,10 @@ use crate::{
     head::Learned,
     nn::Takes,
     plan::{Inputs, handle},
-    variant::golden::{Built, Network, assert_close, golden, network, numbers, operations, target},
+    variant::golden::{
+        Built, Network, assert_close, assert_gradients, golden, network, numbers, operations,
+        target,
+    },
 };
 use dfdx::nn::{BuildOnDevice, ZeroGrads};
 use serde_json::Value;
@@ -66,19 +69,7 @@ where
     assert_close("loss", &[loss.terms()[0]], &case["loss"], tolerance);
     let gradients = loss.total.backward();
 
-    let check = |what: &str, found: Vec<E>| {
-        assert_close(what, &found, &case["grad_params"][what], tolerance);
-    };
-    check("wz", gradients.get(&built.0.z.weight).as_vec());
-    check("bz", gradients.get(&built.0.z.bias).as_vec());
-    check("wx", gradients.get(&built.0.x.weight).as_vec());
-    check("bx", gradients.get(&built.0.x.bias).as_vec());
-    check("w1", gradients.get(&built.2.0.0.weight).as_vec());
-    check("b1", gradients.get(&built.2.0.0.bias).as_vec());
-    check("w2", gradients.get(&built.2.0.2.weight).as_vec());
-    check("b2", gradients.get(&built.2.0.2.bias).as_vec());
-    check("wo", gradients.get(&built.3.weight).as_vec());
-    check("bo", gradients.get(&built.3.bias).as_vec());
+    assert_gradients(&built, &gradients, &case["grad_params"], tolerance);
     let found = gradients.get(&table).as_vec();
     assert_close("embedding", &found, &case["grad_embedding"], tolerance);
 }
