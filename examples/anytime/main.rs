@@ -6,6 +6,8 @@
 //! cargo run --release --example anytime -- --data DIR   # MNIST
 //! ```
 
+#[path = "../common/chart.rs"]
+mod chart;
 #[path = "../common/mod.rs"]
 mod common;
 mod picture;

@@ -5,6 +5,7 @@ use std::{error::Error, path::Path};
 use plotters::prelude::*;
 
 use super::Point;
+use crate::chart::{Area, Axis, legend, plane, write};
 
 const EARLY: RGBColor = RGBColor(0, 114, 178);
 const ALL: RGBColor = RGBColor(213, 94, 0);
@@ -20,12 +21,11 @@ pub fn draw(path: &Path, points: &[Point], all: &Point) -> Result<(), Box<dyn Er
         panel(&halves[1], loss, points, all, |point| point.negative_log_likelihood)?;
         area.present()?;
     }
-    std::fs::write(path, svg).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(())
+    write(path, &svg)
 }
 
 fn panel(
-    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    area: &Area<'_>,
     what: &str,
     points: &[Point],
     all: &Point,
@@ -36,21 +36,9 @@ fn panel(
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let margin = (0.1 * (high - low)).max(1e-6);
     let most = points.iter().map(|point| point.calls_per_row).fold(all.calls_per_row, f64::max);
-    let mut chart = ChartBuilder::on(area)
-        .caption(what, ("sans-serif", 20))
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..1.05 * most, low - margin..high + margin)?;
-    chart
-        .configure_mesh()
-        .x_desc("blocks a row")
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .label_style(("sans-serif", 14))
-        .axis_desc_style(("sans-serif", 17))
-        .light_line_style(WHITE)
-        .bold_line_style(RGBColor(230, 230, 230))
-        .draw()?;
+    let x = Axis { name: "blocks a row", ends: 0.0..1.05 * most, decimals: Some(0) };
+    let y = Axis { name: "", ends: low - margin..high + margin, decimals: None };
+    let mut chart = plane(area, what, x, y)?;
     let end = [(0.0, value(all)), (1.05 * most, value(all))];
     chart
         .draw_series(LineSeries::new(end, ALL.stroke_width(2)))?
@@ -62,12 +50,5 @@ fn panel(
         .label("until τ")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 20, y)], EARLY.stroke_width(2)));
     chart.draw_series(points.iter().map(|point| Circle::new(at(point), 4, EARLY.filled())))?;
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 15))
-        .draw()?;
-    Ok(())
+    legend(&mut chart, SeriesLabelPosition::LowerRight)
 }

@@ -7,6 +7,8 @@
 //! cargo run --release --example regression -- --peaks 2 --variant fm
 //! ```
 
+#[path = "../common/chart.rs"]
+mod chart;
 #[path = "../common/mod.rs"]
 mod common;
 mod picture;

@@ -4,6 +4,8 @@ use std::{error::Error, path::Path};
 
 use plotters::prelude::*;
 
+use crate::chart::{Axis, legend, plane, write};
+
 /// Colours that the colour-blind can tell apart.
 const POINTS: RGBColor = RGBColor(86, 180, 233);
 const BAND: RGBColor = RGBColor(213, 94, 0);
@@ -30,23 +32,10 @@ pub fn draw(path: &Path, points: &[Point], quantiles: &[Quantiles]) -> Result<()
     {
         let area = SVGBackend::with_string(&mut svg, (800, 500)).into_drawing_area();
         area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
-            .caption("Held-out points, and what the model says of y given x", ("sans-serif", 20))
-            .margin(12)
-            .x_label_area_size(44)
-            .y_label_area_size(56)
-            .build_cartesian_2d(-1.0..1.0, 1.1 * low - 0.1..1.1 * high + 0.1)?;
-        chart
-            .configure_mesh()
-            .x_desc("x")
-            .y_desc("y")
-            .x_label_formatter(&|x| format!("{x:.1}"))
-            .y_label_formatter(&|y| format!("{y:.1}"))
-            .label_style(("sans-serif", 14))
-            .axis_desc_style(("sans-serif", 17))
-            .light_line_style(WHITE)
-            .bold_line_style(RGBColor(230, 230, 230))
-            .draw()?;
+        let title = "Held-out points, and what the model says of y given x";
+        let x = Axis { name: "x", ends: -1.0..1.0, decimals: Some(1) };
+        let y = Axis { name: "y", ends: 1.1 * low - 0.1..1.1 * high + 0.1, decimals: Some(1) };
+        let mut chart = plane(&area, title, x, y)?;
         let dots = shown.iter().map(|p| Circle::new(*p, 2, POINTS.filled()));
         chart
             .draw_series(dots)?
@@ -66,15 +55,8 @@ pub fn draw(path: &Path, points: &[Point], quantiles: &[Quantiles]) -> Result<()
             .draw_series(LineSeries::new(quantiles.iter().map(|q| (q.x, q.median)), line))?
             .label("median")
             .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 24, y)], line));
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(RGBColor(200, 200, 200))
-            .label_font(("sans-serif", 15))
-            .draw()?;
+        legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
         area.present()?;
     }
-    std::fs::write(path, svg).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(())
+    write(path, &svg)
 }

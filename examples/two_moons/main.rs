@@ -5,6 +5,8 @@
 //! cargo run --release --example two_moons -- --given-class
 //! ```
 
+#[path = "../common/chart.rs"]
+mod chart;
 #[path = "../common/mod.rs"]
 mod common;
 mod energy;

@@ -4,6 +4,8 @@ use std::{error::Error, path::Path};
 
 use plotters::prelude::*;
 
+use crate::chart::{Axis, legend, plane, write};
+
 /// Colours that the colour-blind can tell apart.
 const HELD_OUT: RGBColor = RGBColor(86, 180, 233);
 const SAMPLED: RGBColor = RGBColor(213, 94, 0);
@@ -18,13 +20,15 @@ pub fn draw(
     [held_out, samples]: [&[Point]; 2],
     paths: &[Vec<Point>],
 ) -> Result<(), Box<dyn Error>> {
+    let x = || Axis { name: "z₁", ends: -2.0..3.0, decimals: Some(1) };
+    let y = || Axis { name: "z₂", ends: -1.6..2.0, decimals: Some(1) };
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (1100, 500)).into_drawing_area();
         area.fill(&WHITE)?;
         let halves = area.split_evenly((1, 2));
 
-        let mut chart = chart(&halves[0], "Held-out points and samples")?;
+        let mut chart = plane(&halves[0], "Held-out points and samples", x(), y())?;
         for (name, points, colour) in
             [("held out", held_out, HELD_OUT), ("samples", samples, SAMPLED)]
         {
@@ -34,9 +38,9 @@ pub fn draw(
                 .label(name)
                 .legend(move |(x, y)| Circle::new((x + 12, y), 4, colour.filled()));
         }
-        legend(&mut chart)?;
+        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
 
-        let mut chart = self::chart(&halves[1], "From noise (t = 0) to samples (t = 1)")?;
+        let mut chart = plane(&halves[1], "From noise (t = 0) to samples (t = 1)", x(), y())?;
         for way in paths {
             let line = START.mix(0.6).stroke_width(1);
             chart.draw_series(LineSeries::new(way.iter().copied(), line))?;
@@ -50,48 +54,8 @@ pub fn draw(
                 .label(name)
                 .legend(move |(x, y)| Circle::new((x + 12, y), 4, colour.filled()));
         }
-        legend(&mut chart)?;
+        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
         area.present()?;
     }
-    std::fs::write(path, svg).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(())
-}
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Plane<'a, 'b> = ChartContext<
-    'a,
-    SVGBackend<'b>,
-    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
->;
-
-fn chart<'a, 'b>(area: &'a Area<'b>, title: &str) -> Result<Plane<'a, 'b>, Box<dyn Error>> {
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 20))
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
-        .build_cartesian_2d(-2.0..3.0, -1.6..2.0)?;
-    chart
-        .configure_mesh()
-        .x_desc("z₁")
-        .y_desc("z₂")
-        .x_label_formatter(&|x| format!("{x:.1}"))
-        .y_label_formatter(&|y| format!("{y:.1}"))
-        .label_style(("sans-serif", 14))
-        .axis_desc_style(("sans-serif", 17))
-        .light_line_style(WHITE)
-        .bold_line_style(RGBColor(230, 230, 230))
-        .draw()?;
-    Ok(chart)
-}
-
-fn legend<'a, 'b: 'a>(chart: &mut Plane<'a, 'b>) -> Result<(), Box<dyn Error>> {
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 15))
-        .draw()?;
-    Ok(())
+    write(path, &svg)
 }
