@@ -62,7 +62,11 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
                 *count += 1.0;
             }
         }
-        Ok(means.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect())
+        let variances: Vec<f64> =
+            means.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect();
+        // A checkpoint could not be read again with what is no number.
+        let are_numbers = variances.iter().all(|variance| variance.is_finite());
+        Ok(if are_numbers { variances } else { Vec::new() })
     }
 }
 
