@@ -1,7 +1,11 @@
 //! Quantiles of draws.
 
 use super::InferenceOutput;
-use crate::{device::Real, error::Error, score};
+use crate::{
+    device::Real,
+    error::Error,
+    score::{central_levels, of_sorted},
+};
 
 /// How many draws stand for the distribution of a row's numbers, where the caller does not say.
 pub(crate) const DRAWS: usize = 200;
@@ -18,7 +22,7 @@ pub(crate) fn ends(operation: &'static str, coverage: f64) -> Result<[f64; 2], E
         let expected = "a coverage between 0 and 1, such as 0.9";
         return Err(Error::argument(operation, expected, coverage));
     }
-    Ok([0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage])
+    Ok(central_levels(coverage))
 }
 
 impl<E: Real> InferenceOutput<E> {
@@ -46,7 +50,7 @@ impl<E: Real> InferenceOutput<E> {
                 let mut sorted: Vec<f64> = of_draws.map(|value| value.as_f64()).collect();
                 sorted.sort_unstable_by(f64::total_cmp);
                 for (i, &level) in levels.iter().enumerate() {
-                    all[start + i * width + column] = E::of(score::quantile(&sorted, level)?);
+                    all[start + i * width + column] = E::of(of_sorted(&sorted, level));
                 }
             }
         }

@@ -27,7 +27,7 @@ mod tests;
 pub use conformal::conformal_threshold;
 pub(crate) use crps::DrawErrors;
 pub use crps::{crps, fair_crps};
-pub(crate) use quantile::central;
+pub(crate) use quantile::{central, central_levels, of_sorted};
 pub use quantile::{interval, quantile};
 pub use reliability::{Reliability, ReliabilityBin};
 pub use temperature::temperature;

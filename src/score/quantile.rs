@@ -51,10 +51,16 @@ fn check_share(operation: &'static str, what: &str, share: f64) -> Result<(), Er
 
 /// [`interval`] of numbers that are known to be sorted.
 pub(crate) fn central(sorted: &[f64], coverage: f64) -> [f64; 2] {
-    [(1.0 - coverage) / 2.0, (1.0 + coverage) / 2.0].map(|level| of_sorted(sorted, level))
+    central_levels(coverage).map(|level| of_sorted(sorted, level))
 }
 
-fn of_sorted(sorted: &[f64], level: f64) -> f64 {
+/// The levels of the ends of a central interval.
+pub(crate) fn central_levels(coverage: f64) -> [f64; 2] {
+    [(1.0 - coverage) / 2.0, (1.0 + coverage) / 2.0]
+}
+
+/// [`quantile`] of numbers that are known to be sorted.
+pub(crate) fn of_sorted(sorted: &[f64], level: f64) -> f64 {
     let last = sorted.len() - 1;
     let at = level * last as f64;
     let below = at as usize;
