@@ -18,7 +18,7 @@ use crate::onnx::Exported;
 #[cfg(feature = "inference")]
 use crate::predictor::{InferenceNumber, ModelParts};
 use crate::{
-    block::AnyBlock,
+    block::{AnyBlock, held, put_away},
     data::TargetRows,
     device::{Backend, Matrix, Real},
     error::Error,
@@ -190,16 +190,26 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
     }
 
     fn average_block(&self, from: &D::Block, to: &mut D::Block) -> Result<(), Error> {
+        let away = from.state().away.as_ref().map(|away| away.scratch().clone());
+        let from = held::<E, D>(from)?;
+        to.bring()?;
         let copied = to.parts().1.copy_from(from.tensors());
         let averaged = copied.and_then(|()| from.state().optimizer.put_averages(to.parts().1));
-        averaged.map_err(Error::device("averaging the model"))
+        averaged.map_err(Error::device("averaging the model"))?;
+        // Where there was no room for the one there is none for the other.
+        match away {
+            Some(scratch) => put_away::<E, D>(to, &scratch),
+            None => Ok(()),
+        }
     }
 
     fn parameters(&self, block: &D::Block) -> usize {
-        block.tensors().parameters().unwrap_or_default()
+        let block = held::<E, D>(block).ok();
+        block.and_then(|block| block.tensors().parameters().ok()).unwrap_or_default()
     }
 
     fn describe(&self, block: &D::Block, widths: [usize; 2]) -> Result<Vec<SummaryLine>, Error> {
+        let block = held::<E, D>(block)?;
         let plan = block.plan().map_err(Error::device("describing the model"))?;
         let [z, x] = widths;
         Ok(describe(&plan, z, x))
@@ -317,7 +327,12 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         exported: &Exported<'_, E, D>,
         path: &std::path::Path,
     ) -> Result<(), Error> {
-        exported.write(path)
+        // A graph has the weights of all blocks.
+        let asked = exported.asked;
+        let here = (0..asked.blocks.len()).map(|i| asked.held(i));
+        let here = here.collect::<Result<Vec<_>, _>>()?;
+        let asked = Asked { blocks: here.iter().map(|block| &**block).collect(), ..*asked };
+        Exported { asked: &asked, ..*exported }.write(path)
     }
 
     #[cfg(feature = "checkpoint")]

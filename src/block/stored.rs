@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use dfdx::prelude::{Gradients, HasErr};
+use dfdx::prelude::Gradients;
 
 use super::{AnyBlock, BlockState, Lowered};
 use crate::{
     device::{Backend, Column, NamedValues, Real, Slot, Tensors, VisitMut},
+    error::Error,
     plan::{Made, StoredOperation, fuse},
 };
 
@@ -110,7 +111,7 @@ impl<E: Real, D: Backend<E>> AnyBlock<E, D> for StoredBlock<E, D> {
         self.plan()
     }
 
-    fn copy(&self) -> Result<Box<D::Block>, <D as HasErr>::Err> {
+    fn copy(&self) -> Result<Box<D::Block>, Error> {
         let (operation, tensors) = (self.operation.clone(), self.weights.tensors.clone());
         let (t, device) = (self.state.t, self.state.device.clone());
         Ok((self.erase)(Self::new(t, device, operation, tensors, self.erase)))

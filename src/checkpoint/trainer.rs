@@ -14,7 +14,7 @@ use super::{
     unit::{self, Mismatch, Restored},
 };
 use crate::{
-    block::{AnyBlock, Host},
+    block::{AnyBlock, Host, held},
     device::{Backend, Real},
     error::Error,
     file::{FileTensors, NumberType},
@@ -105,6 +105,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         let (model, first) = (self.model, self.ranks.layout.rank == 0);
         let mut tensors = Vec::new();
         for block in self.saved_blocks() {
+            let block = held::<E, D>(block)?;
             let state = block.state();
             tensors.extend(unit::unit(&name(state.t), block.tensors(), &state.optimizer)?);
         }
@@ -148,6 +149,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     pub(crate) fn export(&self, path: &Path) -> Result<(), Error> {
         let mut tensors = Vec::new();
         for block in self.saved_blocks() {
+            let block = held::<E, D>(block)?;
             tensors.extend(unit::weights(&name(block.state().t), block.tensors())?);
         }
         if self.ranks.layout.rank == 0 {
@@ -168,7 +170,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             let expected = self.ranks.expected_block();
             return Err(Error::argument("NoProp::export_block", expected, t));
         };
-        let tensors = unit::weights("", block.tensors())?;
+        let tensors = unit::weights("", held::<E, D>(block)?.tensors())?;
         Contents { metadata: Default::default(), tensors }.write(path)
     }
 
@@ -239,6 +241,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
         let remembered = |steps| unit::Remembered { steps, squares };
         let blocks = self.blocks.iter().map(|block| {
+            let block = held::<E, D>(block).map_err(Mismatch::Other)?;
             let state = block.state();
             let steps = progress.blocks.get(state.t - 1).copied().unwrap_or_default();
             let remembered = remembered(steps);
@@ -313,6 +316,7 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
     fn put(self, trainer: Trainer<'_, E, D>) -> Result<Option<Position>, Error> {
         let Trainer { model, blocks, ranks, counters } = trainer;
         for (block, restored) in blocks.into_iter().zip(self.blocks) {
+            block.bring()?;
             let (state, tensors) = block.parts();
             restored.put(tensors, &mut state.optimizer)?;
         }

@@ -4,7 +4,7 @@ use super::{
     Asked, DRAWS, DRAWS_SEED, InferenceOutput, InferenceRequest, InputRows, PointOutput, spread,
 };
 use crate::{
-    block::{AnyBlock, Host},
+    block::{AnyBlock, Host, held},
     data::TargetRows,
     device::Real,
     error::Error,
@@ -56,6 +56,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// The first of this rank's tensors of weights that holds a number that is not finite.
     fn bad_weight(&self) -> Result<Option<String>, Error> {
         for block in &self.blocks {
+            let block = held::<E, D>(block)?;
             let named = block.tensors().named().map_err(Error::device("reading the weights"))?;
             let bad = named.iter().find(|w| w.values.as_vec().iter().any(|v| !v.is_finite()));
             if let Some(bad) = bad {

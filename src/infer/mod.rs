@@ -28,7 +28,7 @@ pub(crate) use rollout::passed;
 pub use until::{EarlyAnswer, EarlyOutput, Until};
 
 use crate::{
-    block::{AnyBlock, Embedding, Host},
+    block::{AnyBlock, Embedding, Held, Host, held},
     device::{Backend, Matrix, Real},
     error::Error,
     model::{Calibration, Model, Ranks},
@@ -73,6 +73,8 @@ pub struct Asked<'a, E: Real, D: Backend<E>> {
     pub(crate) calibration: &'a Calibration,
     /// Those of this rank.
     pub(crate) blocks: Vec<&'a D::Block>,
+    /// Whether their moving averages are meant instead of their weights.
+    pub(crate) averages: bool,
     pub(crate) ranks: &'a Ranks,
     pub(crate) inputs: InputRows<'a, E>,
 }
@@ -98,7 +100,8 @@ impl<'a, E: Real, D: Backend<E>> Asked<'a, E, D> {
     ) -> Self {
         let (process, learned) = (&*model.objective as &dyn ReverseProcess<E, D>, model.learned());
         let (embedding, calibration) = (&model.embedding, &model.calibration);
-        Self { process, embedding, learned, calibration, blocks, ranks, inputs }
+        let averages = false;
+        Self { process, embedding, learned, calibration, blocks, averages, ranks, inputs }
     }
 }
 
@@ -182,6 +185,31 @@ impl<'a, E: Real> JobRows<'a, E> {
 }
 
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
+    /// One of the blocks, in memory.
+    pub(crate) fn held(&self, i: usize) -> Result<Held<'_, E, D>, Error> {
+        let block = self.blocks[i];
+        let held = held::<E, D>(block)?;
+        if !self.averages {
+            return Ok(held);
+        }
+        let mut copy = match held {
+            Held::Itself(block) => block.copy()?,
+            Held::Copy(copy) => copy,
+        };
+        let (state, tensors) = copy.parts();
+        let optimizer = match block.state().away {
+            Some(_) => &state.optimizer,
+            None => &block.state().optimizer,
+        };
+        optimizer.put_averages(tensors).map_err(Error::device("averaging the model"))?;
+        Ok(Held::Copy(copy))
+    }
+
+    /// Whether blocks have to be taken to memory one at a time.
+    fn streams(&self) -> bool {
+        self.averages || self.blocks.iter().any(|block| block.state().away.is_some())
+    }
+
     /// The answers to all rows.
     pub(crate) fn infer(&self, request: InferenceRequest) -> Result<InferenceOutput<E>, Error> {
         let mut output = InferenceOutput::collect(self.parts(request)?);
@@ -217,12 +245,12 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
 
     /// The answers for some rows at a time.
     fn parts(&self, request: InferenceRequest) -> Result<Vec<InferenceOutput<E>>, Error> {
-        match (Route::of(self.process), &self.ranks.communicator) {
-            (Route::Chain(chain), Some(communicator)) => {
-                pipeline::parts(self, chain, communicator, request)
+        match Route::of(self.process) {
+            Route::Chain(chain) if self.ranks.communicator.is_some() || self.streams() => {
+                pipeline::parts(self, chain, request)
             }
-            (Route::Chain(chain), None) => rollout::parts(self, chain, request),
-            (Route::Field(field), _) => field::parts(self, field, request),
+            Route::Chain(chain) => rollout::parts(self, chain, request),
+            Route::Field(field) => field::parts(self, field, request),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Inference through blocks on several ranks: rows go from rank to rank, some
-//! behind the others.
+//! Inference block by block, for blocks that are not all in memory: where they are on several ranks
+//! rows go from rank to rank, some behind the others; where they lie in a file all rows go through
+//! one after the other.
 
 use super::{
     Asked, Combination, InferenceOutput, InferenceRequest,
@@ -10,7 +11,7 @@ use super::{
 use crate::{
     block::{AnyBlock, Host},
     device::Real,
-    distributed::{AnswerPart, Communicator, Topic, pack, unpack},
+    distributed::{AnswerPart, Topic, pack, unpack},
     error::Error,
 };
 
@@ -25,40 +26,45 @@ struct Item<'a> {
     draw: usize,
     /// z of each job after the last block.
     latents: Vec<Vec<u8>>,
+    /// Where the streams of noise of each job's rows are then; none where it came from elsewhere.
+    places: Vec<Vec<u128>>,
 }
 
 /// A block of this rank in the pipeline.
 struct Stage {
     /// Which of the blocks that change z it is, counted from 0.
     k: usize,
-    /// Which of this rank's blocks it is.
-    own: usize,
     /// The ranks of the blocks before and after, if there are any.
     before: Option<usize>,
     after: Option<usize>,
 }
 
-/// Answers for some rows at a time, by all ranks together, and the same on all of them.
+/// Answers for some rows at a time; where there are ranks, by all of them together, and the same on
+/// all of them.
 ///
 /// With more ranks than blocks there are several pipelines side by side.
 pub(super) fn parts<E: Real, D: Host<E>>(
     asked: &Asked<'_, E, D>,
     chain: Chain<'_>,
-    communicator: &Communicator,
     request: InferenceRequest,
 ) -> Result<Vec<InferenceOutput<E>>, Error> {
-    let layout = asked.ranks.layout;
+    let (layout, communicator) = (asked.ranks.layout, asked.ranks.communicator.as_ref());
     let (length, mine) = (layout.pipeline(), layout.rank / layout.pipeline());
     let pipelines = layout.ranks / length;
     let jobs: Vec<usize> = (0..asked.inputs.jobs()).collect();
     let combination = Combination::of(asked.process, request);
     let draws = draws(chain.sampler(), request, combination);
     // The ranks that are too few for one more pipeline have nothing to do.
-    let waves = jobs.chunks(JOBS).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
-    let item = |jobs| (0..draws.len()).map(move |draw| Item { jobs, draw, latents: Vec::new() });
+    let together = if communicator.is_some() { JOBS } else { jobs.len().max(1) };
+    let waves = jobs.chunks(together).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
+    let item = |jobs| {
+        let at_start = move |draw| Item { jobs, draw, latents: Vec::new(), places: Vec::new() };
+        (0..draws.len()).map(at_start)
+    };
     let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
     let moving = passed(chain.moving(), combination);
     let rank_of = |t: usize| mine * length + layout.holder(t);
+    let elsewhere = |rank: Option<usize>| rank.filter(|rank| *rank != layout.rank);
     let embedding = asked.embedding.numbers();
     let (way, inputs) = (Way::new(asked, chain, &embedding, combination), asked.inputs);
     let is_sample = matches!(request, InferenceRequest::Sample(_));
@@ -69,19 +75,22 @@ pub(super) fn parts<E: Real, D: Host<E>>(
         };
         let before = k.checked_sub(1).map(|k| rank_of(moving[k]));
         let after = moving.get(k + 1).map(|&t| rank_of(t));
-        let stage = Stage { k, own, before, after };
+        let stage = Stage { k, before, after };
+        let block = asked.held(own)?;
         for item in &mut items {
-            if let Some(before) = before.filter(|before| *before != layout.rank) {
+            if let (Some(before), Some(communicator)) = (elsewhere(before), communicator) {
                 let message = communicator.receive(before, Topic::Evaluation, WHAT)?;
                 item.latents = unpack(&message, item.jobs.len(), WHAT)?;
+                item.places.clear();
             }
             let draw = draws[item.draw];
-            let results = D::map(&asked.blocks, item.jobs.len(), &|blocks: &[&D::Block], i| {
-                let block = blocks[stage.own];
+            let results = D::map(&[&*block], item.jobs.len(), &|blocks: &[&D::Block], i| {
+                let block = blocks[0];
                 let rows = inputs.of_job(item.jobs[i]);
                 let mut rollout = way.start(device_of::<E, D>(block), &rows, draw)?;
                 if stage.before.is_some() {
-                    rollout = way.go_on(rollout, E::from_bytes(&item.latents[i]), stage.k)?;
+                    let z = E::from_bytes(&item.latents[i]);
+                    rollout = way.go_on(rollout, z, stage.k, item.places.get(i))?;
                 }
                 rollout.pass(&way, block)?;
                 let (is_first, is_last) = (stage.before.is_none(), stage.after.is_none());
@@ -90,12 +99,14 @@ pub(super) fn parts<E: Real, D: Host<E>>(
                     false if combination.takes(is_first, is_last) => Some(rollout.answer(&way)?),
                     false => None,
                 };
-                Ok(Passed { z: rollout.z.as_vec(), part, rows: rollout.rows() })
+                let (z, places) = (rollout.z.as_vec(), rollout.places());
+                Ok(Passed { z, places, part, rows: rollout.rows() })
             });
-            let passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
+            let mut passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
+            item.places = passed.iter_mut().map(|passed| std::mem::take(&mut passed.places)).collect();
             item.latents = passed.iter().map(|passed| E::to_bytes(&passed.z)).collect();
             answers.extend(parts_of(&stage, item, passed, moving.len() * chain.calls()));
-            if let Some(after) = after.filter(|after| *after != layout.rank) {
+            if let (Some(after), Some(communicator)) = (elsewhere(after), communicator) {
                 communicator.send(after, Topic::Evaluation, pack(&item.latents))?;
             }
         }
@@ -107,6 +118,8 @@ pub(super) fn parts<E: Real, D: Host<E>>(
 /// A job after a block.
 struct Passed<E> {
     z: Vec<E>,
+    /// Where the streams of noise of its rows are.
+    places: Vec<u128>,
     /// What becomes part of the answer, if it does.
     part: Option<Vec<E>>,
     rows: usize,

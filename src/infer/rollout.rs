@@ -203,16 +203,24 @@ impl<'a, E: Real> Way<'a, E> {
         })
     }
 
-    /// The same after `blocks` blocks that have made z of it.
+    /// The same after `blocks` blocks that have made z of it; `places` says where the streams of
+    /// noise are then, where that is known.
     pub(super) fn go_on<D: Host<E>>(
         &self,
         mut rollout: Rollout<E, D>,
         z: Vec<E>,
         blocks: usize,
+        places: Option<&Vec<u128>>,
     ) -> Result<Rollout<E, D>, Error> {
         let latent = self.chain.reading().latent;
-        for _ in 0..blocks {
-            self.step_noise(&mut rollout.streams);
+        match places {
+            Some(places) => {
+                let streams = rollout.streams.iter_mut().zip(places);
+                streams.for_each(|(stream, place)| stream.set_word_pos(*place));
+            }
+            None => (0..blocks).for_each(|_| {
+                self.step_noise(&mut rollout.streams);
+            }),
         }
         rollout.z = on_device(rollout.x.device(), z, (rollout.rows(), latent))?;
         Ok(rollout)
@@ -260,6 +268,11 @@ fn drawn<E: Real>(probabilities: &[E], uniform: &[f64], embedding: &[E], width: 
 impl<E: Real, D: Host<E>> Rollout<E, D> {
     pub(super) fn rows(&self) -> usize {
         self.x.shape().0
+    }
+
+    /// Where the streams of noise are.
+    pub(super) fn places(&self) -> Vec<u128> {
+        self.streams.iter().map(ChaCha8Rng::get_word_pos).collect()
     }
 
     /// Through one block that changes z.

@@ -317,17 +317,21 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     ) -> Result<Vec<Leg<E>>, Error> {
         let latent = self.process.reading().latent;
         let (jobs, all_inputs) = (going.jobs(latent), self.inputs);
-        let parts = D::map(&self.blocks, jobs.len(), &|blocks: &[&D::Block], job| {
-            let (rows, z) = jobs[job];
+        let own = match legs {
+            Legs::Blocks { moving, .. } => moving[k] - 1,
+            Legs::Field(_) => 0,
+        };
+        let block = self.held(own)?;
+        let parts = D::map(&[&*block], jobs.len(), &|blocks: &[&D::Block], job| {
+            let (block, (rows, z)) = (blocks[0], jobs[job]);
             let sure = |i: usize, opinion: &[E], scratch: &mut [E]| {
                 heard.is_sure(rows[i], opinion, scratch)
             };
             let inputs = packed(all_inputs, rows);
             match legs {
-                Legs::Blocks { way, moving } => {
-                    let block = blocks[moving[k] - 1];
+                Legs::Blocks { way, .. } => {
                     let rollout = way.start(device_of::<E, D>(block), &inputs, Begin::Zero)?;
-                    let mut rollout = way.go_on(rollout, z.to_vec(), 0)?;
+                    let mut rollout = way.go_on(rollout, z.to_vec(), 0, None)?;
                     rollout.pass(way, block)?;
                     let first = rollout.answer(way)?;
                     let unsure = unsure(&first, heard.classes, &sure);
@@ -335,7 +339,7 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
                     Ok(Leg { first, unsure, more: Vec::new(), z })
                 }
                 Legs::Field(field) => {
-                    field.leg(blocks[0], k, Outlook { inputs: &inputs, z, sure: &sure })
+                    field.leg(block, k, Outlook { inputs: &inputs, z, sure: &sure })
                 }
             }
         });

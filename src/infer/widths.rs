@@ -37,16 +37,14 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
         let numbers = crate::data::select_wide(self.inputs.numbers, width, &picked);
         let inputs = InputRows { numbers: &numbers, width, draws };
         let targets = crate::data::select_wide(targets.values(), reading.latent, &picked);
-        let sums = D::map(&self.blocks, inputs.jobs(), &|blocks: &[&D::Block], job| {
-            let rows = inputs.of_job(job);
-            let each = blocks
-                .iter()
-                .map(|block| squared_errors::<E, D>(discrete, *block, &rows, &targets));
-            each.collect::<Result<Vec<f64>, Error>>()
-        });
-        let mut own = vec![0.0; self.blocks.len()];
-        for sums in sums {
-            own.iter_mut().zip(sums?).for_each(|(all, sum)| *all += sum);
+        let mut own = Vec::with_capacity(self.blocks.len());
+        for i in 0..self.blocks.len() {
+            let block = self.held(i)?;
+            let sums = D::map(&[&*block], inputs.jobs(), &|blocks: &[&D::Block], job| {
+                let rows = inputs.of_job(job);
+                squared_errors::<E, D>(discrete, blocks[0], &rows, &targets)
+            });
+            own.push(sums.into_iter().sum::<Result<f64, Error>>()?);
         }
         let estimates = (inputs.rows() * reading.latent) as f64;
         let parts = self.blocks.iter().zip(own).map(|(block, sum)| AnswerPart {

@@ -37,7 +37,7 @@ pub struct Model<E: Real, D: Backend<E>> {
     /// What was measured at the end of the last run, and since.
     pub(crate) calibration: Calibration,
     /// The inputs of the run on the device, once a step has taken them there.
-    pub(crate) resident: Option<Resident<E, D>>,
+    pub(crate) device_inputs: Option<DeviceInputs<E, D>>,
 }
 
 /// A schedule that is trained, with what its optimiser remembers.
@@ -59,7 +59,7 @@ pub(crate) struct Switches {
 }
 
 /// The inputs of a data set on the device: they go there once, and a batch picks its rows there.
-pub(crate) struct Resident<E: Real, D: Backend<E>> {
+pub(crate) struct DeviceInputs<E: Real, D: Backend<E>> {
     /// The address of the inputs on the host, and how many numbers there are.
     pub(crate) from: (usize, usize),
     /// `None` where they do not fit.
@@ -82,7 +82,8 @@ pub(crate) struct Counters {
     pub(crate) steps: u64,
     /// How many epochs were completed in `fit`.
     pub(crate) epochs: u64,
-    /// Whether its blocks are in the midst of steps: for good where one of them has panicked.
+    /// Whether its blocks are in the midst of steps: for good where one of them has panicked, or
+    /// failed while others lay in a file.
     pub(crate) torn: bool,
 }
 
@@ -92,7 +93,7 @@ impl Counters {
         if !self.torn {
             return Ok(());
         }
-        let found = "blocks at different steps, as a panic in one of them has left them";
+        let found = "blocks at different steps, as what went wrong in one of them has left them";
         let expected = "a trainer that is whole: load a checkpoint into it, or make a new one";
         Err(Error::argument(operation, expected, found))
     }
@@ -108,7 +109,7 @@ impl<E: Real, D: Backend<E>> Clone for Model<E, D> {
             device: self.device.clone(),
             switches: self.switches,
             calibration: self.calibration.clone(),
-            resident: None,
+            device_inputs: None,
         }
     }
 }
@@ -153,7 +154,7 @@ impl<E: Real, D: Backend<E>> Model<E, D> {
             device: device.clone(),
             switches: Switches { stacked: on_gpu, device_noise: on_gpu, deferred: on_gpu },
             calibration: Calibration::default(),
-            resident: None,
+            device_inputs: None,
         })
     }
 
@@ -186,7 +187,7 @@ impl<E: Real, D: Backend<E>> Model<E, D> {
             device: self.device.clone(),
             switches: self.switches,
             calibration: self.calibration.clone(),
-            resident: None,
+            device_inputs: None,
         })
     }
 }

@@ -235,13 +235,21 @@ where
         let (engine, erase) = (D::engine(), D::erase());
         let model = engine.model(device, mathematics, embedding)?;
         let ranks = Ranks::new(communicator, variant.blocks());
-        let kind = Kind { build: M::try_build_on_device, lower: M::plan, erase: erase.boxed };
+        let kind = Kind {
+            build: M::try_build_on_device,
+            lower: M::plan,
+            tensors: |module| module,
+            erase: erase.boxed,
+        };
         let block = |t: usize| {
             let mut seeds = stream(variant.seed(), Purpose::Weights, t as u64, 0);
-            let device = device.seeded(seeds.next_u64());
-            Block::new(t, device, kind).map_err(Error::device("building the model"))
+            Block::new(t, device.seeded(seeds.next_u64()), kind)
         };
-        let blocks = ranks.layout.own().map(block).collect::<Result<_, Error>>()?;
+        // The others get their weights when they are needed: they may be more than memory holds.
+        let blocks: Vec<Block<M::Built, E, D>> = ranks.layout.own().map(block).collect();
+        if let Some(first) = blocks.first() {
+            first.try_module()?;
+        }
         let (counters, position) = (Counters::default(), None);
         Ok(Self { variant, model, blocks, ranks, counters, position, engine, erase })
     }
@@ -269,7 +277,8 @@ where
     /// How many trained numbers the blocks have, all together; where the trainer is distributed,
     /// those of this rank.
     pub fn parameters(&self) -> usize {
-        self.erased_blocks().into_iter().map(|block| self.engine.parameters(block)).sum()
+        let one = self.blocks.first().map(|block| self.engine.parameters(self.erase.shared(block)));
+        one.unwrap_or_default() * self.blocks.len()
     }
 
     /// How many steps each block has taken in [`fit`](Self::fit).
@@ -301,8 +310,7 @@ where
     pub fn averaged(&self) -> Result<Self, Error> {
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for block in &self.blocks {
-            let copy = Block::new(block.t(), block.device().clone(), block.kind());
-            let mut copy = copy.map_err(Error::device("averaging the model"))?;
+            let mut copy = Block::new(block.t(), block.device().clone(), block.kind());
             self.engine.average_block(self.erase.shared(block), self.erase.mutable(&mut copy))?;
             blocks.push(copy);
         }
@@ -318,7 +326,7 @@ where
         })
     }
 
-    /// The blocks without their type.
+    /// The blocks without their type; some may lie in a file, or have no weights yet.
     fn erased_blocks(&self) -> Vec<&D::Block> {
         self.blocks.iter().map(|block| self.erase.shared(block)).collect()
     }

@@ -151,6 +151,7 @@ where
             learned: None,
             calibration: &self.about.calibration,
             blocks: self.blocks.iter().map(|block| &**block).collect(),
+            averages: false,
             ranks: &self.ranks,
             inputs: InputRows::new(rows, self.about.x),
         }

@@ -2,7 +2,7 @@
 
 use super::file::About;
 use crate::{
-    block::{AnyBlock, Host},
+    block::{AnyBlock, Host, held},
     device::Real,
     error::Error,
     infer::Asked,
@@ -37,6 +37,7 @@ impl<E: Real> ModelParts<E> {
         let reading = asked.process.reading();
         let (mut operations, mut blocks, mut module) = (Vec::new(), Vec::new(), None);
         for block in &asked.blocks {
+            let block = held::<E, D>(block)?;
             let mut tensors = Vec::new();
             let failed = || Error::device("making a predictor");
             let plan = block.plan().map_err(failed())?;
@@ -48,7 +49,7 @@ impl<E: Real> ModelParts<E> {
                 }
                 Err(NotStored::Module(name)) => {
                     module.get_or_insert(name);
-                    let copy = block.copy().map_err(failed())?;
+                    let copy = block.copy()?;
                     blocks.push(BlockParts::Typed(Box::new(copy)));
                     operations.push(StoredOperation::Flatten);
                 }

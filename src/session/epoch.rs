@@ -5,11 +5,11 @@ use crate::{
     block::{AnyBlock, Host},
     data::DataView,
     device::{Backend, Real},
-    error::{Error, Place},
+    error::Error,
     infer::{Asked, InputRows},
     model::{Calibration, Model, Position, Trainer},
     report::{Ended, EpochReport},
-    step::Runtime,
+    step::{self, Runtime},
 };
 
 impl<E: Real> Session<'_, E> {
@@ -74,19 +74,10 @@ impl<E: Real> Session<'_, E> {
 /// [`Error::Diverged`] where the last steps have left weights that are not finite: no loss after
 /// them has said so.
 pub(super) fn check_weights<E: Real, D: Host<E>>(trainer: &Trainer<'_, E, D>) -> Result<(), Error> {
-    let failed = || Error::device("looking at the weights");
-    for block in &trainer.blocks {
-        for tensor in block.tensors().named().map_err(failed())? {
-            if D::is_finite(&tensor.values).map_err(failed())? {
-                continue;
-            }
-            let values = tensor.values.as_vec();
-            let found = values.iter().find(|value| !value.is_finite());
-            let place = Place { block: block.state().t, step: trainer.counters.steps };
-            place.check("weight", found.map_or(f64::NAN, |value| value.as_f64()))?;
-        }
-    }
-    Ok(())
+    let steps = trainer.counters.steps;
+    // Those that lie in a file were looked at before.
+    let here = trainer.blocks.iter().filter(|block| block.state().away.is_none());
+    here.map(|block| step::check_weights::<E, D>(block, steps)).collect()
 }
 
 /// A model with its moving averages instead of the weights.
@@ -97,17 +88,14 @@ struct Averaged<E: Real, D: Backend<E>> {
 
 impl<E: Real, D: Host<E>> Averaged<E, D> {
     fn new(trainer: &Trainer<'_, E, D>) -> Result<Self, Error> {
-        let averaged = || {
-            let mut blocks = Vec::with_capacity(trainer.blocks.len());
-            for block in &trainer.blocks {
-                let mut copy = block.copy()?;
-                block.state().optimizer.put_averages(copy.parts().1)?;
-                blocks.push(copy);
-            }
-            Ok(Self { model: trainer.model.averaged()?, blocks })
-        };
-        let averaged: Result<_, D::Err> = averaged();
-        averaged.map_err(Error::device("averaging the model"))
+        let failed = || Error::device("averaging the model");
+        let mut blocks = Vec::with_capacity(trainer.blocks.len());
+        for block in &trainer.blocks {
+            let mut copy = block.copy()?;
+            block.state().optimizer.put_averages(copy.parts().1).map_err(failed())?;
+            blocks.push(copy);
+        }
+        Ok(Self { model: trainer.model.averaged().map_err(failed())?, blocks })
     }
 }
 
@@ -124,6 +112,11 @@ pub(super) fn look<E: Real, D: Host<E>, T>(
     if fit.average.is_none() {
         let blocks = trainer.blocks.iter().map(|block| &**block).collect();
         return ask(Asked::new(trainer.model, blocks, ranks, inputs));
+    }
+    if trainer.blocks.iter().any(|block| block.state().away.is_some()) {
+        let averaged = trainer.model.averaged().map_err(Error::device("averaging the model"))?;
+        let blocks = trainer.blocks.iter().map(|block| &**block).collect();
+        return ask(Asked { averages: true, ..Asked::new(&averaged, blocks, ranks, inputs) });
     }
     let averaged = Averaged::new(trainer)?;
     let blocks = averaged.blocks.iter().map(|block| &**block).collect();

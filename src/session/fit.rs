@@ -22,6 +22,20 @@ pub struct Fit {
     /// eight times as many. The weights do not depend on it.
     /// Default: `None`.
     pub threads: Option<usize>,
+    /// How many blocks are in memory, with what the optimiser remembers of them: at least 1. The
+    /// others lie in a file without a name, in the folder of the checkpoints or else in the
+    /// system's for temporary files, and stay there after the run; inference takes one after the
+    /// other from there, and so does [`save`](crate::NoProp::save). Each is read and written once an
+    /// epoch, or once between two checkpoints that are closer; the next one is read from the disk
+    /// while others are trained. The weights are the same to the bit. A run with it stops at the end
+    /// of an epoch, and not in its midst, where it is interrupted or out of time. As many threads
+    /// have work as blocks are in memory.
+    ///
+    /// An error for variants with one network, and for a learned embedding, whose every step needs
+    /// all blocks. [`from_checkpoint`](crate::NoProp::from_checkpoint) and
+    /// [`predictor`](crate::NoProp::predictor) have all blocks in memory.
+    /// Default: `None`, all of them.
+    pub resident: Option<usize>,
     /// The seed of the order of the rows, of the noise, and of what a batch's hook draws.
     /// Default: `0`.
     pub seed: u64,
@@ -62,6 +76,7 @@ impl Default for Fit {
             epochs: 10,
             batch_size: 128,
             threads: None,
+            resident: None,
             seed: 0,
             learning_rate: LearningRate::default(),
             clip: None,
@@ -102,6 +117,9 @@ impl Fit {
         at_least_one("Fit::validate_every", self.validate_every)?;
         if self.threads == Some(0) {
             return Err(Error::config("Fit::threads", "at least 1, or None", 0));
+        }
+        if self.resident == Some(0) {
+            return Err(Error::config("Fit::resident", "at least 1, or None", 0));
         }
         self.learning_rate.validate()?;
         positive("Fit::clip", self.clip)?;

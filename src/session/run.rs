@@ -18,7 +18,7 @@ use super::{
     warnings::{other_processor, warnings},
 };
 use crate::{
-    block::{AnyBlock, Host},
+    block::{AnyBlock, Host, held},
     data::DataView,
     device::{Real, Workers},
     distributed::Facts,
@@ -26,7 +26,7 @@ use crate::{
     model::{Calibration, Position, Trainer},
     random::{Purpose, stream},
     report::{Ended, EpochReport, Outcome, RunReport},
-    step::Runtime,
+    step::{Residence, Runtime},
 };
 
 /// A run under way.
@@ -54,6 +54,7 @@ pub struct Session<'a, E: Real> {
 /// Where a run is between two epochs.
 pub(super) struct State {
     pub(super) workers: Workers,
+    pub(super) residence: Option<Residence>,
     pub(super) order: Vec<usize>,
     epochs: Vec<EpochReport>,
     start: Instant,
@@ -169,7 +170,7 @@ impl<'a, E: Real> Session<'a, E> {
         let objective = &trainer.model.objective;
         let units = match trainer.ranks.layout.ranks {
             1 if objective.blocks() == 1 => objective.estimator().pieces(),
-            _ => trainer.blocks.len(),
+            _ => trainer.blocks.len().min(self.fit.resident.unwrap_or(usize::MAX)),
         };
         let each = about.steps_per_epoch as u64;
         // A run that is past its end would say that it is finished.
@@ -178,11 +179,14 @@ impl<'a, E: Real> Session<'a, E> {
                 format!("more than {} epochs, which the run that goes on has done", done / each);
             return Err(Error::config("Fit::epochs", expected, self.fit.epochs));
         }
+        let workers = Workers::new(threads, units)?;
+        let residence = self.residence(trainer, workers.at_once())?;
         trainer.model.calibration = Calibration::default();
         let total = each.saturating_mul(self.fit.epochs as u64);
         let last = self.fit.step_limit.map_or(total, |limit| total.min(done.saturating_add(limit)));
         Ok(State {
-            workers: Workers::new(threads, units)?,
+            workers,
+            residence,
             order: Vec::new(),
             epochs: Vec::new(),
             start: Instant::now(),
@@ -202,14 +206,16 @@ impl<'a, E: Real> Session<'a, E> {
         steps_done: u64,
     ) -> Result<RunReport, Error> {
         let (model, rows) = (&*trainer.model, self.data.rows());
-        let parameters = trainer.blocks.iter().map(|block| block.tensors().parameters());
-        let parameters = parameters.sum::<Result<usize, _>>();
+        // Blocks are of one type.
+        let one = trainer.blocks.first().map(|block| held::<E, D>(block)).transpose()?;
+        let parameters = one.map_or(Ok(0), |block| block.tensors().parameters());
         let each = rows.div_ceil(self.own_batch_size(trainer.ranks));
         let counters = &trainer.counters;
         Ok(RunReport {
             variant: model.objective.setup().name,
             blocks: trainer.ranks.layout.blocks,
-            parameters: parameters.map_err(Error::device("counting the weights"))?,
+            parameters: parameters.map_err(Error::device("counting the weights"))?
+                * trainer.blocks.len(),
             rows,
             batch_size: self.fit.batch_size,
             epochs: self.fit.epochs,
@@ -233,7 +239,7 @@ impl<'a, E: Real> Session<'a, E> {
     ) -> Result<Outcome, Error> {
         let State { epochs, warnings, .. } = state;
         // Other data may lie there the next time.
-        trainer.model.resident = None;
+        trainer.model.device_inputs = None;
         let done = matches!(ended, Ended::Finished | Ended::NoProgress);
         let mut position = self.position.take();
         if let Some(position) = position.as_mut().filter(|_| !done) {
@@ -290,7 +296,12 @@ impl<'a, E: Real> Session<'a, E> {
                 let mut rng = stream(self.fit.seed, Purpose::Order, epoch, 0);
                 state.order.shuffle(&mut rng);
             }
-            let most = if trainer.model.switches.deferred { DEFERRED_SPAN } else { SPAN };
+            let most = match state.residence {
+                // Each block is read and written once.
+                Some(_) => u64::MAX,
+                None if trainer.model.switches.deferred => DEFERRED_SPAN,
+                None => SPAN,
+            };
             let count = most
                 .min(state.each - at)
                 .min(state.last - position.steps)

@@ -41,13 +41,15 @@ impl<'a, E: Real> Session<'a, E> {
             clip: fit.clip,
             average: fit.average,
             workers: &state.workers,
+            residence: state.residence.as_ref(),
             before: position.steps,
             total: state.total,
         };
         // A panic in a layer leaves it so: some blocks have stepped and others have not.
         trainer.counters.torn = true;
         let reports = train(trainee(trainer), &batches, &span);
-        trainer.counters.torn = false;
+        // So does an error where blocks have their turns: some had theirs and others have not.
+        trainer.counters.torn = reports.is_err() && state.residence.is_some();
         let reports = reports?;
         trainer.counters.steps += count;
         position.steps += count;

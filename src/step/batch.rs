@@ -10,7 +10,7 @@ use crate::{
     distributed::{Replicas, Totals},
     error::Error,
     kernel,
-    model::Resident,
+    model::DeviceInputs,
     report::BlockReport,
 };
 
@@ -158,26 +158,26 @@ impl<E: Real> StepBatch<'_, E> {
 
     /// The inputs on the device: picked from those that are there already, or taken there.
     ///
-    /// `resident` is of the same run: as long as it lasts, data at the same address is the same.
+    /// `device_inputs` is of the same run: as long as it lasts, data at the same address is the same.
     pub(crate) fn inputs_on<D: Backend<E>>(
         &self,
         device: &D,
-        resident: &mut Option<Resident<E, D>>,
+        device_inputs: &mut Option<DeviceInputs<E, D>>,
     ) -> Result<Matrix<E, D>, D::Err> {
         let n = self.rows();
         let BatchInputs::Rows(all, rows) = &self.inputs else {
             return self.inputs(device, 0..n);
         };
         let from = (all.as_ptr() as usize, all.len());
-        let resident = match resident {
+        let device_inputs = match device_inputs {
             Some(there) if there.from == from => there,
             _ => {
                 let shape = (all.len() / self.width.max(1), self.width);
                 let rows = device.try_tensor_from_vec(all.to_vec(), shape).ok();
-                resident.insert(Resident { from, rows })
+                device_inputs.insert(DeviceInputs { from, rows })
             }
         };
-        match &resident.rows {
+        match &device_inputs.rows {
             Some(all) => {
                 let rows = device.try_tensor_from_vec(rows.to_vec(), (n,))?;
                 let picked: Matrix<E, D> = all.clone().try_gather(rows)?;

@@ -7,10 +7,11 @@ use super::{
     Runtime, Span, StepBatch, Trainee, context, deferred,
     draw::{on_device, target},
     local::{self, failed},
+    resident::Turns,
     stacked,
 };
 use crate::{
-    block::AnyBlock,
+    block::{AnyBlock, held},
     device::{Real, SharedSlot},
     distributed::Rows,
     error::{Error, Place},
@@ -53,7 +54,7 @@ pub(super) fn train<E: Real, D: Runtime<E>>(
         reports.resize_with(first + batches.len(), StepReport::default);
         // The span of these steps alone.
         let span = Span { before: span.before + first as u64, ..*span };
-        let stacked = match switches.stacked && apart {
+        let stacked = match switches.stacked && apart && span.residence.is_none() {
             true => stacked::train(trainee, batches, &span)?,
             false => None,
         };
@@ -101,12 +102,13 @@ fn one_by_one<E: Real, D: Runtime<E>>(
     const MOST: usize = 8 << 20;
     let Trainee { model, blocks, steps, .. } = trainee;
     let Some(first) = blocks.first() else { return Ok(Vec::new()) };
-    let draws = first.plan().map_err(failed())?.draws();
+    let draws = held::<E, D>(first)?.plan().map_err(failed())?.draws();
     let embedding = model.embedding.numbers();
     let context = context(model, &embedding, span, draws);
     // While one thread gathers them the others wait: with as many threads as blocks, each had
-    // better gather its own.
-    let shares = !draws && 2 * span.workers().at_once() <= blocks.len();
+    // better gather its own. A block whose turn comes once has to have them all.
+    let resident = span.residence.is_some();
+    let shares = !draws && !resident && 2 * span.workers().at_once() <= blocks.len();
     let bytes = batches.first().map_or(0, |batch| batch.rows() * batch.width * size_of::<E>());
     let together = if shares { MOST / bytes.max(1) } else { batches.len() }.max(1);
     let mut all: OfBlocks<E> = blocks.iter().map(|_| Ok(BlockSteps::default())).collect();
@@ -125,8 +127,12 @@ fn one_by_one<E: Real, D: Runtime<E>>(
             }
             Ok(found)
         };
-        let trained =
-            D::each(blocks, span.workers(), &|_, block: &mut &mut D::Block| steps_of(block));
+        let after = *steps + (done + batches.len()) as u64;
+        let turns =
+            Turns::new::<E, D>(span.residence, blocks, span.workers().at_once(), after);
+        let trained = D::each(blocks, span.workers(), &|i, block: &mut &mut D::Block| {
+            turns.take::<E, D, _>(i, block, steps_of)
+        });
         for (all, some) in all.iter_mut().zip(trained) {
             match (all.as_mut(), some) {
                 (Ok(all), Ok(some)) => {
@@ -152,12 +158,14 @@ fn each_deferred<E: Real, D: Runtime<E>>(
     span: &Span<'_>,
 ) -> OfBlocks<E> {
     let Trainee { model, blocks, steps, .. } = trainee;
-    let of_block = |block: &mut &mut D::Block| {
-        let reports = deferred::train(model, &mut **block, batches, span, *steps, &|_| false)?;
+    let turns = Turns::new::<E, D>(span.residence, blocks, 1, *steps + batches.len() as u64);
+    let mut of_block = |block: &mut D::Block| {
+        let reports = deferred::train(model, block, batches, span, *steps, &|_| false)?;
         let reports = reports.into_iter().flat_map(|report| report.blocks).collect();
         Ok(BlockSteps { reports, embedding_gradient: Vec::new() })
     };
-    blocks.iter_mut().map(of_block).collect()
+    let each = blocks.iter_mut().enumerate();
+    each.map(|(i, block)| turns.take::<E, D, _>(i, block, &mut of_block)).collect()
 }
 
 /// The mean over all blocks of their parts of the embedding's gradient, from those of this rank's

@@ -79,7 +79,7 @@ pub(super) fn train<E: Real, D: Host<E>>(
     first: u64,
     terms: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<StepReport>, Error> {
-    let mut resident = model.resident.take();
+    let mut device_inputs = model.device_inputs.take();
     let on_host = model.embedding.numbers();
     let context = context(model, &on_host, span, false);
     let mut stack = stack_of_one(block)?;
@@ -91,7 +91,7 @@ pub(super) fn train<E: Real, D: Host<E>>(
         let embedding = &model.embedding.0;
         let draw = context.draw(&device, block.parts().0, batch, embedding, step, terms(k))?;
         let times = draw.times.as_ref().map(|times| times.device.clone());
-        let x = batch.inputs_on(&device, &mut resident).map_err(failed())?;
+        let x = batch.inputs_on(&device, &mut device_inputs).map_err(failed())?;
         let gradients = new_gradients(block.tensors()).map_err(failed())?;
         let loss = {
             let mut plan = block.plan_mut().map_err(failed())?;
@@ -122,7 +122,7 @@ pub(super) fn train<E: Real, D: Host<E>>(
             reports.push(StepReport { blocks: vec![report], terminal, ..StepReport::default() });
         }
     }
-    model.resident = resident;
+    model.device_inputs = device_inputs;
     Ok(reports)
 }
 

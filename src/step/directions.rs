@@ -30,7 +30,7 @@ pub(super) fn train<E: Real, D: Runtime<E>>(
     terms: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<StepReport>, Error> {
     let copies = (1..super::copies(noise, context.span)).map(|_| block.copy());
-    let mut copies = copies.collect::<Result<Vec<_>, _>>().map_err(failed())?;
+    let mut copies = copies.collect::<Result<Vec<_>, _>>()?;
     let mut reports = Vec::with_capacity(batches.len());
     for (k, batch) in batches.iter().enumerate() {
         let mut units = vec![&mut *block];

@@ -8,6 +8,7 @@ mod draw;
 mod local;
 mod own;
 mod pieces;
+mod resident;
 mod span;
 mod stacked;
 
@@ -15,6 +16,7 @@ pub use batch::StepBatch;
 pub(crate) use batch::{BatchInputs, SharedBatch};
 pub use own::{FlowSamples, OwnLoss, OwnStep};
 pub(crate) use own::{flow_step, own_step};
+pub(crate) use resident::{Residence, check_weights};
 pub use span::Span;
 
 use crate::{

@@ -1,12 +1,13 @@
 //! Some steps of a run.
 
+use super::Residence;
 use crate::{
     device::Workers,
     optim::{LearningRate, Optimizer, Stepping},
 };
 
 /// Steps of a run that blocks take without meeting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Span<'a> {
     /// The seed of what is drawn.
     pub(crate) seed: u64,
@@ -14,6 +15,8 @@ pub struct Span<'a> {
     pub(crate) clip: Option<f64>,
     pub(crate) average: Option<f64>,
     pub(crate) workers: &'a Workers,
+    /// Where blocks lie while it is not their turn, if not in memory.
+    pub(crate) residence: Option<&'a Residence>,
     /// How many steps of the run come before.
     pub(crate) before: u64,
     /// How many steps the whole run has.

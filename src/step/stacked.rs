@@ -125,7 +125,7 @@ fn loss_of<E: Real, D: Runtime<E>>(
     let weights = batch.weights.as_deref();
     let embedding = &model.embedding.0;
     let target = target(&device, reading, &batch.targets, weights, on_host, embedding)?;
-    let x = batch.inputs_on(&device, &mut model.resident).map_err(failed())?;
+    let x = batch.inputs_on(&device, &mut model.device_inputs).map_err(failed())?;
     let target = of_all_blocks(target, blocks).map_err(failed())?;
     let t = times.as_ref().map(|times| times.device.clone());
     let mut running = None;

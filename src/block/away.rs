@@ -1,0 +1,163 @@
+//! Blocks that are not in memory: their numbers lie in a file.
+
+use std::{
+    ops::{Deref, Range},
+    sync::Arc,
+};
+
+use super::{
+    AnyBlock, BlockState, Host,
+    scratch::{Extent, Scratch},
+};
+use crate::{
+    device::{Backend, Column, Real, Tensors},
+    error::Error,
+    optim::OptimizerState,
+};
+
+/// The numbers of a block in a file: those of each of its tensors, then what the optimiser remembers
+/// of each.
+#[derive(Clone)]
+pub(crate) struct Away {
+    extent: Arc<Extent>,
+    /// Of the weights, the first moments, the second moments, and the averages.
+    lists: [Vec<Part>; 4],
+}
+
+/// The numbers of one tensor.
+#[derive(Clone)]
+struct Part {
+    /// Their bytes, from the extent's begin on.
+    bytes: Range<usize>,
+    /// CRC-32.
+    checksum: u32,
+}
+
+impl Away {
+    /// Writes the numbers of a block.
+    fn write<E: Real, D: Backend<E>>(
+        scratch: &Arc<Scratch>,
+        tensors: &dyn Tensors<E, D>,
+        optimizer: &OptimizerState<E, D>,
+    ) -> Result<Self, Error> {
+        let named = tensors.named().map_err(Error::device("reading the weights"))?;
+        let weights: Vec<Column<E, D>> = named.into_iter().map(|tensor| tensor.values).collect();
+        let OptimizerState { first, second, average, .. } = optimizer;
+        let mut bytes = Vec::new();
+        let lists = [&weights, first, second, average].map(|list| {
+            let part = |values: &Column<E, D>| {
+                let start = bytes.len();
+                bytes.extend(E::to_bytes(&values.as_vec()));
+                let checksum = crc32fast::hash(&bytes[start..]);
+                Part { bytes: start..bytes.len(), checksum }
+            };
+            list.iter().map(part).collect()
+        });
+        Ok(Self { extent: Arc::new(scratch.write(&bytes)?), lists })
+    }
+
+    /// The numbers of the parts of a list, one after the other.
+    fn read<E: Real>(&self, list: usize) -> impl Iterator<Item = Result<Vec<E>, Error>> {
+        self.lists[list].iter().map(|part| Ok(E::from_bytes(&self.bytes(part)?)))
+    }
+
+    fn bytes(&self, part: &Part) -> Result<Vec<u8>, Error> {
+        let bytes = self.extent.read(part.bytes.clone())?;
+        let found = crc32fast::hash(&bytes);
+        if found == part.checksum {
+            return Ok(bytes);
+        }
+        let expected = format!(
+            "numbers of a block with the CRC-32 checksum {:08x} in a file that is there; the disk \
+             or the memory is faulty",
+            part.checksum
+        );
+        Err(Error::file(self.extent.folder(), expected, format!("{found:08x}")))
+    }
+
+    /// Puts the weights in their place.
+    pub(super) fn fill<E: Real, D: Backend<E>>(
+        &self,
+        tensors: &mut dyn Tensors<E, D>,
+    ) -> Result<(), Error> {
+        let weights = self.read(0).collect::<Result<Vec<_>, _>>()?;
+        tensors.fill(&mut weights.into_iter()).map_err(Error::device("reading a block"))
+    }
+
+    /// Gives the optimiser what it has remembered.
+    pub(super) fn remind<E: Real, D: Backend<E>>(&self, state: &mut BlockState<E, D>) -> Result<(), Error> {
+        let tensor = |values: Result<Vec<E>, Error>| {
+            let values = values?;
+            let shape = (values.len(),);
+            let tensor = state.device.try_tensor_from_vec(values, shape);
+            tensor.map_err(Error::device("reading a block"))
+        };
+        let list = |i: usize| self.read(i).map(tensor).collect::<Result<Vec<_>, Error>>();
+        let (first, second, average) = (list(1)?, list(2)?, list(3)?);
+        state.optimizer = OptimizerState { steps: state.optimizer.steps, first, second, average };
+        Ok(())
+    }
+
+    /// Where in the file it is.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.extent.range()
+    }
+
+    /// The file.
+    pub(crate) fn scratch(&self) -> &Arc<Scratch> {
+        self.extent.scratch()
+    }
+}
+
+/// Takes a block's numbers from memory to the file.
+///
+/// # Errors
+/// [`Error::Io`]; the block is then still in memory.
+pub(crate) fn put_away<E: Real, D: Host<E>>(
+    block: &mut D::Block,
+    scratch: &Arc<Scratch>,
+) -> Result<(), Error> {
+    if block.state().away.is_some() {
+        return Ok(());
+    }
+    block.build()?;
+    let (state, tensors) = block.parts();
+    let away = Away::write(scratch, tensors, &state.optimizer)?;
+    let steps = state.optimizer.steps;
+    state.optimizer = OptimizerState { steps, ..OptimizerState::default() };
+    (state.gradients, state.lanes, state.away) = (None, None, Some(away));
+    state.more_gradients.clear();
+    block.forget();
+    Ok(())
+}
+
+/// A block in memory: itself, or a copy of what lies in the file.
+pub(crate) enum Held<'b, E: Real, D: Host<E>> {
+    Itself(&'b D::Block),
+    Copy(Box<D::Block>),
+}
+
+impl<E: Real, D: Host<E>> Deref for Held<'_, E, D> {
+    type Target = D::Block;
+
+    fn deref(&self) -> &D::Block {
+        match self {
+            Self::Itself(block) => block,
+            Self::Copy(block) => block,
+        }
+    }
+}
+
+/// The block in memory, for as long as the answer lives.
+///
+/// # Errors
+/// Those of [`AnyBlock::bring`].
+pub(crate) fn held<E: Real, D: Host<E>>(block: &D::Block) -> Result<Held<'_, E, D>, Error> {
+    match block.state().away.is_some() {
+        true => Ok(Held::Copy(block.fetch()?)),
+        false => {
+            block.build()?;
+            Ok(Held::Itself(block))
+        }
+    }
+}
