@@ -34,7 +34,9 @@ fn weights_and_answers_are_the_same_to_the_bit() {
         let streamed = trained(&Fit { threads, ..fit(Some(resident)) });
         assert!(all(&streamed) == all(&whole), "{resident} {threads:?}");
         assert!(streamed.predict_proba(rows).unwrap() == whole.predict_proba(rows).unwrap());
-        assert!(streamed.sample(&rows[..20], 3, 1).unwrap() == whole.sample(&rows[..20], 3, 1).unwrap());
+        assert!(
+            streamed.sample(&rows[..20], 3, 1).unwrap() == whole.sample(&rows[..20], 3, 1).unwrap()
+        );
         assert_eq!(
             streamed.evaluate(&digits.test).unwrap().accuracy,
             whole.evaluate(&digits.test).unwrap().accuracy

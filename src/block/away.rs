@@ -85,7 +85,10 @@ impl Away {
     }
 
     /// Gives the optimiser what it has remembered.
-    pub(super) fn remind<E: Real, D: Backend<E>>(&self, state: &mut BlockState<E, D>) -> Result<(), Error> {
+    pub(super) fn remind<E: Real, D: Backend<E>>(
+        &self,
+        state: &mut BlockState<E, D>,
+    ) -> Result<(), Error> {
         let tensor = |values: Result<Vec<E>, Error>| {
             let values = values?;
             let shape = (values.len(),);

@@ -212,6 +212,9 @@ mod tests {
         let d = scratch.write(&[4; 50]).unwrap();
         assert_eq!([&b, &c, &d].map(|e| e.read(0..1).unwrap()), [[2], [3], [4]]);
         assert_eq!(scratch.space().end, 250, "c is where a was");
-        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "a file without a name");
+        assert!(
+            std::fs::read_dir(folder.path()).unwrap().next().is_none(),
+            "a file without a name"
+        );
     }
 }

@@ -57,18 +57,40 @@ impl Combination {
 
     /// The answer that estimates which it [takes](Self::takes) make up, in their order.
     pub(super) fn combined<E: Real>(self, estimates: impl IntoIterator<Item = Vec<E>>) -> Vec<E> {
-        let (mut mean, mut all) = (RunningMean::default(), Vec::new());
-        for estimate in estimates {
-            match self {
-                Self::First | Self::Last | Self::Starts | Self::Each => all.extend(estimate),
-                Self::Mean => mean.add(&estimate),
-                Self::Means => {
-                    mean.add(&estimate);
-                    all.extend_from_slice(&mean.values);
-                }
+        let mut combined = Combined::new(self);
+        estimates.into_iter().for_each(|estimate| combined.add(&estimate));
+        combined.values()
+    }
+}
+
+/// What the estimates so far make up.
+pub(super) struct Combined<E> {
+    combination: Combination,
+    mean: RunningMean<E>,
+    all: Vec<E>,
+}
+
+impl<E: Real> Combined<E> {
+    pub(super) fn new(combination: Combination) -> Self {
+        Self { combination, mean: RunningMean::default(), all: Vec::new() }
+    }
+
+    /// One more estimate, which the combination [takes](Combination::takes).
+    pub(super) fn add(&mut self, estimate: &[E]) {
+        match self.combination {
+            Combination::First | Combination::Last | Combination::Starts | Combination::Each => {
+                self.all.extend_from_slice(estimate);
+            }
+            Combination::Mean => self.mean.add(estimate),
+            Combination::Means => {
+                self.mean.add(estimate);
+                self.all.extend_from_slice(&self.mean.values);
             }
         }
-        if self == Self::Mean { mean.values } else { all }
+    }
+
+    pub(super) fn values(self) -> Vec<E> {
+        if self.combination == Combination::Mean { self.mean.values } else { self.all }
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     Asked, Combination, InferenceOutput, InferenceRequest,
     chain::Chain,
     device_of,
+    opinions::Combined,
     rollout::{Way, draws, passed},
 };
 use crate::{
@@ -21,13 +22,21 @@ const JOBS: usize = 4;
 const WHAT: &str = "an evaluation";
 
 /// Some jobs on their way.
-struct Item<'a> {
+struct Item<'a, E> {
     jobs: &'a [usize],
     draw: usize,
     /// z of each job after the last block.
     latents: Vec<Vec<u8>>,
     /// Where the streams of noise of each job's rows are then; none where it came from elsewhere.
     places: Vec<Vec<u128>>,
+    /// What has become of each job's answer, where all of it is here.
+    said: Vec<Said<E>>,
+}
+
+/// An answer in the making, and how often a block was called for it.
+struct Said<E> {
+    combined: Combined<E>,
+    calls: usize,
 }
 
 /// A block of this rank in the pipeline.
@@ -57,11 +66,9 @@ pub(super) fn parts<E: Real, D: Host<E>>(
     // The ranks that are too few for one more pipeline have nothing to do.
     let together = if communicator.is_some() { JOBS } else { jobs.len().max(1) };
     let waves = jobs.chunks(together).skip(mine).step_by(pipelines).filter(|_| mine < pipelines);
-    let item = |jobs| {
-        let at_start = move |draw| Item { jobs, draw, latents: Vec::new(), places: Vec::new() };
-        (0..draws.len()).map(at_start)
-    };
-    let mut items: Vec<Item<'_>> = waves.flat_map(item).collect();
+    let mut items: Vec<Item<'_, E>> = waves
+        .flat_map(|jobs| (0..draws.len()).map(move |draw| Item::new(jobs, draw, combination)))
+        .collect();
     let moving = passed(chain.moving(), combination);
     let rank_of = |t: usize| mine * length + layout.holder(t);
     let elsewhere = |rank: Option<usize>| rank.filter(|rank| *rank != layout.rank);
@@ -103,16 +110,54 @@ pub(super) fn parts<E: Real, D: Host<E>>(
                 Ok(Passed { z, places, part, rows: rollout.rows() })
             });
             let mut passed = results.into_iter().collect::<Result<Vec<_>, Error>>()?;
-            item.places = passed.iter_mut().map(|passed| std::mem::take(&mut passed.places)).collect();
+            item.places =
+                passed.iter_mut().map(|passed| std::mem::take(&mut passed.places)).collect();
             item.latents = passed.iter().map(|passed| E::to_bytes(&passed.z)).collect();
-            answers.extend(parts_of(&stage, item, passed, moving.len() * chain.calls()));
+            let calls = moving.len() * chain.calls();
+            match communicator {
+                Some(_) => answers.extend(parts_of(&stage, item, passed, calls)),
+                None => item.say(passed, chain.calls()),
+            }
             if let (Some(after), Some(communicator)) = (elsewhere(after), communicator) {
                 communicator.send(after, Topic::Evaluation, pack(&item.latents))?;
             }
         }
     }
+    if communicator.is_none() {
+        return said(items);
+    }
     let all = asked.ranks.answers_of_all(answers)?;
     mean_of_draws(all, &jobs, draws.len(), combination)
+}
+
+impl<'a, E: Real> Item<'a, E> {
+    fn new(jobs: &'a [usize], draw: usize, combination: Combination) -> Self {
+        let said = |_| Said { combined: Combined::new(combination), calls: 0 };
+        let said = jobs.iter().map(said).collect();
+        Self { jobs, draw, latents: Vec::new(), places: Vec::new(), said }
+    }
+
+    /// What one more block adds to the answers.
+    fn say(&mut self, passed: Vec<Passed<E>>, calls: usize) {
+        for (said, Passed { part, rows, .. }) in self.said.iter_mut().zip(passed) {
+            said.calls += rows * calls;
+            part.iter().for_each(|part| said.combined.add(part));
+        }
+    }
+}
+
+/// The mean over the draws of each job; each draw has all jobs.
+fn said<E: Real>(draws: Vec<Item<'_, E>>) -> Result<Vec<InferenceOutput<E>>, Error> {
+    let jobs = draws.first().map_or(0, |draw| draw.said.len());
+    let mut draws: Vec<_> = draws.into_iter().map(|draw| draw.said.into_iter()).collect();
+    let of_job = |_| {
+        let said: Vec<Said<E>> = draws.iter_mut().filter_map(Iterator::next).collect();
+        let output = |Said { combined, calls }| {
+            Ok(InferenceOutput { values: Combined::values(combined), calls })
+        };
+        InferenceOutput::mean(said.into_iter().map(output))
+    };
+    (0..jobs).map(of_job).collect()
 }
 
 /// A job after a block.
@@ -128,7 +173,7 @@ struct Passed<E> {
 /// What a stage adds to the answers to some jobs.
 fn parts_of<E: Real>(
     stage: &Stage,
-    item: &Item<'_>,
+    item: &Item<'_, E>,
     passed: Vec<Passed<E>>,
     calls: usize,
 ) -> Vec<AnswerPart<E>> {

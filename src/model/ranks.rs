@@ -71,8 +71,8 @@ impl Ranks {
             let what = "the answers of an evaluation";
             let all = communicator.all_gather(Topic::Evaluation, parts_to_bytes(&own), what)?;
             own = all.iter().flat_map(|bytes| parts_from_bytes(bytes)).collect();
+            own.sort_by_key(|part| part.place);
         }
-        own.sort_by_key(|part| part.place);
         Ok(own)
     }
 

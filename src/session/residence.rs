@@ -30,7 +30,8 @@ impl<E: Real> Session<'_, E> {
             return Err(Error::config(setting, expected, resident));
         }
         if objective.reading().is_learned() {
-            let expected = "None, since the embedding is learned: each of its steps needs all blocks";
+            let expected =
+                "None, since the embedding is learned: each of its steps needs all blocks";
             return Err(Error::config(setting, expected, resident));
         }
         if resident >= trainer.blocks.len() {
@@ -48,9 +49,8 @@ impl<E: Real> Session<'_, E> {
     #[cfg(feature = "checkpoint")]
     fn scratch_folder(&self) -> PathBuf {
         let saving = self.saving.as_ref();
-        saving.map_or_else(std::env::temp_dir, |saving| {
-            saving.checkpoints.folder().path().to_owned()
-        })
+        saving
+            .map_or_else(std::env::temp_dir, |saving| saving.checkpoints.folder().path().to_owned())
     }
 
     #[cfg(not(feature = "checkpoint"))]

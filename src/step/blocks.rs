@@ -128,8 +128,7 @@ fn one_by_one<E: Real, D: Runtime<E>>(
             Ok(found)
         };
         let after = *steps + (done + batches.len()) as u64;
-        let turns =
-            Turns::new::<E, D>(span.residence, blocks, span.workers().at_once(), after);
+        let turns = Turns::new::<E, D>(span.residence, blocks, span.workers().at_once(), after);
         let trained = D::each(blocks, span.workers(), &|i, block: &mut &mut D::Block| {
             turns.take::<E, D, _>(i, block, steps_of)
         });
