@@ -8,9 +8,11 @@ use dfdx::prelude::Cpu;
 use dfdx::prelude::Cuda;
 
 #[cfg(feature = "checkpoint")]
-use crate::checkpoint::{self, Contents, Found, Identity, Saved, Taken, Wanted};
+use crate::checkpoint::{self, Found, Identity, Saved, Taken, Wanted};
 #[cfg(not(feature = "inference"))]
 use crate::device::Real as InferenceNumber;
+#[cfg(feature = "checkpoint")]
+use crate::file::Draft;
 #[cfg(feature = "checkpoint")]
 use crate::model::Position;
 #[cfg(feature = "onnx")]
@@ -304,7 +306,7 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
         position: Option<&Position>,
         path: &std::path::Path,
     ) -> Result<(), Error> {
-        let write = |contents: &Contents| contents.write(path).map(|()| path.to_owned());
+        let write = |draft: &Draft<'_>| draft.save(path).map(|()| path.to_owned());
         saved.ranks.collective(|| saved.write(position, None, write)).map(|_| ())
     }
 

@@ -58,10 +58,22 @@ impl Away {
 
     /// The numbers of the parts of a list, one after the other.
     fn read<E: Real>(&self, list: usize) -> impl Iterator<Item = Result<Vec<E>, Error>> {
-        self.lists[list].iter().map(|part| Ok(E::from_bytes(&self.bytes(part)?)))
+        (0..self.count(list)).map(move |i| Ok(E::from_bytes(&self.bytes(list, i)?)))
     }
 
-    fn bytes(&self, part: &Part) -> Result<Vec<u8>, Error> {
+    /// How many tensors a list has.
+    pub(crate) fn count(&self, list: usize) -> usize {
+        self.lists[list].len()
+    }
+
+    /// How many bytes the numbers of a tensor have.
+    pub(crate) fn length(&self, list: usize, i: usize) -> usize {
+        self.lists[list][i].bytes.len()
+    }
+
+    /// The bytes of the numbers of a tensor.
+    pub(crate) fn bytes(&self, list: usize, i: usize) -> Result<Vec<u8>, Error> {
+        let part = &self.lists[list][i];
         let bytes = self.extent.read(part.bytes.clone())?;
         let found = crc32fast::hash(&bytes);
         if found == part.checksum {

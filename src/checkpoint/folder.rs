@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Contents, atomic::remove_unfinished, file::Found};
-use crate::error::Error;
+use super::{Contents, atomic::remove_unfinished};
+use crate::{error::Error, file::Draft};
 
 /// The file that a run which writes has locked; it says which process that is.
 const LOCK: &str = ".lock";
@@ -86,8 +86,13 @@ impl Folder {
     /// # Errors
     /// Those of [`Contents::write`].
     pub fn save(&self, step: u64, contents: &Contents) -> Result<PathBuf, Error> {
+        self.save_draft(step, &contents.draft())
+    }
+
+    /// The same, one tensor after the other.
+    pub(crate) fn save_draft(&self, step: u64, draft: &Draft<'_>) -> Result<PathBuf, Error> {
         let path = self.path.join(format!("step-{step:09}.safetensors"));
-        contents.write(&path)?;
+        draft.save(&path)?;
         let mut all = self.all()?;
         let many = all.len().saturating_sub(self.keep_last);
         all.retain(|(_, other)| *other != path);
@@ -102,8 +107,13 @@ impl Folder {
     /// # Errors
     /// Those of [`Contents::write`].
     pub fn save_best(&self, contents: &Contents) -> Result<PathBuf, Error> {
+        self.save_best_draft(&contents.draft())
+    }
+
+    /// The same, one tensor after the other.
+    pub(crate) fn save_best_draft(&self, draft: &Draft<'_>) -> Result<PathBuf, Error> {
         let path = self.best();
-        contents.write(&path)?;
+        draft.save(&path)?;
         Ok(path)
     }
 
@@ -116,7 +126,15 @@ impl Folder {
     ///
     /// # Errors
     /// If there are some but none can be read: the error of the last.
-    pub fn latest(&self) -> Result<Option<Found>, Error> {
+    pub fn latest(&self) -> Result<Option<(PathBuf, Contents)>, Error> {
+        self.newest(|path| Ok((path.to_owned(), Contents::read(path)?)))
+    }
+
+    /// The same, as `read` reads it.
+    pub(crate) fn newest<T>(
+        &self,
+        read: impl Fn(&Path) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
         /// How often the folder is read again: a run beside writes no faster than this reads.
         const TRIES: usize = 20;
         let mut error = None;
@@ -124,8 +142,8 @@ impl Folder {
             let mut gone = false;
             error = None;
             for (_, path) in self.all()?.into_iter().rev() {
-                match Contents::read(&path) {
-                    Ok(contents) => return Ok(Some((path, contents))),
+                match read(&path) {
+                    Ok(found) => return Ok(Some(found)),
                     Err(other) => {
                         gone |= !path.exists();
                         error = error.or(Some(other));

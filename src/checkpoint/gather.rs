@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Contents, Saved,
+    blocks::BlocksInFile,
     file::Found,
     progress::Progress,
     settings::{parse, text},
@@ -16,6 +17,7 @@ use crate::{
     device::Real,
     distributed::{Layout, Topic, pack, unpack},
     error::Error,
+    file::Draft,
     model::{Position, Ranks},
     report::Means,
 };
@@ -28,7 +30,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         &self,
         position: Option<&Position>,
         fit: Option<&str>,
-        write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
+        write: impl FnOnce(&Draft<'_>) -> Result<PathBuf, Error>,
     ) -> Result<PathBuf, Error> {
         self.write_all(self.contents(position, fit)?, write)
     }
@@ -36,15 +38,15 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     /// Writes what all ranks have.
     pub(super) fn write_all(
         &self,
-        own: Contents,
-        write: impl FnOnce(&Contents) -> Result<PathBuf, Error>,
+        own: Draft<'_>,
+        write: impl FnOnce(&Draft<'_>) -> Result<PathBuf, Error>,
     ) -> Result<PathBuf, Error> {
         let Some(communicator) = &self.ranks.communicator else { return write(&own) };
         let written = match communicator.gather(Topic::Checkpoint, own.to_bytes()?, WHAT)? {
             Some(parts) => {
                 let read = |bytes: &Vec<u8>| Contents::from_bytes(bytes, Path::new(WHAT));
                 let parts = parts.iter().map(read).collect::<Result<_, _>>()?;
-                Some(to_bytes(&write(&merged(parts, self.ranks.layout)?)?))
+                Some(to_bytes(&write(&merged(parts, self.ranks.layout)?.draft())?))
             }
             None => None,
         };
@@ -58,6 +60,7 @@ pub(super) fn own_part(
     find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
 ) -> Result<Option<Found>, Error> {
     let Some(communicator) = &ranks.communicator else { return find() };
+    let whole = |path: PathBuf, contents| Found { path, contents, blocks: None };
     if ranks.layout.rank != 0 {
         let message = communicator.receive(0, Topic::Checkpoint, WHAT)?;
         if message.is_empty() {
@@ -66,20 +69,23 @@ pub(super) fn own_part(
         let [path, bytes] = &unpack(&message, 2, WHAT)?[..] else { return Ok(None) };
         let path = to_path(path);
         let contents = Contents::from_bytes(bytes, &path)?;
-        return Ok(Some((path, contents)));
+        return Ok(Some(whole(path, contents)));
     }
-    let Some((path, contents)) = find()? else {
+    let Some(Found { path, mut contents, blocks }) = find()? else {
         for rank in 1..ranks.layout.ranks {
             communicator.send(rank, Topic::Checkpoint, Vec::new())?;
         }
         return Ok(None);
     };
+    if let Some(blocks) = blocks {
+        contents.tensors.extend(blocks.all()?);
+    }
     for rank in 1..ranks.layout.ranks {
         let part = part(&contents, ranks.layout.of(rank)).to_bytes()?;
         communicator.send(rank, Topic::Checkpoint, pack(&[to_bytes(&path), part]))?;
     }
     let own = part(&contents, ranks.layout);
-    Ok(Some((path, own)))
+    Ok(Some(whole(path, own)))
 }
 
 /// Waits until all ranks are ready to take their parts.
@@ -140,18 +146,19 @@ fn part(contents: &Contents, layout: Layout) -> Contents {
 }
 
 /// Whether a file has the blocks that its settings speak of, before there is memory for them.
-pub(crate) fn check_blocks(contents: &Contents, blocks: usize, path: &Path) -> Result<(), Error> {
-    let held: BTreeSet<usize> =
-        contents.tensors.iter().filter_map(|tensor| block_of(&tensor.name)).collect();
+pub(crate) fn check_blocks(found: &Found, blocks: usize) -> Result<(), Error> {
+    let tensors = found.contents.tensors.iter();
+    let mut held: BTreeSet<usize> = tensors.filter_map(|tensor| block_of(&tensor.name)).collect();
+    held.extend(found.blocks.iter().flat_map(BlocksInFile::numbers));
     if held.len() >= blocks {
         return Ok(());
     }
     let expected = format!("tensors of {blocks} blocks, as its settings say");
-    Err(Error::file(path, expected, format!("those of {}", held.len())))
+    Err(Error::file(&found.path, expected, format!("those of {}", held.len())))
 }
 
 /// The block that a tensor belongs to: `optimizer.first.block.3.0.weight` to block 3.
-fn block_of(name: &str) -> Option<usize> {
+pub(super) fn block_of(name: &str) -> Option<usize> {
     let name = ["optimizer.first.", "optimizer.second.", "average."]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))

@@ -7,11 +7,13 @@
 //! checkpoints of a run, the last few and the best.
 
 mod atomic;
+mod blocks;
 mod checksum;
 mod file;
 mod folder;
 mod gather;
 mod progress;
+mod restore;
 mod settings;
 mod trainer;
 mod unit;
@@ -25,7 +27,9 @@ pub(crate) use file::Found;
 pub use folder::Folder;
 pub(crate) use folder::FolderLock;
 pub(crate) use gather::check_blocks;
-pub(crate) use settings::{settings, text};
-pub(crate) use trainer::restore;
+pub(crate) use restore::restore;
 #[doc(hidden)]
-pub use trainer::{Identity, Saved, Taken, Wanted};
+pub use restore::{Taken, Wanted};
+pub(crate) use settings::{settings, text};
+#[doc(hidden)]
+pub use trainer::{Identity, Saved};

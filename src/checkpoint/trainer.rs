@@ -2,28 +2,29 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::{
     Contents,
-    file::Found,
-    gather::{meet, own_part},
-    progress::{Beside, Progress},
-    settings::{canonical, check_settings, parse, settings, text, unwritable},
-    unit::{self, Mismatch, Restored},
+    progress::Progress,
+    settings::text,
+    unit::{self},
 };
 use crate::{
     block::{AnyBlock, Host, held},
     device::{Backend, Real},
     error::Error,
-    file::{FileTensors, NumberType},
+    file::{Draft, DraftTensor, NamedTensor, NumberType},
     model::{Calibration, Counters, Model, Position, Ranks, Trainer},
-    optim::Optimizer,
 };
 
 /// What the first lines of every checkpoint say; another number is another layout of the file.
 const FORMAT: &str = "dfdx-noprop checkpoint 1";
+
+/// The text entry that says of a file that its blocks are to be taken to memory one by one.
+pub(super) const BLOCKS: &str = "blocks";
+pub(super) const ONE_BY_ONE: &str = "one by one";
 
 /// What a model is called in a file: a file for another model is refused by these.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     }
 
     /// Whether the head has classes, which are embedded.
-    fn has_embedding(&self) -> bool {
+    pub(super) fn has_embedding(&self) -> bool {
         self.model.objective.reading().has_classes()
     }
 
@@ -101,16 +102,30 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         &self,
         position: Option<&Position>,
         fit: Option<&str>,
-    ) -> Result<Contents, Error> {
+    ) -> Result<Draft<'_>, Error> {
         let (model, first) = (self.model, self.ranks.layout.rank == 0);
-        let mut tensors = Vec::new();
+        let (mut tensors, mut entries) = (Vec::new(), Vec::new());
+        let mut in_file = Vec::new();
+        let mut add =
+            |some: Vec<NamedTensor>| tensors.extend(some.into_iter().map(DraftTensor::from));
         for block in self.saved_blocks() {
-            let block = held::<E, D>(block)?;
             let state = block.state();
-            tensors.extend(unit::unit(&name(state.t), block.tensors(), &state.optimizer)?);
+            match &state.away {
+                // Blocks are of one type, and have the same tensors.
+                Some(away) => {
+                    if entries.is_empty() {
+                        entries = unit::entries(held::<E, D>(block)?.tensors())?;
+                    }
+                    in_file.extend(unit::unit_in_file(&name(state.t), &entries, away));
+                }
+                None => {
+                    let block = held::<E, D>(block)?;
+                    add(unit::unit(&name(state.t), block.tensors(), &state.optimizer)?);
+                }
+            }
         }
         if first && self.has_embedding() {
-            tensors.extend(unit::unit("embedding", &model.embedding, &model.embedding_optimizer)?);
+            add(unit::unit("embedding", &model.embedding, &model.embedding_optimizer)?);
         }
         let mut progress = Progress {
             steps: self.counters.steps,
@@ -121,7 +136,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             position: position.cloned(),
         };
         if let Some(schedule) = model.schedule.as_ref().filter(|_| first) {
-            tensors.extend(unit::unit("schedule", &schedule.gamma, &schedule.optimizer)?);
+            add(unit::unit("schedule", &schedule.gamma, &schedule.optimizer)?);
             progress.schedule = schedule.optimizer.steps();
         }
         let mut metadata = self.identity.kind::<E>();
@@ -134,15 +149,28 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         if let Some(fit) = fit {
             metadata.insert("fit".to_owned(), fit.to_owned());
         }
-        Ok(Contents { metadata, tensors })
+        if self.blocks.iter().any(|block| block.state().away.is_some()) {
+            metadata.insert(BLOCKS.to_owned(), ONE_BY_ONE.to_owned());
+        }
+        tensors.extend(in_file);
+        Ok(Draft::new(metadata, tensors))
     }
 
     /// Whether a file holds this very trainer, by all the numbers that this rank has.
     pub(crate) fn is_in(&self, contents: &Contents) -> Result<bool, Error> {
         let all: HashMap<_, _> =
             contents.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let own = self.contents(None, None)?.tensors;
-        Ok(own.iter().all(|tensor| all.get(tensor.name.as_str()) == Some(&tensor)))
+        let own = self.contents(None, None)?;
+        for tensor in own.tensors() {
+            let bytes = (tensor.bytes)()?;
+            let is_same = |other: &&NamedTensor| {
+                other.dtype == tensor.dtype && other.shape == tensor.shape && *bytes == other.bytes
+            };
+            if !all.get(&*tensor.name).is_some_and(is_same) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Writes the weights alone.
@@ -150,18 +178,21 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         let mut tensors = Vec::new();
         for block in self.saved_blocks() {
             let block = held::<E, D>(block)?;
-            tensors.extend(unit::weights(&name(block.state().t), block.tensors())?);
+            let weights = unit::weights(&name(block.state().t), block.tensors())?;
+            tensors.extend(weights.into_iter().map(DraftTensor::from));
         }
         if self.ranks.layout.rank == 0 {
             if self.has_embedding() {
-                tensors.extend(unit::weights("embedding", &self.model.embedding)?);
+                let weights = unit::weights("embedding", &self.model.embedding)?;
+                tensors.extend(weights.into_iter().map(DraftTensor::from));
             }
             if let Some(schedule) = &self.model.schedule {
-                tensors.extend(unit::weights("schedule", &schedule.gamma)?);
+                let weights = unit::weights("schedule", &schedule.gamma)?;
+                tensors.extend(weights.into_iter().map(DraftTensor::from));
             }
         }
-        let contents = Contents { metadata: self.identity.kind::<E>(), tensors };
-        self.write_all(contents, |all| all.write(path).map(|()| path.to_owned())).map(|_| ())
+        let draft = Draft::new(self.identity.kind::<E>(), tensors);
+        self.write_all(draft, |all| all.save(path).map(|()| path.to_owned())).map(|_| ())
     }
 
     /// Writes the weights of block `t` under dfdx's own names.
@@ -172,167 +203,6 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         };
         let tensors = unit::weights("", held::<E, D>(block)?.tensors())?;
         Contents { metadata: Default::default(), tensors }.write(path)
-    }
-
-    /// What a checkpoint holds of this rank, if all of it fits the trainer.
-    pub(super) fn check(
-        &self,
-        contents: Contents,
-        path: &Path,
-        wanted: Wanted,
-    ) -> Result<Checked<E, D>, Error> {
-        self.identity.check::<E>(&contents, path)?;
-        let progress = match wanted {
-            Wanted::Weights => {
-                Progress { blocks: vec![0; self.ranks.layout.blocks], ..Progress::default() }
-            }
-            Wanted::Trainer => {
-                let head = short(self.identity.head);
-                let settings = canonical(settings(&contents, path)?, &head);
-                let mine = serde_json::from_str(&self.identity.settings).map_err(unwritable)?;
-                check_settings("settings", &canonical(mine, &head), &settings, path)?;
-                parse(&contents, "progress", path)?
-            }
-        };
-        if progress.blocks.len() != self.ranks.layout.blocks {
-            let expected = format!("progress of {} blocks", self.ranks.layout.blocks);
-            return Err(Error::file(path, expected, progress.blocks.len()));
-        }
-        let calibration = match wanted {
-            Wanted::Trainer if contents.metadata.contains_key("calibration") => {
-                parse(&contents, "calibration", path)?
-            }
-            _ => Calibration::default(),
-        };
-        let fits = calibration.check(self.ranks.layout.blocks);
-        fits.map_err(|[expected, found]| Error::file(path, expected, found))?;
-        let beside = Beside {
-            embedding: self.model.objective.reading().is_learned(),
-            schedule: self.model.schedule.is_some(),
-        };
-        if let Some((expected, found)) = progress.contradiction(beside) {
-            return Err(Error::file(path, expected, found));
-        }
-        let mut tensors: FileTensors = contents
-            .tensors
-            .into_iter()
-            .filter(|tensor| wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .collect();
-        let checked =
-            self.parts(progress, calibration, &mut tensors).map_err(|mismatch| match mismatch {
-                Mismatch::Tensor(expected, found) => Error::file(path, expected, found),
-                Mismatch::Other(error) => error,
-            })?;
-        if let Some(name) = tensors.into_keys().next() {
-            let expected = "no tensors but the model's";
-            return Err(Error::file(path, expected, format!("`{name}`")));
-        }
-        Ok(checked)
-    }
-
-    /// What the file holds of blocks, embedding and schedule, each checked.
-    fn parts(
-        &self,
-        progress: Progress,
-        calibration: Calibration,
-        tensors: &mut FileTensors,
-    ) -> Result<Checked<E, D>, Mismatch> {
-        let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
-        let remembered = |steps| unit::Remembered { steps, squares };
-        let blocks = self.blocks.iter().map(|block| {
-            let block = held::<E, D>(block).map_err(Mismatch::Other)?;
-            let state = block.state();
-            let steps = progress.blocks.get(state.t - 1).copied().unwrap_or_default();
-            let remembered = remembered(steps);
-            unit::restore(&name(state.t), block.tensors(), &state.device, remembered, tensors)
-        });
-        let blocks = blocks.collect::<Result<_, _>>()?;
-        let (model, device) = (self.model, &self.model.device);
-        let embedding = match self.has_embedding() {
-            true => {
-                let remembered = remembered(progress.embedding);
-                let embedding = &model.embedding;
-                Some(unit::restore("embedding", embedding, device, remembered, tensors)?)
-            }
-            false => {
-                // Older files have one, of zeros.
-                tensors.remove("embedding");
-                None
-            }
-        };
-        let schedule = match &model.schedule {
-            Some(schedule) => {
-                let (gamma, remembered) = (&schedule.gamma, remembered(progress.schedule));
-                Some(unit::restore("schedule", gamma, device, remembered, tensors)?)
-            }
-            None => None,
-        };
-        Ok(Checked { progress, calibration, blocks, embedding, schedule })
-    }
-}
-
-/// What is to be taken from a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// All that training depends on.
-    Trainer,
-    /// The weights alone.
-    Weights,
-}
-
-/// A checkpoint that fits the trainer.
-pub(super) struct Checked<E: Real, D: Backend<E>> {
-    progress: Progress,
-    calibration: Calibration,
-    blocks: Vec<Restored<E, D>>,
-    embedding: Option<Restored<E, D>>,
-    schedule: Option<Restored<E, D>>,
-}
-
-/// A checkpoint that was taken: where it was, and of a run that is not at its end, where that is.
-pub struct Taken {
-    pub(crate) path: PathBuf,
-    pub(crate) position: Option<Position>,
-}
-
-/// Takes the checkpoint that `find` finds, on all ranks or on none.
-pub(crate) fn restore<E: Real, D: Host<E>>(
-    trainer: Trainer<'_, E, D>,
-    identity: &Identity,
-    wanted: Wanted,
-    find: &mut dyn FnMut() -> Result<Option<Found>, Error>,
-) -> Result<Option<Taken>, Error> {
-    let ranks = trainer.ranks;
-    let Some((path, contents)) = own_part(ranks, find)? else { return Ok(None) };
-    let checked = trainer.saved(identity).check(contents, &path, wanted)?;
-    meet(ranks)?;
-    let position = checked.put(trainer)?;
-    Ok(Some(Taken { path, position }))
-}
-
-impl<E: Real, D: Host<E>> Checked<E, D> {
-    /// Puts a checkpoint in the trainer's place; where its run is.
-    fn put(self, trainer: Trainer<'_, E, D>) -> Result<Option<Position>, Error> {
-        let Trainer { model, blocks, ranks, counters } = trainer;
-        for (block, restored) in blocks.into_iter().zip(self.blocks) {
-            block.bring()?;
-            let (state, tensors) = block.parts();
-            restored.put(tensors, &mut state.optimizer)?;
-        }
-        if let Some(restored) = self.embedding {
-            restored.put(&mut model.embedding, &mut model.embedding_optimizer)?;
-        }
-        if let (Some(schedule), Some(restored)) = (&mut model.schedule, self.schedule) {
-            restored.put(&mut schedule.gamma, &mut schedule.optimizer)?;
-        }
-        model.calibration = self.calibration;
-        *counters =
-            Counters { steps: self.progress.steps, epochs: self.progress.epochs, torn: false };
-        Ok(self.progress.position.map(|position| {
-            let means = position.means.own(ranks.layout);
-            position.with_means(means)
-        }))
     }
 }
 
@@ -350,12 +220,12 @@ impl<E: Real, D: Host<E>> Trainer<'_, E, D> {
 }
 
 /// What a block is called in a file.
-fn name(t: usize) -> String {
+pub(super) fn name(t: usize) -> String {
     format!("block.{t}")
 }
 
 /// A type's name without the modules that it is in.
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     let mut out = String::new();
     for part in name.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
         out.push_str(part.rsplit("::").next().unwrap_or(part));

@@ -1,11 +1,14 @@
 //! One thing that is trained (a block, the embedding, the schedule) as named tensors, and back.
 
+use std::path::Path;
+
 use dfdx::prelude::*;
 
 use crate::{
+    block::Away,
     device::{Backend, NamedValues, Real, Tensors},
     error::Error,
-    file::{self, FileTensors, NamedTensor},
+    file::{self, DraftTensor, FileTensors, NamedTensor, NumberType},
     optim::OptimizerState,
 };
 
@@ -13,8 +16,11 @@ use crate::{
 const FIRST: &str = "optimizer.first";
 const SECOND: &str = "optimizer.second";
 
+/// What is kept beside the weights, by name.
+const KINDS: [&str; 3] = [FIRST, SECOND, "average"];
+
 /// All tensors of a module, in dfdx's order.
-fn entries<E: Real, D: Backend<E>>(
+pub(super) fn entries<E: Real, D: Backend<E>>(
     module: &dyn Tensors<E, D>,
 ) -> Result<Vec<NamedValues<E, D>>, Error> {
     module.named().map_err(Error::device("reading the weights"))
@@ -37,7 +43,8 @@ pub(super) fn unit<E: Real, D: Backend<E>>(
 ) -> Result<Vec<NamedTensor>, Error> {
     let entries = entries(module)?;
     let mut tensors = Vec::new();
-    for (kind, list) in kinds(state) {
+    let lists = [state.first_moments(), state.second_moments(), state.averages()];
+    for (kind, list) in KINDS.into_iter().zip(lists) {
         for (entry, memory) in entries.iter().filter(|e| e.trained).zip(list) {
             let name = join(&join(kind, name), &entry.path);
             tensors.push(tensor(name, entry.shape.clone(), &memory.as_vec())?);
@@ -47,15 +54,29 @@ pub(super) fn unit<E: Real, D: Backend<E>>(
     Ok(tensors)
 }
 
-/// What an optimiser remembers, by name.
-fn kinds<E: Real, D: Backend<E>>(
-    state: &OptimizerState<E, D>,
-) -> [(&'static str, &[Tensor<(usize,), E, D>]); 3] {
-    [
-        (FIRST, state.first_moments()),
-        (SECOND, state.second_moments()),
-        ("average", state.averages()),
-    ]
+/// The same of a block that lies in a file, whose tensors are these.
+pub(super) fn unit_in_file<'a, E: Real, D: Backend<E>>(
+    name: &str,
+    entries: &[NamedValues<E, D>],
+    away: &'a Away,
+) -> Vec<DraftTensor<'a>> {
+    let mut tensors = Vec::new();
+    for (list, kind) in std::iter::once("").chain(KINDS).enumerate() {
+        let entries = entries.iter().filter(|entry| list == 0 || entry.trained);
+        for (i, entry) in entries.take(away.count(list)).enumerate() {
+            let name = join(&join(kind, name), &entry.path);
+            let named = name.clone();
+            let read = move || {
+                let bytes = away.bytes(list, i)?;
+                check_finite(&named, &E::from_bytes(&bytes))?;
+                Ok(bytes.into())
+            };
+            let (dtype, length) = (NumberType::of_real::<E>(), away.length(list, i));
+            let (shape, bytes) = (entry.shape.clone(), Box::new(read));
+            tensors.push(DraftTensor { name, dtype, shape, length, bytes });
+        }
+    }
+    tensors
 }
 
 /// Whether a tensor of this name is one of weights, and not what an optimiser remembers.
@@ -73,12 +94,14 @@ fn join(prefix: &str, path: &str) -> String {
 
 /// A tensor for a file, which holds finite numbers only.
 fn tensor<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Result<NamedTensor, Error> {
-    if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
-        let expected = "finite numbers; go on from an older checkpoint, with a smaller rate";
-        let found = format!("{bad} in `{name}`");
-        return Err(Error::not_finite("saving the model", expected, found));
-    }
+    check_finite(&name, values)?;
     Ok(NamedTensor::new(name, shape, values))
+}
+
+fn check_finite<E: Real>(name: &str, values: &[E]) -> Result<(), Error> {
+    let Some(bad) = values.iter().find(|v| !v.is_finite()) else { return Ok(()) };
+    let expected = "finite numbers; go on from an older checkpoint, with a smaller rate";
+    Err(Error::not_finite("saving the model", expected, format!("{bad} in `{name}`")))
 }
 
 /// What a file holds of one unit, checked against the module that it is for.
@@ -169,6 +192,16 @@ pub(super) enum Mismatch {
     /// What was expected, and what came.
     Tensor(String, String),
     Other(Error),
+}
+
+impl Mismatch {
+    /// The error of a file.
+    pub(super) fn of(self, path: &Path) -> Error {
+        match self {
+            Self::Tensor(expected, found) => Error::file(path, expected, found),
+            Self::Other(error) => error,
+        }
+    }
 }
 
 fn take<E: Real>(

@@ -1,12 +1,10 @@
 //! Named tensors with text beside them: safetensors files, without a word on what they mean.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
-use safetensors::{
-    Dtype, SafeTensors,
-    tensor::{TensorView, serialize},
-};
+use safetensors::{Dtype, SafeTensors};
 
+use super::{Draft, DraftTensor};
 use crate::{error::Error, number::Real};
 
 /// What a file of tensors holds.
@@ -46,7 +44,7 @@ impl NumberType {
         if size_of::<E>() == size_of::<f64>() { Self::F64 } else { Self::F32 }
     }
 
-    fn of(dtype: Dtype) -> Option<Self> {
+    pub(crate) fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::F32 => Some(Self::F32),
             Dtype::F64 => Some(Self::F64),
@@ -54,7 +52,7 @@ impl NumberType {
         }
     }
 
-    fn dtype(self) -> Dtype {
+    pub(super) fn dtype(self) -> Dtype {
         match self {
             Self::F32 => Dtype::F32,
             Self::F64 => Dtype::F64,
@@ -67,6 +65,17 @@ impl NamedTensor {
     pub(crate) fn new<E: Real>(name: String, shape: Vec<usize>, values: &[E]) -> Self {
         Self { name, dtype: NumberType::of_real::<E>(), shape, bytes: E::to_bytes(values) }
     }
+
+    /// The same, to be written.
+    fn draft(&self) -> DraftTensor<'_> {
+        DraftTensor {
+            name: self.name.clone(),
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+            length: self.bytes.len(),
+            bytes: Box::new(|| Ok(Cow::Borrowed(&self.bytes))),
+        }
+    }
 }
 
 impl Contents {
@@ -75,25 +84,17 @@ impl Contents {
     /// # Errors
     /// [`Error::Argument`] for two tensors of one name, or for bytes that are not those of the shape.
     pub(crate) fn with_text(&self, name: &str, text: String) -> Result<Vec<u8>, Error> {
-        let wrong = |expected: &str, found: String| {
-            Err(Error::argument("Contents::to_bytes", expected, found))
-        };
-        let sorted = self.sorted();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return wrong("a name for each tensor", format!("two named `{}`", pair[0].name));
-        }
-        let mut views = Vec::with_capacity(sorted.len());
-        for tensor in &sorted {
-            let view = TensorView::new(tensor.dtype.dtype(), tensor.shape.clone(), &tensor.bytes);
-            match view {
-                Ok(view) => views.push((tensor.name.as_str(), view)),
-                Err(e) => return wrong("bytes of the shape", format!("`{}`: {e}", tensor.name)),
-            }
-        }
-        let more = std::iter::once((name.to_owned(), text));
-        let all = self.metadata.clone().into_iter().chain(more).collect();
-        let bytes = serialize(views, Some(all));
-        Ok(in_order(bytes.or_else(|e| wrong("a safetensors file", e.to_string()))?))
+        let mut file = Vec::new();
+        self.draft().write(name, text, &mut |bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(file)
+    }
+
+    /// The same, to be written.
+    pub(crate) fn draft(&self) -> Draft<'_> {
+        Draft::new(self.metadata.clone(), self.tensors.iter().map(NamedTensor::draft).collect())
     }
 
     /// What the bytes of a file say, of which no checksum is looked at; `path` is for messages.
@@ -119,56 +120,12 @@ impl Contents {
         Ok(Self { metadata: metadata(bytes), tensors })
     }
 
-    fn sorted(&self) -> Vec<&NamedTensor> {
-        let mut sorted: Vec<&NamedTensor> = self.tensors.iter().collect();
-        sorted.sort_by(|a, b| a.name.cmp(&b.name));
-        sorted
-    }
-
     /// Every text and every tensor, each part behind its length, so that no two contents run
     /// together: what a checksum is taken of.
     pub(crate) fn each_part(&self, take: &mut dyn FnMut(&[u8])) {
-        let mut part = |bytes: &[u8]| {
-            take(&(bytes.len() as u64).to_le_bytes());
-            take(bytes);
-        };
-        part(&self.metadata.len().to_le_bytes());
-        for (name, text) in &self.metadata {
-            part(name.as_bytes());
-            part(text.as_bytes());
-        }
-        for tensor in self.sorted() {
-            part(tensor.name.as_bytes());
-            part(format!("{:?}{:?}", tensor.dtype, tensor.shape).as_bytes());
-            part(&tensor.bytes);
-        }
+        // What is in memory can be read.
+        self.draft().each_part(take).unwrap_or_default();
     }
-}
-
-/// The same file with the entries of its header in order: the same contents are the same bytes.
-fn in_order(mut bytes: Vec<u8>) -> Vec<u8> {
-    const LENGTH: usize = 8;
-    let header = bytes.first_chunk::<LENGTH>().map(|n| u64::from_le_bytes(*n) as usize);
-    let header = header.and_then(|length| bytes.get_mut(LENGTH..LENGTH + length));
-    let Some(header) = header else { return bytes };
-    let Ok(entries) = serde_json::from_slice::<BTreeMap<String, Entry>>(header) else {
-        return bytes;
-    };
-    if let Ok(text) = serde_json::to_vec(&entries)
-        && let Some((to, padding)) = header.split_at_mut_checked(text.len())
-    {
-        to.copy_from_slice(&text);
-        padding.fill(b' ');
-    }
-    bytes
-}
-
-/// An entry of the header: text by name, or where a tensor lies.
-#[derive(serde::Serialize, serde::Deserialize)]
-#[serde(untagged)]
-enum Entry {
-    Text(BTreeMap<String, String>),
-    Tensor(BTreeMap<String, serde_json::Value>),
 }
 
 /// The text of a file whose header is known to be right.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{NoProp, Runs};
 use crate::{
-    checkpoint::{Contents, Found, Identity, Saved, Wanted, check_blocks, settings, text},
+    checkpoint::{Found, Identity, Saved, Wanted, check_blocks, settings, text},
     device::{Backend, Real},
     error::Error,
     head::SuitsHead,
@@ -51,7 +51,7 @@ where
     /// cannot be read.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        let mut find = || Ok(Some((path.to_owned(), Contents::read(path)?)));
+        let mut find = || Ok(Some(Found::open(path)?));
         self.restore(Wanted::Trainer, &mut find).map(|_| ())
     }
 
@@ -64,7 +64,7 @@ where
     /// Those of [`load`](Self::load), but for settings.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        let mut find = || Ok(Some((path.to_owned(), Contents::read(path)?)));
+        let mut find = || Ok(Some(Found::open(path)?));
         self.restore(Wanted::Weights, &mut find).map(|_| ())
     }
 
@@ -96,13 +96,13 @@ where
         D: Runs<V, M, Z, X, E>,
     {
         let path = path.as_ref();
-        let contents = Contents::read(path)?;
-        Self::named(String::new()).check::<E>(&contents, path)?;
-        let variant: V = serde_json::from_value(settings(&contents, path)?)
+        let found = Found::open(path)?;
+        Self::named(String::new()).check::<E>(&found.contents, path)?;
+        let variant: V = serde_json::from_value(settings(&found.contents, path)?)
             .map_err(|error| Error::file(path, "settings of a trainer", error))?;
-        check_blocks(&contents, variant.blocks(), path)?;
+        check_blocks(&found, variant.blocks())?;
         let mut model = Self::new(device, variant)?;
-        let mut found = Some((path.to_owned(), contents));
+        let mut found = Some(found);
         model.restore(Wanted::Trainer, &mut || Ok(found.take()))?;
         Ok(model)
     }

@@ -8,9 +8,10 @@ use std::{
 use super::Fit;
 use crate::{
     block::Host,
-    checkpoint::{Contents, Folder, FolderLock, Found, Saved, text},
+    checkpoint::{Folder, FolderLock, Found, Saved, text},
     device::Real,
     error::Error,
+    file::Draft,
     model::Position,
 };
 
@@ -120,7 +121,7 @@ impl Checkpoints {
 
     /// The newest checkpoint of the folder, if there is one.
     pub(crate) fn latest(&self) -> Result<Option<Found>, Error> {
-        self.folder.latest()
+        self.folder.newest(Found::open)
     }
 
     /// Which checkpoint the run goes on from, and whether that is of its end.
@@ -167,7 +168,7 @@ impl Checkpoints {
         fit: &Fit,
     ) -> Result<(), Error> {
         let steps = saved.counters.steps;
-        let write = |contents: &Contents| self.folder.save(steps, contents);
+        let write = |draft: &Draft<'_>| self.folder.save_draft(steps, draft);
         let path = saved.write(position, Some(&text(fit)?), write)?;
         self.last = Some(path);
         self.time = Instant::now();
@@ -180,7 +181,7 @@ impl Checkpoints {
         position: &Position,
         fit: &Fit,
     ) -> Result<(), Error> {
-        let write = |contents: &Contents| self.folder.save_best(contents);
+        let write = |draft: &Draft<'_>| self.folder.save_best_draft(draft);
         saved.write(Some(position), Some(&text(fit)?), write).map(|_| ())
     }
 }
