@@ -179,7 +179,8 @@ fn what_it_cannot_do_is_refused_by_name() {
     let message = |error: Error| error.to_string();
     let zero = model().fit(&digits.train, &fit(Some(0))).unwrap_err();
     assert!(message(zero).contains("Fit::resident"));
-    let learned = DiscreteTime { blocks: 4, ..DiscreteTime::default() }.with_head(Learned::<10> { scale: 1.0 });
+    let learned = DiscreteTime { blocks: 4, ..DiscreteTime::default() }
+        .with_head(Learned::<10> { scale: 1.0 });
     let mut model =
         NoProp::<_, ConditionalResNetDt<10, 64>, 10, 64>::new(&AutoDevice::default(), learned)
             .unwrap();

@@ -13,8 +13,8 @@ use super::{
     unit::{self, Mismatch, Restored},
 };
 use crate::{
-    block::{AnyBlock, Host, Scratch, held, put_away},
-    device::{Backend, Real},
+    block::{AnyBlock, BlockState, Host, Scratch, held, put_away},
+    device::{Backend, Real, Tensors},
     error::Error,
     file::FileTensors,
     model::{Calibration, Counters, Position, Trainer},
@@ -105,15 +105,18 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
     ) -> Result<Checked<E, D>, Mismatch> {
         let remembered = |steps| self.remembered(steps);
         let mut blocks = Vec::new();
-        for block in &self.blocks {
+        // Blocks are of one type, and most of them may have no weights yet.
+        let first = self.blocks.first().map(|block| held::<E, D>(block)).transpose();
+        let first = first.map_err(Mismatch::Other)?;
+        for (block, first) in self.blocks.iter().zip(first.iter().cycle()) {
+            let (state, alike) = (block.state(), first.tensors());
+            let remembered = self.remembered_of(block, &progress);
             match from.in_file {
                 // There may be no room for all of them: each is read again when it is put.
-                Some(_) => {
-                    from.restore::<E, D>(block, self.remembered_of(block, &progress))?;
-                }
+                Some(_) => drop(from.restore(state, alike, remembered)?),
                 None => {
-                    let remembered = self.remembered_of(block, &progress);
-                    blocks.push(restore_block::<E, D>(block, remembered, tensors)?);
+                    let (name, device) = (name(state.t), &state.device);
+                    blocks.push(unit::restore(&name, alike, device, remembered, tensors)?);
                 }
             }
         }
@@ -149,20 +152,22 @@ struct Blocks<'f> {
 }
 
 impl Blocks<'_> {
-    /// What the file holds of a block.
-    fn restore<E: Real, D: Host<E>>(
+    /// What the file holds of a block, whose tensors are like these.
+    fn restore<E: Real, D: Backend<E>>(
         self,
-        block: &D::Block,
+        state: &BlockState<E, D>,
+        alike: &dyn Tensors<E, D>,
         remembered: unit::Remembered,
     ) -> Result<Restored<E, D>, Mismatch> {
-        let found = self.in_file.map_or(Ok(Vec::new()), |file| file.of(block.state().t));
+        let found = self.in_file.map_or(Ok(Vec::new()), |file| file.of(state.t));
         let mut tensors: FileTensors = found
             .map_err(Mismatch::Other)?
             .into_iter()
             .filter(|tensor| self.wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
             .map(|tensor| (tensor.name.clone(), tensor))
             .collect();
-        let restored = restore_block::<E, D>(block, remembered, &mut tensors)?;
+        let name = name(state.t);
+        let restored = unit::restore(&name, alike, &state.device, remembered, &mut tensors)?;
         match tensors.into_keys().next() {
             Some(name) => {
                 let expected = "no tensors but the model's".to_owned();
@@ -171,17 +176,6 @@ impl Blocks<'_> {
             None => Ok(restored),
         }
     }
-}
-
-/// What a file holds of a block.
-fn restore_block<E: Real, D: Host<E>>(
-    block: &D::Block,
-    remembered: unit::Remembered,
-    tensors: &mut FileTensors,
-) -> Result<Restored<E, D>, Mismatch> {
-    let block = held::<E, D>(block).map_err(Mismatch::Other)?;
-    let state = block.state();
-    unit::restore(&name(state.t), block.tensors(), &state.device, remembered, tensors)
 }
 
 /// What is to be taken from a file.
@@ -247,7 +241,8 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
         for block in &mut trainer.blocks {
             let steps = self.progress.blocks.get(block.state().t - 1).copied();
             let remembered = unit::Remembered { steps: steps.unwrap_or_default(), squares };
-            let restored = from.restore::<E, D>(block, remembered);
+            block.bring()?;
+            let restored = from.restore(block.state(), block.tensors(), remembered);
             put_block::<E, D>(block, restored.map_err(|mismatch| mismatch.of(path))?)?;
             put_away::<E, D>(block, &scratch)?;
         }

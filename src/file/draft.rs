@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
 
 use super::contents::{NamedTensor, NumberType};
 use crate::error::Error;
@@ -94,41 +97,37 @@ impl<'a> Draft<'a> {
         if let Some(pair) = self.tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return wrong("a name for each tensor", format!("two named `{}`", pair[0].name));
         }
-        let mut infos = Vec::with_capacity(self.tensors.len());
+        let mut texts: BTreeMap<&str, &str> =
+            self.metadata.iter().map(|(name, text)| (&**name, &**text)).collect();
+        texts.insert(name, &text);
+        let mut entries = BTreeMap::from([("__metadata__", Entry::Text(texts))]);
         let mut end = 0;
         for tensor in &self.tensors {
             let data_offsets = (end, end + tensor.length);
             end = data_offsets.1;
-            let (dtype, shape) = (tensor.dtype.dtype(), tensor.shape.clone());
-            let info = TensorInfo { dtype, shape, data_offsets };
-            let alone = TensorInfo { data_offsets: (0, tensor.length), ..info.clone() };
+            let (dtype, shape) = (tensor.dtype.dtype(), &*tensor.shape);
+            let alone =
+                TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (0, tensor.length) };
             if let Err(e) = Metadata::new(None, vec![(String::new(), alone)]) {
                 return wrong("bytes of the shape", format!("`{}`: {e}", tensor.name));
             }
-            infos.push((tensor.name.clone(), info));
+            let before = entries.insert(&tensor.name, Entry::Tensor { data_offsets, dtype, shape });
+            if before.is_some() {
+                return wrong("other names for tensors", format!("`{}`", tensor.name));
+            }
         }
-        let more = std::iter::once((name.to_owned(), text));
-        let texts = self.metadata.clone().into_iter().chain(more).collect();
-        let header = match Metadata::new(Some(texts), infos) {
-            Ok(header) => in_order(&header),
-            Err(e) => return wrong("a safetensors file", e.to_string()),
-        };
+        let header = serde_json::to_vec(&entries);
         let mut header = header.or_else(|e| wrong("a safetensors file", e.to_string()))?;
         header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
         Ok([&(header.len() as u64).to_le_bytes(), &header[..]].concat())
     }
 }
 
-/// A header as JSON, with its entries in order.
-fn in_order(header: &Metadata) -> Result<Vec<u8>, serde_json::Error> {
-    let entries: BTreeMap<String, Entry> = serde_json::from_slice(&serde_json::to_vec(header)?)?;
-    serde_json::to_vec(&entries)
-}
-
-/// An entry of the header: text by name, or where a tensor lies.
-#[derive(serde::Serialize, serde::Deserialize)]
+/// An entry of the header: text by name, or where a tensor lies. Fields are in the order of their
+/// names.
+#[derive(serde::Serialize)]
 #[serde(untagged)]
-enum Entry {
-    Text(BTreeMap<String, String>),
-    Tensor(BTreeMap<String, serde_json::Value>),
+enum Entry<'a> {
+    Text(BTreeMap<&'a str, &'a str>),
+    Tensor { data_offsets: (usize, usize), dtype: Dtype, shape: &'a [usize] },
 }
