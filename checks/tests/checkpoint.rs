@@ -599,13 +599,26 @@ fn kills() -> usize {
 
 #[test]
 fn a_process_may_be_killed_at_any_moment() {
+    survives(&|folder| child("trains_with_checkpoints", folder), killable());
+}
+
+#[test]
+fn a_process_with_blocks_in_a_file_may_be_killed_at_any_moment() {
+    survives(&|folder| child("trains_with_blocks_in_a_file", folder), discrete());
+}
+
+/// Kills processes and goes on with what they leave, while another one looks at it.
+fn survives<V: Variant<4, 5>>(
+    child: &dyn Fn(&Path) -> std::process::Child,
+    mut looks: NoProp<V, Block, 4, 5>,
+) {
     let folder = tempfile::tempdir().unwrap();
     let alone = folder.path().join("alone");
     let start = Instant::now();
     assert!(child(&alone).wait().unwrap().success());
     let (whole, took) = (start.elapsed(), last(&alone));
     let mut rng = StdRng::seed_from_u64(7);
-    let (mut killed, mut looked, mut looks) = (0, 0, killable());
+    let (mut killed, mut looked) = (0, 0);
     for round in 0.. {
         if killed >= kills() {
             break;
@@ -651,10 +664,10 @@ fn killable() -> NoProp<DiscreteTime<Learned<4>>, Block, 4, 5> {
 }
 
 /// A run in a process of its own, which goes on with what it finds in the folder.
-fn child(folder: &Path) -> std::process::Child {
+fn child(test: &str, folder: &Path) -> std::process::Child {
     fs::create_dir_all(folder).unwrap();
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "trains_with_checkpoints"])
+        .args(["--ignored", "--exact", test])
         .env("NOPROP_FOLDER", folder)
         .stdout(Stdio::null())
         .spawn()
@@ -668,11 +681,23 @@ fn last(folder: &Path) -> Contents {
 #[test]
 #[ignore = "the child process of another test"]
 fn trains_with_checkpoints() {
+    train_with_checkpoints(killable(), None);
+}
+
+#[test]
+#[ignore = "the child process of another test"]
+fn trains_with_blocks_in_a_file() {
+    train_with_checkpoints(discrete(), Some(1));
+}
+
+fn train_with_checkpoints<V>(mut model: NoProp<V, Block, 4, 5>, resident: Option<usize>)
+where
+    V: Variant<4, 5, Head: Head<4, f32, Targets = data::Labels<4>>>,
+{
     let Ok(folder) = std::env::var("NOPROP_FOLDER") else { return };
     let (data, validation) = (blobs::<4, 5>(50, 1), blobs::<4, 5>(30, 2));
     let mut saving = Checkpoints::new(PathBuf::from(folder), Every::Steps(1), 2).unwrap();
-    let mut model = killable();
-    let fit = Fit { epochs: 6, ..fit() };
+    let fit = Fit { epochs: 6, resident, ..fit() };
     saving.resume(&mut model).unwrap();
     model.training(&fit).validation(&validation).checkpoints(&mut saving).run(&data).unwrap();
 }

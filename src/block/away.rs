@@ -176,3 +176,31 @@ pub(crate) fn held<E: Real, D: Host<E>>(block: &D::Block) -> Result<Held<'_, E, 
         }
     }
 }
+
+#[cfg(all(test, feature = "checkpoint"))]
+mod tests {
+    use dfdx::prelude::*;
+
+    use super::*;
+    use crate::device::Module;
+
+    #[test]
+    fn numbers_that_a_disk_has_changed_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(folder.path()).unwrap();
+        let dev = Cpu::default();
+        let module = |value: f32| Module(dev.tensor([value, 2.0, 3.0]));
+        let away = Away::write(&scratch, &module(1.0), &OptimizerState::default()).unwrap();
+        let mut back = module(0.0);
+        away.fill::<f32, Cpu>(&mut back).unwrap();
+        assert_eq!(back.0.as_vec(), module(1.0).0.as_vec());
+        // Another block's numbers in its place, as a faulty disk might have it.
+        let place = away.range();
+        let other = Away::write(&scratch, &module(4.0), &OptimizerState::default()).unwrap();
+        let changed = Away { extent: other.extent.clone(), lists: away.lists.clone() };
+        assert_ne!(changed.range(), place);
+        let error = changed.fill::<f32, Cpu>(&mut back).unwrap_err().to_string();
+        assert!(error.contains("CRC-32") && error.contains("block"), "{error}");
+        assert_eq!(back.0.as_vec(), module(1.0).0.as_vec());
+    }
+}
