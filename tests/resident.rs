@@ -99,6 +99,22 @@ fn a_run_goes_on_with_any_number_in_memory() {
 }
 
 #[test]
+fn another_kind_of_optimiser_starts_with_nothing() {
+    let digits = digits();
+    let run = |resident| {
+        let mut model = trained(&fit(resident));
+        model.set_optimizer(Sgd { learning_rate: 0.01, ..Sgd::default() }).unwrap();
+        let path = tempfile::tempdir().unwrap().path().join("model");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        model.save(&path).unwrap();
+        let loaded = saved(&path);
+        model.fit(&digits.train, &fit(resident)).unwrap();
+        (loaded, all(&model))
+    };
+    assert!(run(None) == run(Some(2)));
+}
+
+#[test]
 fn averages_are_what_validation_and_answers_see() {
     let digits = digits();
     let run = |resident| {

@@ -1,6 +1,7 @@
 //! Blocks that are not in memory: their numbers lie in a file.
 
 use std::{
+    borrow::Cow,
     ops::{Deref, Range},
     sync::Arc,
 };
@@ -23,6 +24,12 @@ pub(crate) struct Away {
     /// Of the weights, the first moments, the second moments, and the averages.
     lists: [Vec<Part>; 4],
 }
+
+/// Which of the lists have what.
+const WEIGHTS: usize = 0;
+const FIRST: usize = 1;
+const SECOND: usize = 2;
+const AVERAGE: usize = 3;
 
 /// The numbers of one tensor.
 #[derive(Clone)]
@@ -92,7 +99,7 @@ impl Away {
         &self,
         tensors: &mut dyn Tensors<E, D>,
     ) -> Result<(), Error> {
-        let weights = self.read(0).collect::<Result<Vec<_>, _>>()?;
+        let weights = self.read(WEIGHTS).collect::<Result<Vec<_>, _>>()?;
         tensors.fill(&mut weights.into_iter()).map_err(Error::device("reading a block"))
     }
 
@@ -108,9 +115,14 @@ impl Away {
             tensor.map_err(Error::device("reading a block"))
         };
         let list = |i: usize| self.read(i).map(tensor).collect::<Result<Vec<_>, Error>>();
-        let (first, second, average) = (list(1)?, list(2)?, list(3)?);
+        let (first, second, average) = (list(FIRST)?, list(SECOND)?, list(AVERAGE)?);
         state.optimizer = OptimizerState { steps: state.optimizer.steps, first, second, average };
         Ok(())
+    }
+
+    /// Leaves out what the optimiser has remembered; averages stay.
+    pub(super) fn forget_moments(&mut self) {
+        self.lists[FIRST..=SECOND].iter_mut().for_each(Vec::clear);
     }
 
     /// Where in the file it is.
@@ -144,6 +156,24 @@ pub(crate) fn put_away<E: Real, D: Host<E>>(
     state.more_gradients.clear();
     block.forget();
     Ok(())
+}
+
+/// A copy of a block, in memory, with its moving averages instead of its weights where it keeps them.
+///
+/// # Errors
+/// Those of [`AnyBlock::bring`].
+pub(crate) fn averaged<E: Real, D: Host<E>>(block: &D::Block) -> Result<Box<D::Block>, Error> {
+    let (mut copy, optimizer) = match block.state().away {
+        Some(_) => {
+            let mut copy = block.fetch()?;
+            let optimizer = std::mem::take(&mut copy.parts().0.optimizer);
+            (copy, Cow::Owned(optimizer))
+        }
+        None => (block.copy()?, Cow::Borrowed(&block.state().optimizer)),
+    };
+    let averaged = optimizer.put_averages(copy.parts().1);
+    averaged.map_err(Error::device("averaging the model"))?;
+    Ok(copy)
 }
 
 /// A block in memory: itself, or a copy of what lies in the file.

@@ -7,7 +7,7 @@ mod scratch;
 mod stored;
 
 pub use crate::plan::{Borrowed, Inputs, Lowered};
-pub(crate) use away::{Away, Held, held, put_away};
+pub(crate) use away::{Away, Held, averaged, held, put_away};
 pub use embedding::Embedding;
 #[cfg(feature = "inference")]
 pub(crate) use stored::StoredBlock;
@@ -259,8 +259,12 @@ impl<B, E: Real, D: Backend<E>> Block<B, E, D> {
         &self.state.optimizer
     }
 
-    pub(crate) fn optimizer_mut(&mut self) -> &mut OptimizerState<E, D> {
-        &mut self.state.optimizer
+    /// Forgets what another kind of optimiser has remembered; averages stay.
+    pub(crate) fn forget_moments(&mut self) {
+        self.state.optimizer.forget_moments();
+        if let Some(away) = &mut self.state.away {
+            away.forget_moments();
+        }
     }
 
     pub(crate) fn device(&self) -> &D {

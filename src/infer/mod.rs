@@ -28,7 +28,7 @@ pub(crate) use rollout::passed;
 pub use until::{EarlyAnswer, EarlyOutput, Until};
 
 use crate::{
-    block::{AnyBlock, Embedding, Held, Host, held},
+    block::{AnyBlock, Embedding, Held, Host, averaged, held},
     device::{Backend, Matrix, Real},
     error::Error,
     model::{Calibration, Model, Ranks},
@@ -187,22 +187,10 @@ impl<'a, E: Real> JobRows<'a, E> {
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
     /// One of the blocks, in memory.
     pub(crate) fn held(&self, i: usize) -> Result<Held<'_, E, D>, Error> {
-        let block = self.blocks[i];
-        let held = held::<E, D>(block)?;
-        if !self.averages {
-            return Ok(held);
+        match self.averages {
+            true => averaged::<E, D>(self.blocks[i]).map(Held::Copy),
+            false => held::<E, D>(self.blocks[i]),
         }
-        let mut copy = match held {
-            Held::Itself(block) => block.copy()?,
-            Held::Copy(copy) => copy,
-        };
-        let (state, tensors) = copy.parts();
-        let optimizer = match block.state().away {
-            Some(_) => &state.optimizer,
-            None => &block.state().optimizer,
-        };
-        optimizer.put_averages(tensors).map_err(Error::device("averaging the model"))?;
-        Ok(Held::Copy(copy))
     }
 
     /// Whether blocks have to be taken to memory one at a time.

@@ -245,11 +245,11 @@ where
             let mut seeds = stream(variant.seed(), Purpose::Weights, t as u64, 0);
             Block::new(t, device.seeded(seeds.next_u64()), kind)
         };
-        // The others get their weights when they are needed: they may be more than memory holds.
         let blocks: Vec<Block<M::Built, E, D>> = ranks.layout.own().map(block).collect();
-        if let Some(first) = blocks.first() {
-            first.try_module()?;
-        }
+        // The others get their weights when they are needed: they may be more than memory holds.
+        // A GPU has one random stream for all of them, and gives them in order.
+        let now = if D::STACKS { blocks.len() } else { 1 };
+        blocks.iter().take(now).try_for_each(|block| block.try_module().map(|_| ()))?;
         let (counters, position) = (Counters::default(), None);
         Ok(Self { variant, model, blocks, ranks, counters, position, engine, erase })
     }

@@ -50,7 +50,7 @@ where
         let before = std::mem::replace(variant.steps_mut().0, optimizer);
         self.set_variant(variant)?;
         if std::mem::discriminant(&before) != std::mem::discriminant(&optimizer) {
-            self.blocks.iter_mut().for_each(|block| block.optimizer_mut().forget_moments());
+            self.blocks.iter_mut().for_each(|block| block.forget_moments());
             self.model.forget_moments();
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::{Fit, Session, agree::means_of_all};
 use crate::{
-    block::{AnyBlock, Host},
+    block::{AnyBlock, Host, averaged},
     data::DataView,
     device::{Backend, Real},
     error::Error,
@@ -88,14 +88,9 @@ struct Averaged<E: Real, D: Backend<E>> {
 
 impl<E: Real, D: Host<E>> Averaged<E, D> {
     fn new(trainer: &Trainer<'_, E, D>) -> Result<Self, Error> {
-        let failed = || Error::device("averaging the model");
-        let mut blocks = Vec::with_capacity(trainer.blocks.len());
-        for block in &trainer.blocks {
-            let mut copy = block.copy()?;
-            block.state().optimizer.put_averages(copy.parts().1).map_err(failed())?;
-            blocks.push(copy);
-        }
-        Ok(Self { model: trainer.model.averaged().map_err(failed())?, blocks })
+        let model = trainer.model.averaged().map_err(Error::device("averaging the model"))?;
+        let blocks = trainer.blocks.iter().map(|block| averaged::<E, D>(block));
+        Ok(Self { model, blocks: blocks.collect::<Result<_, _>>()? })
     }
 }
 
