@@ -76,8 +76,8 @@ impl<E: Real> Session<'_, E> {
 pub(super) fn check_weights<E: Real, D: Host<E>>(trainer: &Trainer<'_, E, D>) -> Result<(), Error> {
     let steps = trainer.counters.steps;
     // Those that lie in a file were looked at before.
-    let here = trainer.blocks.iter().filter(|block| block.state().away.is_none());
-    here.map(|block| step::check_weights::<E, D>(block, steps)).collect()
+    let mut here = trainer.blocks.iter().filter(|block| block.state().away.is_none());
+    here.try_for_each(|block| step::check_weights::<E, D>(block, steps))
 }
 
 /// A model with its moving averages instead of the weights.
