@@ -14,7 +14,7 @@ const COLUMNS: usize = 6;
 const PIXEL: usize = 4;
 const SIDE: usize = 9 * PIXEL;
 /// More greys make a larger file, and no clearer picture.
-const GREYS: f32 = 8.0;
+const GREYS: f32 = 5.0;
 const MARGIN: usize = 16;
 const TITLE: usize = 34;
 
