@@ -52,13 +52,13 @@ pub fn made(
 ) -> Result<Made, Error> {
     let numbers = Numbers::new(digits, options.margin)?;
     let task = Task { rows: numbers.rows(digits)?, numbers, options };
-    let (seed, steps) = (options.seed, options.steps);
+    let (seed, steps) = (options.seed, usize::from(options.steps));
     let optimizer: Optimizer = AdamW { learning_rate: 2e-3, ..AdamW::default() }.into();
     let heun = |steps| Solver { method: Method::Heun, steps: Steps::Fixed(steps), save: Save::End };
     match kind {
         Kind::Blocks => {
-            let blocks = options.blocks;
-            let steps = steps.div_ceil(blocks.max(1));
+            let blocks = options.blocks.into();
+            let steps = steps.div_ceil(blocks);
             // The strokes as a whole, which are several deviations large, are decided at more noise
             // than the paper's images; less noise than a tenth of a grey level changes no picture.
             let noise =

@@ -30,17 +30,17 @@ struct Options {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "blocks")]
     variant: Vec<Kind>,
     /// B, the number of blocks by noise level; discrete time has ten
-    #[arg(long, default_value_t = 3)]
-    blocks: usize,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    blocks: u16,
     /// How many Heun steps take noise to a picture, shared out among the blocks; discrete time has
     /// one step for each block
-    #[arg(long, default_value_t = 36)]
-    steps: usize,
+    #[arg(long, default_value_t = 36, value_parser = clap::value_parser!(u16).range(1..))]
+    steps: u16,
     /// By how many grey levels black and full pixels are put further out than they are
     #[arg(long, default_value_t = 3.0)]
     margin: f32,
     /// How often each digit is learned from
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 600)]
     epochs: usize,
     /// How often the judge learns from each digit
     #[arg(long, default_value_t = 60)]
