@@ -1,8 +1,6 @@
 //! One error type for the whole crate.
 
-#[cfg(any(feature = "data", feature = "inference"))]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong. Each variant holds what was being done, what was expected, and what came.
 ///
@@ -245,12 +243,10 @@ impl Error {
         Self::NotFinite { operation, expected: expected.into(), found: found.to_string() }
     }
 
-    #[cfg(any(feature = "data", feature = "inference"))]
     pub(crate) fn file(path: &Path, expected: impl Into<String>, found: impl ToString) -> Self {
         Self::File { path: path.to_owned(), expected: expected.into(), found: found.to_string() }
     }
 
-    #[cfg(any(feature = "data", feature = "inference"))]
     pub(crate) fn io(path: &Path, operation: &'static str, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), operation, source }
     }

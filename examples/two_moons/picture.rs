@@ -1,4 +1,4 @@
-//! Samples beside held-out points, and the way from noise to samples.
+//! Samples beside held-out points, and the way from noise to samples where there is one.
 
 use std::{error::Error, path::Path};
 
@@ -22,11 +22,12 @@ pub fn draw(
 ) -> Result<(), Box<dyn Error>> {
     let x = || Axis { name: "z₁", ends: -2.0..3.0, decimals: Some(1) };
     let y = || Axis { name: "z₂", ends: -1.6..2.0, decimals: Some(1) };
+    let panels = if paths.is_empty() { 1 } else { 2 };
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, (1100, 500)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (550 * panels, 500)).into_drawing_area();
         area.fill(&WHITE)?;
-        let halves = area.split_evenly((1, 2));
+        let halves = area.split_evenly((1, panels as usize));
 
         let mut chart = plane(&halves[0], "Held-out points and samples", x(), y())?;
         for (name, points, colour) in
@@ -40,21 +41,23 @@ pub fn draw(
         }
         legend(&mut chart, SeriesLabelPosition::UpperRight)?;
 
-        let mut chart = plane(&halves[1], "From noise (t = 0) to samples (t = 1)", x(), y())?;
-        for way in paths {
-            let line = START.mix(0.6).stroke_width(1);
-            chart.draw_series(LineSeries::new(way.iter().copied(), line))?;
+        if let Some(half) = halves.get(1) {
+            let mut chart = plane(half, "From noise (t = 0) to samples (t = 1)", x(), y())?;
+            for way in paths {
+                let line = START.mix(0.6).stroke_width(1);
+                chart.draw_series(LineSeries::new(way.iter().copied(), line))?;
+            }
+            let ends: [(&str, fn(&[Point]) -> Option<&Point>, RGBColor); 2] =
+                [("noise", |way| way.first(), START), ("samples", |way| way.last(), SAMPLED)];
+            for (name, end, colour) in ends {
+                let dots = paths.iter().filter_map(|way| end(way));
+                chart
+                    .draw_series(dots.map(|p| Circle::new(*p, 3, colour.filled())))?
+                    .label(name)
+                    .legend(move |(x, y)| Circle::new((x + 12, y), 4, colour.filled()));
+            }
+            legend(&mut chart, SeriesLabelPosition::UpperRight)?;
         }
-        let ends: [(&str, fn(&[Point]) -> Option<&Point>, RGBColor); 2] =
-            [("noise", |way| way.first(), START), ("samples", |way| way.last(), SAMPLED)];
-        for (name, end, colour) in ends {
-            let dots = paths.iter().filter_map(|way| end(way));
-            chart
-                .draw_series(dots.map(|p| Circle::new(*p, 3, colour.filled())))?
-                .label(name)
-                .legend(move |(x, y)| Circle::new((x + 12, y), 4, colour.filled()));
-        }
-        legend(&mut chart, SeriesLabelPosition::UpperRight)?;
         area.present()?;
     }
     write(path, &svg)
