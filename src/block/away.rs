@@ -74,6 +74,7 @@ impl Away {
     }
 
     /// How many bytes the numbers of a tensor have.
+    #[cfg(feature = "checkpoint")]
     pub(crate) fn length(&self, list: usize, i: usize) -> usize {
         self.lists[list][i].bytes.len()
     }

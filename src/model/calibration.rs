@@ -29,6 +29,7 @@ pub(crate) struct Conformal {
 impl Calibration {
     /// Whether its numbers can be those of a model of so many blocks: what was expected, and what
     /// is there.
+    #[cfg(feature = "inference")]
     pub(crate) fn check(&self, blocks: usize) -> Result<(), [String; 2]> {
         let variances = &self.estimate_variances;
         if !variances.is_empty() && variances.len() != blocks {
