@@ -1,15 +1,15 @@
-//! NoProp on [dfdx]: networks whose blocks each learn on their own to denoise the target, so that
+//! NoProp on [dfdx](https://crates.io/crates/dfdx): networks whose blocks each learn on their own to denoise the target, so that
 //! no signal crosses from one to the next, with shapes that the compiler checks.
 //!
 //! ```
 //! use dfdx_noprop::prelude::*;
 //!
 //! type Block = ConditionalResNetDt<10, 64>; // z: 10 classes, x: 8 × 8 pixels
+//! type Model = NoProp<DiscreteTime, Block, 10, 64>;
 //!
 //! # fn main() -> Result<(), dfdx_noprop::Error> {
 //! let digits = data::digits()?;
-//! let mut model =
-//!     NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+//! let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 //! model.fit(&digits.train, &Fit { epochs: 20, ..Fit::default() })?;
 //! println!("{:.1} %", 100.0 * model.evaluate(&digits.test)?.accuracy);
 //! # Ok(())

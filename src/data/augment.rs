@@ -19,8 +19,8 @@ pub struct Pixels<const C: usize, const H: usize, const W: usize>;
 ///
 /// let augment = Augment { shift: 1, ..Augment::default() };
 /// let digits = data::digits()?;
-/// let mut model =
-///     NoProp::<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
+/// let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 /// let fit = Fit { epochs: 1, ..Fit::default() };
 /// model
 ///     .training(&fit)

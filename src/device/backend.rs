@@ -230,7 +230,7 @@ pub trait Backend<E: Real>: Device<E> {
     }
 
     /// The convolution of x: `[batch, H, W, C]` with filters `[O, K, K, C]` and a bias `[O]`,
-    /// `[batch, OH, OW, O]`: y_ijo = b_o + Σ_{k l c} f_oklc x_{i S + k − P, j S + l − P, c}, where
+    /// `[batch, OH, OW, O]`: y_ijo = b_o + Σ f_oklc x[i S + k − P, j S + l − P, c] over k, l, c, where
     /// x is 0 outside of the image.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::{
 /// The gradient of the loss by its change when what the layers give moves, each row of the batch by
 /// noise of its own:
 ///
-/// δ_l = 1/D Σ_d (L(a + σ ε_d) − L(a − σ ε_d)) / 2σ · ε_{d,l}
+/// δ_l = 1/D Σ_d (L(a + σ ε_d) − L(a − σ ε_d)) / 2σ · ε_dl
 ///
 /// estimates the gradient of a row's loss L with respect to what layer l gives, a_l, and the
 /// layer's weights get δ_l times the layer's input: for a dense layer δ_l x_lᵀ, averaged over the

@@ -19,7 +19,7 @@ const ESTIMATES: usize = 4096;
 const MOST_DRAWS: usize = 16;
 
 impl<E: Real, D: Host<E>> Asked<'_, E, D> {
-    /// s_t² = E‖û_t(z_{t−1}, x) − u‖² / Z of all blocks with z_{t−1} ~ q(z_{t−1} | u), from about
+    /// sₜ² = E‖ûₜ(zₜ₋₁, x) − u‖² / Z of all blocks with zₜ₋₁ ~ q(zₜ₋₁ | u), from about
     /// [`ESTIMATES`] of these rows, evenly spread; empty where no step is wider by it.
     pub(crate) fn estimate_variances(
         &self,

@@ -57,7 +57,8 @@ pub type ConditionalResNetFm<
 /// use dfdx_noprop::prelude::*;
 ///
 /// type Block = dfdx_noprop::conditional_resnet_dt!(10, 64, [64, 128]);
-/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// type Model = NoProp<DiscreteTime, Block, 10, 64>;
+/// let model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 /// # model.predict(&[[0f32; 64]])?;
 /// # Ok::<(), dfdx_noprop::Error>(())
 /// ```

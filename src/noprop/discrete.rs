@@ -69,7 +69,8 @@ where
     ///
     /// type Block = ConditionalResNetDt<32, 16>;
     /// let dev = AutoDevice::default();
-    /// let mut model = NoProp::<DiscreteTime<Regression>, Block, 32, 16>::new(&dev, DiscreteTime::default())?;
+    /// type Model = NoProp<DiscreteTime<Regression>, Block, 32, 16>;
+    /// let mut model = Model::new(&dev, DiscreteTime::default())?;
     /// let z: Tensor<(usize, Const<32>), f32, _> = dev.sample_normal_like(&(8, Const));
     /// let x: Tensor<(usize, Const<16>), f32, _> = dev.sample_normal_like(&(8, Const));
     /// let mut rng = rand::rngs::StdRng::seed_from_u64(0);

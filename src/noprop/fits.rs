@@ -10,7 +10,8 @@
 /// ```
 /// use dfdx_noprop::{fits, prelude::*};
 ///
-/// type Trunk = (Planes<1, 8, 8>, Conv2d<1, 4, 4, 4, 3, 2>, ReLU, Flatten<64>, Dense<64, 32>);
+/// type Convolution = Conv2d<1, 4, 4, 4, 3, 2>;
+/// type Trunk = (Planes<1, 8, 8>, Convolution, ReLU, Flatten<64>, Dense<64, 32>);
 /// type Block = (Condition<Dense<10, 32>, Trunk>, ReLU, Dense<32, 10>);
 /// type Model = NoProp<DiscreteTime, Block, 10, 64>;
 /// fits!(Model);
@@ -21,7 +22,8 @@
 /// ```compile_fail,E0080
 /// use dfdx_noprop::{fits, prelude::*};
 ///
-/// type Trunk = (Planes<1, 8, 8>, Conv2d<1, 4, 8, 8, 3, 2>, ReLU, Flatten<256>, Dense<256, 32>);
+/// type Convolution = Conv2d<1, 4, 8, 8, 3, 2>;
+/// type Trunk = (Planes<1, 8, 8>, Convolution, ReLU, Flatten<256>, Dense<256, 32>);
 /// type Block = (Condition<Dense<10, 32>, Trunk>, ReLU, Dense<32, 10>);
 /// type Model = NoProp<DiscreteTime, Block, 10, 64>;
 /// fits!(Model);

@@ -61,7 +61,8 @@ use runs::Erase;
 ///
 /// // The inputs are 64 wide, but the block takes 784.
 /// type Block = ConditionalResNetDt<10, 784>;
-/// let model = NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default());
+/// type Model = NoProp<DiscreteTime, Block, 10, 64>;
+/// let model = Model::new(&AutoDevice::default(), DiscreteTime::default());
 /// ```
 ///
 /// Everything is random by seeds: the same seeds give the same weights, bit for bit, on any number
@@ -187,7 +188,8 @@ where
     ///
     /// // Two threads instead of two machines, which have `Communicator::mpi()`.
     /// let ranks = Communicator::threads(2, Settings::default())?;
-    /// let threads: Vec<_> = ranks.into_iter().map(|one| std::thread::spawn(|| rank(one))).collect();
+    /// let start = |one| std::thread::spawn(|| rank(one));
+    /// let threads: Vec<_> = ranks.into_iter().map(start).collect();
     /// for thread in threads {
     ///     assert!(thread.join().expect("a rank")? > 0.5);
     /// }

@@ -22,8 +22,10 @@ use crate::{
 /// ```
 /// use dfdx_noprop::{data::Labels, prelude::*};
 ///
-/// /// Trains any block by any variant of which images of 8 × 8 pixels and ten classes are known.
-/// fn trained<V, M>(variant: V, digits: &Dataset<64, Labels<10>>) -> Result<NoProp<V, M, 10, 64>, Error>
+/// type Digits = Dataset<64, Labels<10>>;
+///
+/// /// Trains any block by any variant, for images of 8 × 8 pixels and ten classes.
+/// fn trained<V, M>(variant: V, digits: &Digits) -> Result<NoProp<V, M, 10, 64>, Error>
 /// where
 ///     V: Variant<10, 64, Head = OneHot>,
 ///     M: Suits<V, 10, 64>,
@@ -34,7 +36,8 @@ use crate::{
 /// }
 ///
 /// let digits = data::digits()?;
-/// let model = trained::<_, ConditionalResNetDt<10, 64>>(DiscreteTime::default(), &digits.train)?;
+/// type Block = ConditionalResNetDt<10, 64>;
+/// let model = trained::<_, Block>(DiscreteTime::default(), &digits.train)?;
 /// assert!(model.evaluate(&digits.test)?.accuracy > 0.5);
 /// # Ok::<(), Error>(())
 /// ```

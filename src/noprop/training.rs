@@ -37,11 +37,10 @@ type EachEpoch<'a, V, M, const Z: usize, const X: usize, E, D> =
 /// ```
 /// use dfdx_noprop::prelude::*;
 ///
-/// type Block = ConditionalResNetDt<10, 64>;
+/// type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
 /// let digits = data::digits()?;
 /// let split = digits.train.split_stratified(0.1, 0)?;
-/// let mut model =
-///     NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 /// let fit = Fit { epochs: 2, clip: Some(1.0), average: Some(0.99), ..Fit::default() };
 /// let outcome = model.training(&fit).validation(&split.test).run(&split.train)?;
 /// println!("{}: {:?}", outcome.ended, outcome.epochs[1].validation);

@@ -6,10 +6,9 @@
 //!     prelude::*,
 //! };
 //!
-//! type Block = ConditionalResNetDt<10, 64>;
+//! type Model = NoProp<DiscreteTime, ConditionalResNetDt<10, 64>, 10, 64>;
 //! let split = data::digits()?.train.split_stratified(0.1, 0)?;
-//! let mut model =
-//!     NoProp::<DiscreteTime, Block, 10, 64>::new(&AutoDevice::default(), DiscreteTime::default())?;
+//! let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 //! let outcome = model
 //!     .training(&Fit::default())
 //!     .validation(&split.test)

@@ -28,7 +28,8 @@ use crate::{
 /// let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 /// model.fit(&digits.train, &Fit { epochs: 2, ..Fit::default() })?;
 ///
-/// let names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+/// let names =
+///     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 /// let bytes = model.predictor()?.with_class_names(names)?.to_bytes()?;
 ///
 /// // In another program, with `include_bytes!` or `Predictor::load`.

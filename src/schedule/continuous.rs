@@ -8,7 +8,7 @@ use dfdx::{
 use crate::{device::Real, error::Error};
 
 /// γ(t) = γ_0 + (γ_1 − γ_0)(1 − γ̄(t)), where γ̄ rises from 0 to 1 along a path; SNR(t) =
-/// e^{−γ(t)}.
+/// exp(−γ(t)).
 ///
 /// (Kingma et al. 2021, *Variational diffusion models*, section 3.2; Li, Teh, Pascanu 2025, section
 /// 3.)
@@ -214,12 +214,12 @@ impl GammaPoint {
         -self.slope * sigmoid(-self.gamma) * sigmoid(self.gamma)
     }
 
-    /// SNR(t) = ᾱ / (1 − ᾱ) = e^{−γ}.
+    /// SNR(t) = ᾱ / (1 − ᾱ) = exp(−γ).
     pub fn snr(&self) -> f64 {
         (-self.gamma).exp()
     }
 
-    /// SNR′(t) = −γ′ e^{−γ}.
+    /// SNR′(t) = −γ′ exp(−γ).
     pub fn snr_slope(&self) -> f64 {
         -self.slope * self.snr()
     }
@@ -405,7 +405,7 @@ impl<E: Real, D: Device<E>> LearnedGamma<E, D> {
     }
 }
 
-/// ln(1 + eˣ) = max(x, 0) + ln(1 + e^{−|x|}), which does not overflow.
+/// ln(1 + eˣ) = max(x, 0) + ln(1 + exp(−|x|)), which does not overflow.
 fn traced_softplus<S: Shape, E: Real, D: Device<E>>(
     x: Tensor<S, E, D, OwnedTape<E, D>>,
 ) -> Result<Tensor<S, E, D, OwnedTape<E, D>>, D::Err> {

@@ -5,17 +5,17 @@ use std::f64::consts::FRAC_PI_2;
 use super::noise::shares;
 use crate::{device::Real, error::Error};
 
-/// How ᾱ_t, the share of the target's variance in z_t, grows from noise (t = 0) to target (t = T).
+/// How ᾱₜ, the share of the target's variance in zₜ, grows from noise (t = 0) to target (t = T).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Schedule {
-    /// ᾱ_t = cos²(((1 − t/T + 0.008) / 1.008) π/2), clamped to [0.001, 0.999] (Nichol, Dhariwal
+    /// ᾱₜ = cos²(((1 − t/T + 0.008) / 1.008) π/2), clamped to [0.001, 0.999] (Nichol, Dhariwal
     /// 2021, eq. 17, with time reversed).
     #[default]
     Cosine,
-    /// ᾱ_t = 0.001 + 0.998 t/T.
+    /// ᾱₜ = 0.001 + 0.998 t/T.
     Linear,
     /// ᾱ_0, …, ᾱ_T as given: T + 1 numbers in (0, 1) that never fall, the last above the first.
     AlphaBar(Vec<f64>),
@@ -44,8 +44,8 @@ impl Schedule {
 
 /// ᾱ_0 … ᾱ_T, and what follows from them (design: Li, Teh, Pascanu 2025, section 3 and appendix A).
 ///
-/// With α_t = ᾱ_t / ᾱ_{t+1}, the posterior of z_t given z_{t−1} and the target u is
-/// N(a_t u + b_t z_{t−1}, c_t I).
+/// With α_t = ᾱₜ / ᾱₜ₊₁, the posterior of zₜ given zₜ₋₁ and the target u is
+/// N(aₜ u + bₜ zₜ₋₁, cₜ I).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NoiseLevels {
     alpha_bar: Vec<f64>,
@@ -84,12 +84,12 @@ impl NoiseLevels {
         self.alpha_bar.len() - 1
     }
 
-    /// ᾱ_t, for t from 0 to T.
+    /// ᾱₜ, for t from 0 to T.
     pub fn alpha_bar(&self, t: usize) -> f64 {
         self.alpha_bar[t.min(self.blocks())]
     }
 
-    /// α_t = ᾱ_t / ᾱ_{t+1}, the factor between z_{t+1} and z_t; α_T = ᾱ_T, between u and z_T.
+    /// α_t = ᾱₜ / ᾱₜ₊₁, the factor between zₜ₊₁ and zₜ; α_T = ᾱ_T, between u and z_T.
     pub fn alpha(&self, t: usize) -> f64 {
         if t >= self.blocks() {
             return self.alpha_bar(t);
@@ -97,7 +97,7 @@ impl NoiseLevels {
         self.alpha_bar(t) / self.alpha_bar(t + 1)
     }
 
-    /// SNR(t) = ᾱ_t / (1 − ᾱ_t).
+    /// SNR(t) = ᾱₜ / (1 − ᾱₜ).
     pub fn snr(&self, t: usize) -> f64 {
         self.alpha_bar(t) / (1.0 - self.alpha_bar(t))
     }
@@ -113,28 +113,28 @@ impl NoiseLevels {
         (1..=self.blocks()).filter(|t| self.snr_increment(*t) != 0.0)
     }
 
-    /// a_t = √ᾱ_t (1 − α_{t−1}) / (1 − ᾱ_{t−1}), the weight of û_t in z_t, for t from 1 to T.
+    /// aₜ = √ᾱₜ (1 − αₜ₋₁) / (1 − ᾱₜ₋₁), the weight of ûₜ in zₜ, for t from 1 to T.
     pub fn a(&self, t: usize) -> f64 {
         let before = t.saturating_sub(1);
         self.alpha_bar(t).sqrt() * (1.0 - self.alpha(before)) / (1.0 - self.alpha_bar(before))
     }
 
-    /// b_t = √α_{t−1} (1 − ᾱ_t) / (1 − ᾱ_{t−1}), the weight of z_{t−1} in z_t, for t from 1 to T.
+    /// bₜ = √αₜ₋₁ (1 − ᾱₜ) / (1 − ᾱₜ₋₁), the weight of zₜ₋₁ in zₜ, for t from 1 to T.
     pub fn b(&self, t: usize) -> f64 {
         let before = t.saturating_sub(1);
         self.alpha(before).sqrt() * (1.0 - self.alpha_bar(t)) / (1.0 - self.alpha_bar(before))
     }
 
-    /// c_t = (1 − ᾱ_t)(1 − α_{t−1}) / (1 − ᾱ_{t−1}), the variance of the noise in z_t, for t from 1
+    /// cₜ = (1 − ᾱₜ)(1 − αₜ₋₁) / (1 − ᾱₜ₋₁), the variance of the noise in zₜ, for t from 1
     /// to T.
     pub fn c(&self, t: usize) -> f64 {
         let before = t.saturating_sub(1);
         (1.0 - self.alpha_bar(t)) * (1.0 - self.alpha(before)) / (1.0 - self.alpha_bar(before))
     }
 
-    /// The share of the label's information that z_t holds, for t from 0 to T: I(y; z_t) / ln C with
+    /// The share of the label's information that zₜ holds, for t from 0 to T: I(y; zₜ) / ln C with
     /// equal priors, by Monte Carlo over the rows of an embedding `[C, Z]`, as
-    /// [`NoiseParts::information`](super::NoiseParts::information). Block t takes z_{t−1}.
+    /// [`NoiseParts::information`](super::NoiseParts::information). Block t takes zₜ₋₁.
     ///
     /// # Errors
     /// [`Error::Argument`] for fewer than two rows, or numbers that are not finite.

@@ -16,7 +16,7 @@ pub enum Steps {
     ///
     /// A step is accepted where the RMS over all elements of error / (atol + rtol · max(|z|,
     /// |z_new|)) is at most 1, and tried again, shorter, where not. The next length comes from a PI
-    /// controller: h ← 0.9 h e_n^(−0.7/5) e_{n−1}^(0.4/5), with e the errors of this accepted step
+    /// controller: h ← 0.9 h e_n^(−0.7/5) eₙ₋₁^(0.4/5), with e the errors of this accepted step
     /// and the one before (Hairer, Nørsett and Wanner, *Solving Ordinary Differential Equations I*,
     /// II.4; Söderlind, *Automatic control and adaptive time-stepping*, Numer. Algorithms 31 (2002)
     /// 281–310). The tolerance is for a step: errors of many steps add up. In f32 a relative

@@ -287,7 +287,7 @@ impl Continuous {
             Weighting::Uniform | Weighting::ByTargets => {
                 constant(u.device(), self.eta)?.try_broadcast_like::<_, Axis<0>>(&(shape.0,))?
             }
-            // ½ η SNR′ = −½ η γ′ e^{−γ}.
+            // ½ η SNR′ = −½ η γ′ exp(−γ).
             Weighting::SnrSlope => {
                 let snr = traced().try_negate()?.try_exp()?;
                 let slope = gamma.slope.retaped::<OwnedTape<E, D>>();
@@ -297,7 +297,7 @@ impl Continuous {
         Ok((squared_error(estimate, u, target.weigh_rows(weight)?)?, output))
     }
 
-    /// ᾱ(0) = σ(−γ(0)) and SNR(1) = e^{−γ(1)}; neither slope is needed.
+    /// ᾱ(0) = σ(−γ(0)) and SNR(1) = exp(−γ(1)); neither slope is needed.
     fn ends<E: Real, D: Backend<E>>(
         &self,
         device: &D,

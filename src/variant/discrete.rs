@@ -28,14 +28,14 @@ use crate::{
 /// Discrete time: T blocks û_1 … û_T take noise to the target in T steps (Li, Teh, Pascanu 2025,
 /// section 3).
 ///
-/// Block t takes z_{t−1} and x and estimates the target, û_t; then
+/// Block t takes zₜ₋₁ and x and estimates the target, ûₜ; then
 ///
-/// z_t = a_t û_t + b_t z_{t−1} + √c_t ε
+/// zₜ = aₜ ûₜ + bₜ zₜ₋₁ + √cₜ ε
 ///
-/// with the coefficients of [`NoiseLevels`]. In training z_{t−1} is drawn from q(z_{t−1} | y) =
-/// N(√ᾱ_{t−1} u, (1 − ᾱ_{t−1}) I) directly, so that no block waits for another. The loss is
+/// with the coefficients of [`NoiseLevels`]. In training zₜ₋₁ is drawn from q(zₜ₋₁ | y) =
+/// N(√ᾱₜ₋₁ u, (1 − ᾱₜ₋₁) I) directly, so that no block waits for another. The loss is
 ///
-/// CE(p̂(y | z_T)) + KL(q(z_0 | y) ‖ N(0, I)) + mean_t (T/2) η (SNR(t) − SNR(t−1)) ‖û_t(z_{t−1}, x)
+/// CE(p̂(y | z_T)) + KL(q(z_0 | y) ‖ N(0, I)) + mean_t (T/2) η (SNR(t) − SNR(t−1)) ‖ûₜ(zₜ₋₁, x)
 /// − u‖²,
 ///
 /// and to it each block may add the cross-entropy of its own logits.
@@ -55,9 +55,9 @@ pub struct DiscreteTime<H = OneHot> {
     /// The weight of the cross-entropy on each block's own logits: 0 (the paper) or more.
     /// Default: `1.0`.
     pub cross_entropy: f64,
-    /// Whether a block gives what the noise hides of numbers, û_t = √ᾱ_{t−1} z_{t−1} +
-    /// √(1 − ᾱ_{t−1}) o, instead of the numbers themselves, û_t = o (Karras et al. 2022, table 1,
-    /// with σ_data = 1; Salimans & Ho 2022, "v"). Of no effect for classes, whose û_t is a mean of
+    /// Whether a block gives what the noise hides of numbers, ûₜ = √ᾱₜ₋₁ zₜ₋₁ +
+    /// √(1 − ᾱₜ₋₁) o, instead of the numbers themselves, ûₜ = o (Karras et al. 2022, table 1,
+    /// with σ_data = 1; Salimans & Ho 2022, "v"). Of no effect for classes, whose ûₜ is a mean of
     /// embeddings.
     /// Default: `true`.
     pub preconditioned: bool,
@@ -222,7 +222,7 @@ impl Discrete {
         Ok(Self { setup, levels, eta, cross_entropy, preconditioned, sampler, reverse_variance })
     }
 
-    /// ᾱ_{t−1}, the share of the target's variance in what block t takes.
+    /// ᾱₜ₋₁, the share of the target's variance in what block t takes.
     pub(crate) fn alpha_bar(&self, t: usize) -> f64 {
         self.levels.alpha_bar(t.saturating_sub(1))
     }
@@ -232,13 +232,13 @@ impl Discrete {
         0.5 * self.levels.blocks() as f64 * self.eta * self.levels.snr_increment(t)
     }
 
-    /// a_t, b_t and c_t: the weights of û_t and z_{t−1} in z_t, and the variance of its noise.
+    /// aₜ, bₜ and cₜ: the weights of ûₜ and zₜ₋₁ in zₜ, and the variance of its noise.
     pub(crate) fn coefficients(&self, t: usize) -> [f64; 3] {
         [self.levels.a(t), self.levels.b(t), self.levels.c(t)]
     }
 
-    /// √(c_t + a_t² s²), the standard deviation of the noise of block t's step, where its estimate
-    /// is known to be s² from the target; √c_t where it is not.
+    /// √(cₜ + aₜ² s²), the standard deviation of the noise of block t's step, where its estimate
+    /// is known to be s² from the target; √cₜ where it is not.
     pub(crate) fn deviation(&self, t: usize, estimate_variance: Option<f64>) -> f64 {
         let [a, _, c] = self.coefficients(t);
         (c + a * a * estimate_variance.unwrap_or_default()).sqrt()
@@ -264,7 +264,7 @@ impl Discrete {
         output.try_mul(E::of((1.0 - alpha_bar).sqrt()))?.try_add(skip)
     }
 
-    /// a_t û_t + b_t z_{t−1}.
+    /// aₜ ûₜ + bₜ zₜ₋₁.
     pub(crate) fn next<E: Real, D: Backend<E>>(
         &self,
         t: usize,

@@ -39,7 +39,8 @@ use crate::{device::Real, error::Error};
 /// // species;petal;sepal
 /// // setosa;1.4;5.1
 /// // versicolor;4.7;7.0
-/// let csv = Csv { delimiter: ';', label: "species".into(), classes: Classes::Text, ..Csv::default() };
+/// let (label, classes) = ("species".into(), Classes::Text);
+/// let csv = Csv { delimiter: ';', label, classes, ..Csv::default() };
 /// let flowers: Dataset<2, Labels<2>> = csv.labels(path)?;
 /// let names = flowers.targets().names().unwrap();
 /// assert_eq!(names.as_slice(), ["setosa", "versicolor"]);

@@ -19,7 +19,7 @@ use crate::{
 /// A convolution from `IN` channels to `OUT`, onto an image of `H` × `W` pixels, with kernels of
 /// side `K` (3), stride `S` (1) and padding `P` (1) of zeros:
 ///
-/// y_ijo = b_o + Σ_{k l c} f_oklc x_{i S + k − P, j S + l − P, c}
+/// y_ijo = b_o + Σ f_oklc x[i S + k − P, j S + l − P, c] over k, l, c
 ///
 /// With the three last left out the image keeps its size. H = ⌊(H_in + 2 P − K) / S⌋ + 1, and W
 /// likewise. Filters and bias start uniform in ±1/√(K² IN).

@@ -72,8 +72,8 @@ pub type Answers<const H: usize, const HALF: usize, const OUT: usize> =
 /// use dfdx_noprop::{nn::image::PaperNetDt, prelude::*};
 ///
 /// let mnist = data::mnist("data/mnist")?;
-/// let mut model =
-///     NoProp::<DiscreteTime, PaperNetDt<10>, 10, 784>::new(&AutoDevice::default(), DiscreteTime::default())?;
+/// type Model = NoProp<DiscreteTime, PaperNetDt<10>, 10, 784>;
+/// let mut model = Model::new(&AutoDevice::default(), DiscreteTime::default())?;
 /// model.fit(&mnist.train, &Fit { epochs: 100, ..Fit::default() })?;
 /// # Ok::<(), dfdx_noprop::Error>(())
 /// ```

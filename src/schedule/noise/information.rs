@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn two_classes_have_the_information_of_their_channel() {
-        // −1 and 1: I = ln 2 − E ln(1 + e^{−2(1 + σ ε)/σ²}), by the trapezoid rule.
+        // −1 and 1: I = ln 2 − E ln(1 + exp(−2(1 + σ ε)/σ²)), by the trapezoid rule.
         let draws = Draws::of(20_000, "a test", &[-1.0, 1.0], 1).unwrap();
         for sigma in [0.3, 0.7, 1.0, 2.0] {
             let term = |i: i32| {

@@ -89,7 +89,7 @@ pub enum Partition {
     /// the same amount from edge to edge, by Monte Carlo over the embedding as it is at the start.
     /// For classes alone.
     EqualInformation,
-    /// σ_1 < … < σ_{B−1}, the edges between the parts: B − 1 numbers between σ_min and σ_max.
+    /// σ_1 < … < σ at B − 1, the edges between the parts: B − 1 numbers between σ_min and σ_max.
     Edges(Vec<f64>),
 }
 

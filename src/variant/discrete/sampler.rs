@@ -21,22 +21,22 @@ pub enum Sampler {
     },
 }
 
-/// How wide the noise of a step z_t = a_t û_t + b_t z_{t−1} + √v_t ε is in sampling.
+/// How wide the noise of a step zₜ = aₜ ûₜ + bₜ zₜ₋₁ + √v_t ε is in sampling.
 ///
-/// q(z_t | z_{t−1}, u) has the variance c_t for a *known* u. With û_t instead of u it is wider, by
+/// q(zₜ | zₜ₋₁, u) has the variance cₜ for a *known* u. With ûₜ instead of u it is wider, by
 /// what block t does not know of u.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ReverseVariance {
-    /// v_t = c_t (Li, Teh, Pascanu 2025): draws are too much alike.
+    /// v_t = cₜ (Li, Teh, Pascanu 2025): draws are too much alike.
     Posterior,
-    /// For numbers v_t = c_t + a_t² s_t² with s_t² = E‖û_t − u‖² / Z (Bao et al. 2022,
+    /// For numbers v_t = cₜ + aₜ² sₜ² with sₜ² = E‖ûₜ − u‖² / Z (Bao et al. 2022,
     /// *Analytic-DPM*, the optimal reverse variance), which is measured at the end of a run, by the
     /// rows of [`validation`](crate::train::Training::validation) where there are some and by those
-    /// that were learned from elsewhere; c_t before. For classes a class is drawn from the block's
-    /// probabilities, and its embedding takes the place of û_t: the covariance that these imply.
+    /// that were learned from elsewhere; cₜ before. For classes a class is drawn from the block's
+    /// probabilities, and its embedding takes the place of ûₜ: the covariance that these imply.
     #[default]
     Optimal,
 }
