@@ -42,7 +42,13 @@ impl Scratch {
     /// # Errors
     /// [`Error::Io`] where none can be made there.
     pub(crate) fn new(folder: &Path) -> Result<Arc<Self>, Error> {
-        let failed = |e| Error::io(folder, "make a file for blocks in", e);
+        let failed = |e| {
+            Error::io(
+                folder,
+                "make a file for blocks (another folder is named by TMPDIR, or is that of the checkpoints) in",
+                e,
+            )
+        };
         let file = nameless(folder).map_err(failed)?;
         let ahead = reader(file.try_clone().map_err(failed)?);
         let (folder, space) = (folder.to_owned(), Mutex::default());
@@ -75,7 +81,13 @@ impl Scratch {
     /// [`Error::Io`], such as for a full disk.
     pub(crate) fn write(self: &Arc<Self>, bytes: &[u8]) -> Result<Extent, Error> {
         let extent = self.extent(bytes.len() as u64);
-        let failed = |e| Error::io(&self.folder, "write blocks to a file in", e);
+        let failed = |e| {
+            Error::io(
+                &self.folder,
+                "write blocks to a file (another folder is named by TMPDIR, or is that of the checkpoints) in",
+                e,
+            )
+        };
         at::write(&self.file, bytes, extent.range.start).map_err(failed)?;
         Ok(extent)
     }
