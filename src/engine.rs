@@ -20,7 +20,7 @@ use crate::onnx::Exported;
 #[cfg(feature = "inference")]
 use crate::predictor::{InferenceNumber, ModelParts};
 use crate::{
-    block::{AnyBlock, held, put_away},
+    block::{AnyBlock, averaged, held, put_away},
     data::TargetRows,
     device::{Backend, Matrix, Real},
     error::Error,
@@ -192,15 +192,12 @@ impl<E: Real, D: Runtime<E>> Engine<E, D> for Compiled {
     }
 
     fn average_block(&self, from: &D::Block, to: &mut D::Block) -> Result<(), Error> {
-        let away = from.state().away.as_ref().map(|away| away.scratch().clone());
-        let from = held::<E, D>(from)?;
         to.bring()?;
-        let copied = to.parts().1.copy_from(from.tensors());
-        let averaged = copied.and_then(|()| from.state().optimizer.put_averages(to.parts().1));
-        averaged.map_err(Error::device("averaging the model"))?;
+        let copied = to.parts().1.copy_from(averaged::<E, D>(from)?.tensors());
+        copied.map_err(Error::device("averaging the model"))?;
         // Where there was no room for the one there is none for the other.
-        match away {
-            Some(scratch) => put_away::<E, D>(to, &scratch),
+        match &from.state().away {
+            Some(away) => put_away::<E, D>(to, away.scratch()),
             None => Ok(()),
         }
     }

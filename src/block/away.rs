@@ -159,6 +159,11 @@ pub(crate) fn put_away<E: Real, D: Host<E>>(
     Ok(())
 }
 
+/// The file that blocks lie in, where one does.
+pub(crate) fn scratch_of<E: Real, D: Host<E>>(blocks: &[&mut D::Block]) -> Option<Arc<Scratch>> {
+    blocks.iter().find_map(|block| Some(block.state().away.as_ref()?.scratch().clone()))
+}
+
 /// A copy of a block, in memory, with its moving averages instead of its weights where it keeps them.
 ///
 /// # Errors

@@ -7,14 +7,13 @@ mod scratch;
 mod stored;
 
 pub use crate::plan::{Borrowed, Inputs, Lowered};
-pub(crate) use away::{Away, Held, averaged, held, put_away};
+pub(crate) use away::{Away, Held, averaged, held, put_away, scratch_of};
 pub use embedding::Embedding;
+pub(crate) use scratch::Scratch;
 #[cfg(feature = "inference")]
 pub(crate) use stored::StoredBlock;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
-
-pub(crate) use scratch::Scratch;
 
 use dfdx::{
     nn::TensorCollection,

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    file::{Draft, DraftTensor, NumberType},
+    file::{Draft, DraftBytes, DraftTensor, NumberType},
 };
 
 /// The blocks of a checkpoint that stay in its file until they are needed.
@@ -35,9 +35,8 @@ impl BlocksInFile {
     /// # Errors
     /// [`Error::Io`] if it can't be read; [`Error::File`] where it was altered.
     pub(super) fn open(path: &Path) -> Result<Option<(Contents, Self)>, Error> {
-        let file = OpenFile::open(path)?;
         // What is wrong with another file is said by whoever reads all of it.
-        let Some(header) = file.header() else { return Ok(None) };
+        let Some((file, header)) = OpenFile::open(path)? else { return Ok(None) };
         let mut metadata: BTreeMap<String, String> =
             header.metadata().clone().into_iter().flatten().collect();
         let Some(expected) = metadata.remove(CHECKSUM) else { return Ok(None) };
@@ -99,14 +98,22 @@ impl BlocksInFile {
 
 /// A file of tensors that is read in parts.
 struct OpenFile {
-    file: Mutex<BufReader<File>>,
+    file: Mutex<File>,
     path: PathBuf,
+    /// Where the numbers begin.
+    start: u64,
 }
 
 impl OpenFile {
-    fn open(path: &Path) -> Result<Self, Error> {
+    /// The file, and where its tensors lie; `None` where it is not as long as it says.
+    fn open(path: &Path) -> Result<Option<(Self, Metadata)>, Error> {
         let file = File::open(path).map_err(|e| Error::io(path, "read", e))?;
-        Ok(Self { file: Mutex::new(BufReader::new(file)), path: path.to_owned() })
+        let mut file = Self { file: Mutex::new(file), path: path.to_owned(), start: 0 };
+        let header = file.header();
+        Ok(header.map(|(start, header)| {
+            file.start = start;
+            (file, header)
+        }))
     }
 
     fn bytes(&self, start: u64, length: usize) -> std::io::Result<Vec<u8>> {
@@ -117,9 +124,9 @@ impl OpenFile {
         Ok(bytes)
     }
 
-    /// Where the tensors lie; `None` where the file is not as long as it says.
-    fn header(&self) -> Option<Metadata> {
-        let whole = self.file.lock().ok()?.get_ref().metadata().ok()?.len();
+    /// Where the numbers begin, and where the tensors lie among them.
+    fn header(&self) -> Option<(u64, Metadata)> {
+        let whole = self.file.lock().ok()?.metadata().ok()?.len();
         let length = u64::from_le_bytes(self.bytes(0, LENGTH).ok()?.try_into().ok()?);
         if length > whole.min(MOST) {
             return None;
@@ -127,23 +134,21 @@ impl OpenFile {
         let header = self.bytes(LENGTH as u64, usize::try_from(length).ok()?).ok()?;
         let header: Metadata = serde_json::from_slice(&header).ok()?;
         let end = header.tensors().values().map(|info| info.data_offsets.1).max().unwrap_or(0);
-        (LENGTH as u64 + length + end as u64 == whole).then_some(header)
+        let start = LENGTH as u64 + length;
+        (start + end as u64 == whole).then_some((start, header))
     }
 
     fn read(&self, info: &TensorInfo) -> Result<Vec<u8>, Error> {
-        let failed = |e| Error::io(&self.path, "read", e);
-        let header = self.bytes(0, LENGTH).map_err(failed)?;
-        let header = header.try_into().map_or(0, u64::from_le_bytes);
         let (start, end) = info.data_offsets;
-        let start_in_file = LENGTH as u64 + header + start as u64;
-        self.bytes(start_in_file, end - start).map_err(failed)
+        let bytes = self.bytes(self.start + start as u64, end - start);
+        bytes.map_err(|e| Error::io(&self.path, "read", e))
     }
 
     /// A tensor, to be read when it is needed.
     fn draft<'f>(&'f self, name: &str, info: &'f TensorInfo) -> Option<DraftTensor<'f>> {
         let (name, dtype, shape) = (name.to_owned(), NumberType::of(info.dtype)?, &info.shape);
         let (start, end) = info.data_offsets;
-        let bytes = Box::new(|| Ok(self.read(info)?.into()));
+        let bytes = DraftBytes::Read(Box::new(|| self.read(info)));
         Some(DraftTensor { name, dtype, shape: shape.clone(), length: end - start, bytes })
     }
 

@@ -42,7 +42,7 @@ impl Contents {
     /// [`Error::Argument`] for a text entry named `checksum`, for two tensors of one name, or for
     /// bytes that are not those of the shape.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        self.draft().to_bytes()
+        self.draft().sealed()
     }
 
     /// What the bytes of a file say; `path` is for messages.
@@ -74,28 +74,24 @@ impl Draft<'_> {
         write_atomically_by(path, |file| {
             let mut file = BufWriter::new(file);
             let failed = |e| Error::io(path, "write", e);
-            self.write_sealed(&mut |bytes| file.write_all(bytes).map_err(failed))?;
+            let checksum = self.checked_checksum()?;
+            self.write(CHECKSUM, checksum, &mut |bytes| file.write_all(bytes).map_err(failed))?;
             file.flush().map_err(failed)
         })
     }
 
-    /// The bytes of the file.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut file = Vec::new();
-        self.write_sealed(&mut |bytes| {
-            file.extend_from_slice(bytes);
-            Ok(())
-        })?;
-        Ok(file)
+    /// The bytes of the file, with the checksum.
+    pub(super) fn sealed(&self) -> Result<Vec<u8>, Error> {
+        self.to_bytes(CHECKSUM, self.checked_checksum()?)
     }
 
-    /// The same in parts, with the checksum.
-    fn write_sealed(&self, take: &mut dyn FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    /// The checksum, where there is room for it.
+    fn checked_checksum(&self) -> Result<String, Error> {
         if self.metadata.contains_key(CHECKSUM) {
             let (expected, found) = ("text entries of other names", format!("`{CHECKSUM}`"));
             return Err(Error::argument("Contents::to_bytes", expected, found));
         }
-        self.write(CHECKSUM, self.checksum()?, take)
+        self.checksum()
     }
 
     /// SHA-256 over every text and every tensor.

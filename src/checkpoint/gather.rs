@@ -42,7 +42,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         write: impl FnOnce(&Draft<'_>) -> Result<PathBuf, Error>,
     ) -> Result<PathBuf, Error> {
         let Some(communicator) = &self.ranks.communicator else { return write(&own) };
-        let written = match communicator.gather(Topic::Checkpoint, own.to_bytes()?, WHAT)? {
+        let written = match communicator.gather(Topic::Checkpoint, own.sealed()?, WHAT)? {
             Some(parts) => {
                 let read = |bytes: &Vec<u8>| Contents::from_bytes(bytes, Path::new(WHAT));
                 let parts = parts.iter().map(read).collect::<Result<_, _>>()?;

@@ -28,6 +28,11 @@ pub(super) struct Beside {
 }
 
 impl Progress {
+    /// How many steps the optimiser of block t has taken.
+    pub(super) fn steps_of(&self, t: usize) -> u64 {
+        self.blocks.get(t - 1).copied().unwrap_or_default()
+    }
+
     /// What no training could have left, as what was expected and what came.
     ///
     /// The steps of a block's optimiser may be more than those of the trainer (steps by hand, a

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Contents, Identity, Saved,
+    Contents, Identity, NamedTensor, Saved,
     blocks::BlocksInFile,
     file::Found,
     gather::{meet, own_part},
@@ -13,27 +13,14 @@ use super::{
     unit::{self, Mismatch, Restored},
 };
 use crate::{
-    block::{AnyBlock, BlockState, Host, Scratch, held, put_away},
+    block::{AnyBlock, BlockState, Host, Scratch, held, put_away, scratch_of},
     device::{Backend, Real, Tensors},
     error::Error,
     file::FileTensors,
     model::{Calibration, Counters, Position, Trainer},
-    optim::Optimizer,
 };
 
 impl<E: Real, D: Host<E>> Saved<'_, E, D> {
-    /// What an optimiser must have left after so many steps.
-    fn remembered(&self, steps: u64) -> unit::Remembered {
-        let squares = matches!(self.model.objective.optimizer(), Optimizer::AdamW(_));
-        unit::Remembered { steps, squares }
-    }
-
-    /// What that of a block must have left.
-    fn remembered_of(&self, block: &D::Block, progress: &Progress) -> unit::Remembered {
-        let steps = progress.blocks.get(block.state().t - 1).copied();
-        self.remembered(steps.unwrap_or_default())
-    }
-
     /// What a checkpoint holds of this rank, if all of it fits the trainer.
     fn check(
         &self,
@@ -74,12 +61,7 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         if let Some((expected, found)) = progress.contradiction(beside) {
             return Err(Error::file(path, expected, found));
         }
-        let mut tensors: FileTensors = contents
-            .tensors
-            .into_iter()
-            .filter(|tensor| wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .collect();
+        let mut tensors = wanted.of(contents.tensors);
         if let Some(t) = in_file.and_then(|blocks| blocks.numbers().last().copied())
             && t > self.ranks.layout.blocks
         {
@@ -87,12 +69,8 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             return Err(Error::file(path, expected, format!("tensors of block {t}")));
         }
         let checked = self.parts(progress, calibration, &mut tensors, from);
-        let checked = checked.map_err(|mismatch| mismatch.of(path))?;
-        if let Some(name) = tensors.into_keys().next() {
-            let expected = "no tensors but the model's";
-            return Err(Error::file(path, expected, format!("`{name}`")));
-        }
-        Ok(checked)
+        let checked = checked.and_then(|checked| none_left(tensors).map(|()| checked));
+        checked.map_err(|mismatch| mismatch.of(path))
     }
 
     /// What the file holds of blocks, embedding and schedule, each checked.
@@ -103,14 +81,15 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
         tensors: &mut FileTensors,
         from: Blocks<'_>,
     ) -> Result<Checked<E, D>, Mismatch> {
-        let remembered = |steps| self.remembered(steps);
+        let optimizer = self.model.objective.optimizer();
+        let remembered = |steps| unit::Remembered::new(optimizer, steps);
         let mut blocks = Vec::new();
         // Blocks are of one type, and most of them may have no weights yet.
         let first = self.blocks.first().map(|block| held::<E, D>(block)).transpose();
         let first = first.map_err(Mismatch::Other)?;
         for (block, first) in self.blocks.iter().zip(first.iter().cycle()) {
             let (state, alike) = (block.state(), first.tensors());
-            let remembered = self.remembered_of(block, &progress);
+            let remembered = remembered(progress.steps_of(state.t));
             match from.in_file {
                 // There may be no room for all of them: each is read again when it is put.
                 Some(_) => drop(from.restore(state, alike, remembered)?),
@@ -160,22 +139,17 @@ impl Blocks<'_> {
         remembered: unit::Remembered,
     ) -> Result<Restored<E, D>, Mismatch> {
         let found = self.in_file.map_or(Ok(Vec::new()), |file| file.of(state.t));
-        let mut tensors: FileTensors = found
-            .map_err(Mismatch::Other)?
-            .into_iter()
-            .filter(|tensor| self.wanted == Wanted::Trainer || unit::is_weights(&tensor.name))
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .collect();
+        let mut tensors = self.wanted.of(found.map_err(Mismatch::Other)?);
         let name = name(state.t);
         let restored = unit::restore(&name, alike, &state.device, remembered, &mut tensors)?;
-        match tensors.into_keys().next() {
-            Some(name) => {
-                let expected = "no tensors but the model's".to_owned();
-                Err(Mismatch::Tensor(expected, format!("`{name}`")))
-            }
-            None => Ok(restored),
-        }
+        none_left(tensors).map(|()| restored)
     }
+}
+
+/// Whether all tensors were taken.
+fn none_left(tensors: FileTensors) -> Result<(), Mismatch> {
+    let Some(name) = tensors.into_keys().next() else { return Ok(()) };
+    Err(Mismatch::Tensor("no tensors but the model's".to_owned(), format!("`{name}`")))
 }
 
 /// What is to be taken from a file.
@@ -185,6 +159,16 @@ pub enum Wanted {
     Trainer,
     /// The weights alone.
     Weights,
+}
+
+impl Wanted {
+    /// These of a file's tensors, by name.
+    fn of(self, tensors: Vec<NamedTensor>) -> FileTensors {
+        let is_wanted =
+            |tensor: &NamedTensor| self == Self::Trainer || unit::is_weights(&tensor.name);
+        let wanted = tensors.into_iter().filter(is_wanted);
+        wanted.map(|tensor| (tensor.name.clone(), tensor)).collect()
+    }
 }
 
 /// A checkpoint that fits the trainer.
@@ -227,9 +211,8 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
         path: &Path,
         from: Blocks<'_>,
     ) -> Result<(), Error> {
-        let before = trainer.blocks.iter().find_map(|block| block.state().away.as_ref());
-        let scratch = match before {
-            Some(away) => away.scratch().clone(),
+        let scratch = match scratch_of::<E, D>(&trainer.blocks) {
+            Some(scratch) => scratch,
             None => {
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let beside = Scratch::new(folder.unwrap_or(Path::new(".")));
@@ -237,10 +220,10 @@ impl<E: Real, D: Host<E>> Checked<E, D> {
                 beside.or_else(|_| Scratch::new(&std::env::temp_dir()))?
             }
         };
-        let squares = matches!(trainer.model.objective.optimizer(), Optimizer::AdamW(_));
+        let optimizer = trainer.model.objective.optimizer();
         for block in &mut trainer.blocks {
-            let steps = self.progress.blocks.get(block.state().t - 1).copied();
-            let remembered = unit::Remembered { steps: steps.unwrap_or_default(), squares };
+            let steps = self.progress.steps_of(block.state().t);
+            let remembered = unit::Remembered::new(optimizer, steps);
             block.bring()?;
             let restored = from.restore(block.state(), block.tensors(), remembered);
             put_block::<E, D>(block, restored.map_err(|mismatch| mismatch.of(path))?)?;

@@ -5,12 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{
-    Contents,
-    progress::Progress,
-    settings::text,
-    unit::{self},
-};
+use super::{Contents, progress::Progress, settings::text, unit};
 use crate::{
     block::{AnyBlock, Host, held},
     device::{Backend, Real},
@@ -162,9 +157,9 @@ impl<E: Real, D: Host<E>> Saved<'_, E, D> {
             contents.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let own = self.contents(None, None)?;
         for tensor in own.tensors() {
-            let bytes = (tensor.bytes)()?;
+            let bytes = tensor.bytes()?;
             let is_same = |other: &&NamedTensor| {
-                other.dtype == tensor.dtype && other.shape == tensor.shape && *bytes == other.bytes
+                other.dtype == tensor.dtype && other.shape == tensor.shape && *bytes == *other.bytes
             };
             if !all.get(&*tensor.name).is_some_and(is_same) {
                 return Ok(false);

@@ -8,8 +8,8 @@ use crate::{
     block::Away,
     device::{Backend, NamedValues, Real, Tensors},
     error::Error,
-    file::{self, DraftTensor, FileTensors, NamedTensor, NumberType},
-    optim::OptimizerState,
+    file::{self, DraftBytes, DraftTensor, FileTensors, NamedTensor, NumberType},
+    optim::{Optimizer, OptimizerState},
 };
 
 /// What the means of gradients and of their squares are called.
@@ -69,10 +69,10 @@ pub(super) fn unit_in_file<'a, E: Real, D: Backend<E>>(
             let read = move || {
                 let bytes = away.bytes(list, i)?;
                 check_finite(&named, &E::from_bytes(&bytes))?;
-                Ok(bytes.into())
+                Ok(bytes)
             };
             let (dtype, length) = (NumberType::of_real::<E>(), away.length(list, i));
-            let (shape, bytes) = (entry.shape.clone(), Box::new(read));
+            let (shape, bytes) = (entry.shape.clone(), DraftBytes::Read(Box::new(read)));
             tensors.push(DraftTensor { name, dtype, shape, length, bytes });
         }
     }
@@ -128,6 +128,13 @@ pub(super) struct Remembered {
     pub(super) steps: u64,
     /// Whether it keeps a mean of squares.
     pub(super) squares: bool,
+}
+
+impl Remembered {
+    /// That after so many steps.
+    pub(super) fn new(optimizer: &Optimizer, steps: u64) -> Self {
+        Self { steps, squares: matches!(optimizer, Optimizer::AdamW(_)) }
+    }
 }
 
 /// Whether a file has means of some kind.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::{Draft, DraftTensor};
+use super::{Draft, DraftBytes, DraftTensor};
 use crate::{error::Error, number::Real};
 
 /// What a file of tensors holds.
@@ -73,7 +73,7 @@ impl NamedTensor {
             dtype: self.dtype,
             shape: self.shape.clone(),
             length: self.bytes.len(),
-            bytes: Box::new(|| Ok(Cow::Borrowed(&self.bytes))),
+            bytes: DraftBytes::InMemory(Cow::Borrowed(&self.bytes)),
         }
     }
 }
@@ -84,12 +84,7 @@ impl Contents {
     /// # Errors
     /// [`Error::Argument`] for two tensors of one name, or for bytes that are not those of the shape.
     pub(crate) fn with_text(&self, name: &str, text: String) -> Result<Vec<u8>, Error> {
-        let mut file = Vec::new();
-        self.draft().write(name, text, &mut |bytes| {
-            file.extend_from_slice(bytes);
-            Ok(())
-        })?;
-        Ok(file)
+        self.draft().to_bytes(name, text)
     }
 
     /// The same, to be written.

@@ -24,14 +24,33 @@ pub(crate) struct DraftTensor<'a> {
     pub(crate) shape: Vec<usize>,
     /// How many bytes it has.
     pub(crate) length: usize,
-    /// Its bytes, made anew at each call.
-    pub(crate) bytes: Box<dyn Fn() -> Result<Cow<'a, [u8]>, Error> + 'a>,
+    pub(crate) bytes: DraftBytes<'a>,
+}
+
+/// The bytes of a tensor.
+pub(crate) enum DraftBytes<'a> {
+    InMemory(Cow<'a, [u8]>),
+    /// Read anew at each call.
+    Read(Box<dyn Fn() -> Result<Vec<u8>, Error> + 'a>),
+}
+
+impl DraftTensor<'_> {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Those of reading them.
+    pub(crate) fn bytes(&self) -> Result<Cow<'_, [u8]>, Error> {
+        match &self.bytes {
+            DraftBytes::InMemory(bytes) => Ok(Cow::Borrowed(bytes)),
+            DraftBytes::Read(read) => read().map(Cow::Owned),
+        }
+    }
 }
 
 impl From<NamedTensor> for DraftTensor<'_> {
     fn from(NamedTensor { name, dtype, shape, bytes }: NamedTensor) -> Self {
-        let length = bytes.len();
-        Self { name, dtype, shape, length, bytes: Box::new(move || Ok(bytes.clone().into())) }
+        let (length, bytes) = (bytes.len(), DraftBytes::InMemory(bytes.into()));
+        Self { name, dtype, shape, length, bytes }
     }
 }
 
@@ -67,7 +86,7 @@ impl<'a> Draft<'a> {
         for tensor in &self.tensors {
             part(tensor.name.as_bytes());
             part(format!("{:?}{:?}", tensor.dtype, tensor.shape).as_bytes());
-            part(&(tensor.bytes)()?);
+            part(&tensor.bytes()?);
         }
         Ok(())
     }
@@ -84,7 +103,20 @@ impl<'a> Draft<'a> {
         take: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         take(&self.header(name, text)?)?;
-        self.tensors.iter().try_for_each(|tensor| take(&(tensor.bytes)()?))
+        self.tensors.iter().try_for_each(|tensor| take(&tensor.bytes()?))
+    }
+
+    /// The same in one piece.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub(crate) fn to_bytes(&self, name: &str, text: String) -> Result<Vec<u8>, Error> {
+        let mut file = Vec::new();
+        self.write(name, text, &mut |bytes| {
+            file.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(file)
     }
 
     /// What the file begins with. The same contents are the same bytes: entries are in order.

@@ -7,4 +7,4 @@ mod draft;
 pub use contents::NumberType;
 pub use contents::{Contents, NamedTensor};
 pub(crate) use contents::{FileTensors, take};
-pub(crate) use draft::{Draft, DraftTensor};
+pub(crate) use draft::{Draft, DraftBytes, DraftTensor};

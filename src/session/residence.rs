@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Session;
 use crate::{
-    block::{AnyBlock, Host, Scratch},
+    block::{AnyBlock, Host, Scratch, scratch_of},
     device::Real,
     error::Error,
     model::Trainer,
@@ -21,29 +21,25 @@ impl<E: Real> Session<'_, E> {
     ) -> Result<Option<Residence>, Error> {
         let setting = "Fit::resident";
         let objective = &trainer.model.objective;
-        let Some(resident) = self.fit.resident else {
-            trainer.blocks.iter_mut().try_for_each(|block| block.bring())?;
-            return Ok(None);
-        };
-        if objective.blocks() == 1 {
+        let resident = self.fit.resident;
+        if let Some(resident) = resident.filter(|_| objective.blocks() == 1) {
             let expected = "None, since the variant has one network, which is always needed";
             return Err(Error::config(setting, expected, resident));
         }
-        if objective.reading().is_learned() {
+        if let Some(resident) = resident.filter(|_| objective.reading().is_learned()) {
             let expected =
                 "None, since the embedding is learned: each of its steps needs all blocks";
             return Err(Error::config(setting, expected, resident));
         }
-        if resident >= trainer.blocks.len() {
+        let Some(resident) = resident.filter(|resident| *resident < trainer.blocks.len()) else {
             trainer.blocks.iter_mut().try_for_each(|block| block.bring())?;
             return Ok(None);
-        }
-        let before = trainer.blocks.iter().find_map(|block| block.state().away.as_ref());
-        let scratch = match before {
-            Some(away) => away.scratch().clone(),
+        };
+        let scratch = match scratch_of::<E, D>(&trainer.blocks) {
+            Some(scratch) => scratch,
             None => Scratch::new(&self.scratch_folder())?,
         };
-        Ok(Some(Residence { scratch, staying: resident - at_once.min(resident) }))
+        Ok(Some(Residence { scratch, staying: resident.saturating_sub(at_once) }))
     }
 
     #[cfg(feature = "checkpoint")]
