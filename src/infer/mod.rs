@@ -237,7 +237,10 @@ impl<E: Real, D: Host<E>> Asked<'_, E, D> {
             Route::Chain(chain) if self.ranks.communicator.is_some() || self.streams() => {
                 pipeline::parts(self, chain, request)
             }
-            Route::Chain(chain) => rollout::parts(self, chain, request),
+            Route::Chain(chain) => {
+                self.blocks.iter().try_for_each(|block| block.build())?;
+                rollout::parts(self, chain, request)
+            }
             Route::Field(field) => field::parts(self, field, request),
         }
     }

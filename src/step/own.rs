@@ -47,6 +47,7 @@ pub(crate) fn own_step<E: Real, D: Host<E>>(
 ) -> Result<f64, Error> {
     let OwnStep { operation, optimizer, estimator, step, seed, inputs: Inputs { z, x, t } } = how;
     let failed = || Error::device(operation);
+    block.bring()?;
     let place = Place { block: block.state().t, step };
     // A device of its own for what the layers draw; the data stays where it is on a GPU.
     let device = block.state().device.seeded(seed);
