@@ -184,14 +184,70 @@ fn column(values: Vec<f64>) -> Tensor<(usize,), f64, AutoDevice> {
     AutoDevice::default().tensor_from_vec(values, (count,))
 }
 
+type GoldenFlow = NoProp<FlowMatching<Regression>, timeless::Block, 4, 6, f64>;
+
+/// The golden network of flow matching; what a weight loses in a step is its gradient.
+fn golden_flow(predictor: Velocity) -> GoldenFlow {
+    let optimizer = Sgd { learning_rate: 1.0, momentum: 0.0, ..Sgd::default() }.into();
+    let solver = Solver { method: Method::Rk4, steps: Steps::Fixed(50), save: Save::Steps };
+    let variant = FlowMatching { predictor, optimizer, solver, ..FlowMatching::default() };
+    let mut model = GoldenFlow::new(&AutoDevice::default(), variant).unwrap();
+    timeless::set_all(model.blocks_mut()[0].module_mut(), &golden()["fm"][0]["params"]);
+    model
+}
+
+#[test]
+fn the_preconditioned_velocity_is_what_z_says_and_what_the_network_adds() {
+    let case = &golden()["fm"][0];
+    let (z0, z1, t) = (numbers(&case["z0"]), numbers(&case["z1"]), numbers(&case["t"]));
+    let moved = |bias: f64| {
+        let mut model = golden_flow(Velocity::default());
+        assert!(model.variant().predictor.preconditioned);
+        let last = &mut model.blocks_mut()[0].module_mut().0.3.bias;
+        let mut values = last.as_vec();
+        values[0] += bias;
+        *last = AutoDevice::default().tensor(<[f64; 4]>::try_from(values).unwrap());
+        model
+    };
+    let loss = |model: &mut GoldenFlow| {
+        let input = (rows(&case["z0"]), rows(&case["z1"]), column(t.clone()));
+        model.train_step(input, rows(&case["x"]), &mut StdRng::seed_from_u64(0)).unwrap()
+    };
+    // The loss, written out once more.
+    let mut model = moved(0.0);
+    let of = |i: usize| {
+        let z = t[i / 4] * z1[i] + (1.0 - t[i / 4]) * z0[i];
+        let s2 = t[i / 4].powi(2) + (1.0 - t[i / 4]).powi(2);
+        (z, (2.0 * t[i / 4] - 1.0) / s2 * z, s2.sqrt().recip())
+    };
+    let z: Vec<f64> = (0..z0.len()).map(|i| of(i).0).collect();
+    let z = AutoDevice::default().tensor_from_vec(z, (t.len(), Const));
+    let o = model.blocks()[0].module().forward((z, rows(&case["x"]), column(t.clone()))).as_vec();
+    let squared = |i: usize| (of(i).1 + of(i).2 * o[i] - (z1[i] - z0[i])).powi(2);
+    let expected = (0..o.len()).map(squared).sum::<f64>() / t.len() as f64;
+    let bias = |model: &GoldenFlow| model.blocks()[0].module().0.3.bias.as_vec()[0];
+    let before = bias(&model);
+    assert_close("loss", &[loss(&mut model)], &[expected], 1e-12);
+    // Its gradient, by a finite difference.
+    let slope = (loss(&mut moved(1e-5)) - loss(&mut moved(-1e-5))) / 2e-5;
+    assert_close("gradient", &[before - bias(&model)], &[slope], 1e-8);
+
+    // A network that adds nothing takes targets for N(0, I): z_t = z_0 √(t² + (1 − t)²).
+    let mut model = moved(0.0);
+    let last = &mut model.blocks_mut()[0].module_mut().0.3;
+    last.weight = AutoDevice::default().zeros();
+    last.bias = AutoDevice::default().zeros();
+    let way = model.integrate_trajectory(rows(&case["z0"]), rows(&case["x"]), 0.0, 1.0).unwrap();
+    for (t, z) in way.times.iter().zip(&way.states) {
+        let expected: Vec<f64> = z0.iter().map(|z| z * t.hypot(1.0 - t)).collect();
+        assert_close("z", &z.as_vec(), &expected, 1e-7);
+    }
+}
+
 #[test]
 fn flow_matching_agrees_with_the_golden_values() {
     let case = &golden()["fm"][0];
-    type Model = NoProp<FlowMatching<Regression>, timeless::Block, 4, 6, f64>;
-    let optimizer = Sgd { learning_rate: 1.0, momentum: 0.0, ..Sgd::default() }.into();
-    let variant = FlowMatching { optimizer, ..FlowMatching::default() };
-    let mut model = Model::new(&AutoDevice::default(), variant).unwrap();
-    timeless::set_all(model.blocks_mut()[0].module_mut(), &case["params"]);
+    let mut model = golden_flow(Velocity { preconditioned: false, ..Velocity::default() });
     let before = model.blocks()[0].module().clone();
     let input = (rows(&case["z0"]), rows(&case["z1"]), column(numbers(&case["t"])));
     let mut rng = StdRng::seed_from_u64(0);
@@ -634,7 +690,8 @@ fn bad_settings_say_what_is_wrong() {
     assert!(message(ContinuousTime { eta: f64::NAN, ..ct() }).starts_with("ContinuousTime::eta"));
     let inference = Inference::Sde { steps: 0, draws: 1, seed: 0 };
     assert!(message(ContinuousTime { inference, ..ct() }).starts_with("Inference::Sde::steps"));
-    let variant = FlowMatching { predictor: Velocity { sharpness: 0.0 }, ..fm() };
+    let variant =
+        FlowMatching { predictor: Velocity { sharpness: 0.0, ..Velocity::default() }, ..fm() };
     let error = Fm::<Velocity>::new(&dev, variant).err().unwrap().to_string();
     assert_eq!(error, "Velocity::sharpness: expected a finite number above 0, found 0");
 

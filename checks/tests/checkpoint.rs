@@ -447,6 +447,9 @@ fn as_before(path: &Path, weighting: &str, schedule: &str) {
     for name in ["preconditioned", "probabilities", "reverse_variance"] {
         fields.remove(name);
     }
+    if let Some(predictor) = fields.get_mut("predictor").and_then(|of| of.as_object_mut()) {
+        predictor.remove("preconditioned");
+    }
     if fields.contains_key("weighting") {
         fields["weighting"] = weighting.into();
         fields["schedule"]["path"] = schedule.into();
@@ -481,6 +484,17 @@ fn older_checkpoints_mean_what_they_meant() {
     assert_eq!(same.predict(&rows).unwrap(), model.predict(&rows).unwrap());
     let error = Dt::new(&dev(), DiscreteTime::default()).unwrap().load(&path).unwrap_err();
     assert!(error.to_string().contains("settings.preconditioned"), "{error}");
+    type Fm = NoProp<FlowMatching<Regression>, Timed, 4, 5>;
+    let predictor = Velocity { preconditioned: false, ..Velocity::default() };
+    let plain = FlowMatching { predictor, ..FlowMatching::default() };
+    let model = Fm::new(&dev(), plain).unwrap();
+    model.save(&path).unwrap();
+    as_before(&path, "", "");
+    let same = Fm::from_checkpoint(&dev(), &path).unwrap();
+    assert!(!same.variant().predictor.preconditioned);
+    assert_eq!(same.predict(&rows).unwrap(), model.predict(&rows).unwrap());
+    let error = Fm::new(&dev(), FlowMatching::default()).unwrap().load(&path).unwrap_err();
+    assert!(error.to_string().contains("settings.predictor.preconditioned"), "{error}");
 }
 
 #[test]

@@ -41,9 +41,12 @@ pub(crate) fn settings(contents: &Contents, path: &Path) -> Result<Value, Error>
     let mut settings: Value = parse(contents, "settings", path)?;
     let of = |key: &str| contents.metadata.get(key).map_or("", String::as_str);
     let is_of_numbers = of("head") == "Regression";
-    if let Some(fields) = settings.as_object_mut()
-        && of("variant") != "flow matching"
-        && fields.contains_key("eta")
+    let (fields, mark) = match of("variant") {
+        "flow matching" => (settings.get_mut("predictor"), "sharpness"),
+        _ => (Some(&mut settings), "eta"),
+    };
+    if let Some(fields) = fields.and_then(Value::as_object_mut)
+        && fields.contains_key(mark)
     {
         // Models of numbers were trained without it before there was this setting.
         fields.entry("preconditioned").or_insert(Value::Bool(!is_of_numbers));

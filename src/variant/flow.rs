@@ -160,11 +160,29 @@ impl Prediction {
     /// What the answer is read from there.
     fn ending(self) -> Ending {
         match self {
-            Self::Velocity { sharpness } => {
+            Self::Velocity { sharpness, .. } => {
                 Ending::Latent { sharpness: ANSWER_SHARPNESS * sharpness }
             }
             Self::Estimate { .. } => Ending::Output,
         }
+    }
+
+    /// v at the points of the line, from the network's output there.
+    fn velocity<E: Real, D: Backend<E>>(
+        self,
+        output: Matrix<E, D, OwnedTape<E, D>>,
+        line: &Line<'_, E, D>,
+    ) -> Result<Matrix<E, D, OwnedTape<E, D>>, D::Err> {
+        if self.skip(0.0).is_none() {
+            return Ok(output);
+        }
+        let shape = *line.point.shape();
+        let weight = |of: fn([f64; 2]) -> f64| {
+            let column = line.column(|t| self.skip(t).map_or(0.0, of))?;
+            column.try_broadcast_like::<_, Axis<1>>(&shape)
+        };
+        let of_z = weight(|[of_z, _]| of_z)?.try_mul(line.point.clone())?;
+        output.try_mul(weight(|[_, of_output]| of_output)?)?.try_add(of_z)
     }
 
     /// The output against the line.
@@ -175,7 +193,8 @@ impl Prediction {
         line: &Line<'_, E, D>,
     ) -> Result<Compared<E, D>, D::Err> {
         match self {
-            Self::Velocity { sharpness } => {
+            Self::Velocity { sharpness, .. } => {
+                let output = self.velocity(output, line)?;
                 // v − (z_1 − z_0) as (v + z_0) − z_1, so that z_1 keeps its id.
                 let left = line.column(|t| 1.0 - t)?;
                 let left = left.try_broadcast_like::<_, Axis<1>>(line.point.shape())?;

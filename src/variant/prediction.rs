@@ -58,6 +58,9 @@ pub enum Prediction {
     Velocity {
         /// κ, how sharply a class is read from a latent.
         sharpness: f64,
+        /// Whether v = (2t − 1) / s² z + o / s; only for numbers.
+        #[cfg_attr(feature = "serde", serde(default))]
+        preconditioned: bool,
     },
     /// û, and v = (û − z) / (1 − t).
     Estimate {
@@ -70,11 +73,19 @@ impl Prediction {
     /// Itself, if its settings are in range.
     pub(super) fn checked(self) -> Result<Self, Error> {
         match self {
-            Self::Velocity { sharpness } if !(sharpness.is_finite() && sharpness > 0.0) => {
+            Self::Velocity { sharpness, .. } if !(sharpness.is_finite() && sharpness > 0.0) => {
                 Err(Error::config("Velocity::sharpness", "a finite number above 0", sharpness))
             }
             _ => Ok(self),
         }
+    }
+
+    /// The weights of z and of the network's output at time t in the velocity, where that is not
+    /// the output itself: (2t − 1) / s² and 1 / s, with s² = t² + (1 − t)² the variance of z_t.
+    pub(super) fn skip(self, t: f64) -> Option<[f64; 2]> {
+        let Self::Velocity { preconditioned: true, .. } = self else { return None };
+        let variance = t * t + (1.0 - t) * (1.0 - t);
+        Some([(2.0 * t - 1.0) / variance, variance.sqrt().recip()])
     }
 }
 
@@ -82,7 +93,8 @@ impl<H: Head<Z, E>, const Z: usize, E: Real> Predicts<H, Z, E> for Velocity {
     type Reader = Velocity;
 
     fn prediction(&self) -> Result<Prediction, Error> {
-        Prediction::Velocity { sharpness: self.sharpness }.checked()
+        let preconditioned = self.preconditioned && !H::reading().has_classes();
+        Prediction::Velocity { sharpness: self.sharpness, preconditioned }.checked()
     }
 }
 

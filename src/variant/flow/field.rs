@@ -25,6 +25,13 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
         GammaSchedule::default()
     }
 
+    fn conditioned(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
+        match self.prediction.skip(at.t) {
+            Some([of_z, of_output]) => D::combined(of_output, &output, &[(of_z, at.z)]),
+            None => Ok(output),
+        }
+    }
+
     fn drift(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
         match self.prediction {
             Prediction::Velocity { .. } => Ok(output),
@@ -58,16 +65,21 @@ impl<E: Real, D: Backend<E>> VectorField<E, D> for Flow {
     #[cfg(feature = "onnx")]
     fn opinion(&self, t: f64) -> Opinion {
         match self.prediction {
-            Prediction::Velocity { sharpness } => {
+            Prediction::Velocity { sharpness, .. } => {
                 Opinion::Extrapolated { time_left: 1.0 - t, sharpness }
             }
             Prediction::Estimate { .. } => Opinion::Output,
         }
     }
 
+    #[cfg(feature = "onnx")]
+    fn skip(&self, _curve: &GammaSchedule, t: f64) -> Option<[f64; 2]> {
+        self.prediction.skip(t)
+    }
+
     fn answer_at(&self, at: At<'_, E, D>, output: Matrix<E, D>) -> Result<Matrix<E, D>, D::Err> {
         match self.prediction {
-            Prediction::Velocity { sharpness } => {
+            Prediction::Velocity { sharpness, .. } => {
                 let extrapolated = output.try_mul(E::of(1.0 - at.t))?.try_add(at.z.clone())?;
                 self.setup.reading.read(extrapolated, at.embedding, sharpness)
             }
