@@ -36,8 +36,10 @@ type InTime = ConditionalResNetCt<1, 1, 64>;
 enum Kind {
     /// Discrete time
     Dt,
-    /// Continuous time
+    /// Continuous time, along the ODE
     Ct,
+    /// Continuous time, along the SDE
+    CtSde,
     /// Flow matching
     Fm,
 }
@@ -46,7 +48,7 @@ enum Kind {
 /// from
 #[derive(Parser)]
 struct Options {
-    /// Which of the three
+    /// Which variant
     #[arg(long, value_enum, default_value = "dt")]
     variant: Kind,
     /// How many peaks y has, given x: 1 or 2
@@ -56,7 +58,7 @@ struct Options {
     #[arg(long, default_value_t = 4000)]
     rows: usize,
     /// How often each row is learned from
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 250)]
     epochs: usize,
     /// How many draws there are for each row that is held out
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..))]
@@ -83,6 +85,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Kind::Ct => {
             let variant = ContinuousTime::<Regression> { seed, ..ContinuousTime::default() };
+            run::<_, InTime>(variant, &options)
+        }
+        Kind::CtSde => {
+            let inference = Inference::Sde { steps: 50, draws: 16, seed };
+            let variant =
+                ContinuousTime::<Regression> { inference, seed, ..ContinuousTime::default() };
             run::<_, InTime>(variant, &options)
         }
         Kind::Fm => {
@@ -140,7 +148,7 @@ where
     if options.json {
         let seconds: f64 = reports.iter().map(|report| report.seconds).sum();
         let result = json!({
-            "variant": format!("{:?}", options.variant).to_lowercase(),
+            "variant": options.variant.to_possible_value().map(|value| value.get_name().to_owned()),
             "dataset": truth.name(),
             "train_rows": split.train.rows(),
             "test_rows": split.test.rows(),
