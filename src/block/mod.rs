@@ -24,7 +24,7 @@ use crate::{
     device::{Backend, Execute, Lanes, Module, Real, Tensors},
     error::Error,
     optim::{OptimizerState, Stepping},
-    plan::{Made, fuse},
+    plan::{Prepared, fuse},
 };
 
 /// All of a block but its weights.
@@ -107,8 +107,8 @@ pub trait AnyBlock<E: Real, D: Backend<E>>: 'static {
     ///
     /// # Errors
     /// The device's own, for lack of memory.
-    fn prepared(&self, rows: usize, calls: usize) -> Lowered<'_, E, D> {
-        fuse(self.plan()?, rows, calls, &mut Made::default())
+    fn prepared(&self, rows: usize, calls: usize) -> Result<Prepared<'_, E, D>, D::Err> {
+        fuse(self.plan()?, rows, calls).map(Prepared::Own)
     }
 
     /// Its operations, for a training pass.

@@ -1,6 +1,6 @@
 //! A block without a declared type: operations as data, with weights that no training moves.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dfdx::prelude::Gradients;
 
@@ -8,7 +8,7 @@ use super::{AnyBlock, BlockState, Lowered};
 use crate::{
     device::{Backend, Column, NamedValues, Real, Slot, Tensors, VisitMut},
     error::Error,
-    plan::{Made, StoredOperation, fuse},
+    plan::{Kept, KeptPlan, Prepared, StoredOperation, fuse},
 };
 
 /// What makes a block without a type one of the device's.
@@ -19,7 +19,7 @@ pub(crate) struct StoredBlock<E: Real, D: Backend<E>> {
     state: BlockState<E, D>,
     operation: StoredOperation,
     weights: Weights<E, D>,
-    kept: Mutex<Vec<Kept<E, D>>>,
+    kept: Mutex<Vec<KeptFor<E, D>>>,
     erase: Erase<E, D>,
 }
 
@@ -40,10 +40,10 @@ impl<E: Real, D: Backend<E>> StoredBlock<E, D> {
 }
 
 /// What inference has made of the weights for calls of one kind.
-struct Kept<E: Real, D: Backend<E>> {
+struct KeptFor<E: Real, D: Backend<E>> {
     rows: usize,
     calls: usize,
-    made: Made<E, D>,
+    plan: Arc<KeptPlan<E, D>>,
 }
 
 /// For how many kinds of calls that is kept: full parts of an inference, the last part, one row.
@@ -93,18 +93,21 @@ impl<E: Real, D: Backend<E>> AnyBlock<E, D> for StoredBlock<E, D> {
         self.operation.lower(&self.weights.tensors, &self.state.device)
     }
 
-    fn prepared(&self, rows: usize, calls: usize) -> Lowered<'_, E, D> {
+    fn prepared(&self, rows: usize, calls: usize) -> Result<Prepared<'_, E, D>, D::Err> {
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let is = |kept: &Kept<E, D>| kept.rows == rows && kept.calls == calls;
-        let before = lock().iter().find(|kept| is(kept)).map(|kept| kept.made.again());
-        let mut made = before.unwrap_or_default();
-        let plan = fuse(self.plan()?, rows, calls, &mut made)?;
+        let is = |kept: &KeptFor<E, D>| kept.rows == rows && kept.calls == calls;
+        if let Some(kept) = lock().iter().find(|kept| is(kept)) {
+            return Ok(Prepared::Kept(Kept(kept.plan.clone())));
+        }
+        let plan = self.operation.lower(&self.weights.tensors, &self.state.device)?;
+        // SAFETY: it comes from stored operations.
+        let plan = Arc::new(unsafe { KeptPlan::new(fuse(plan, rows, calls)?) });
         let mut kept = lock();
         if !kept.iter().any(is) {
             kept.truncate(KINDS - 1);
-            kept.insert(0, Kept { rows, calls, made });
+            kept.insert(0, KeptFor { rows, calls, plan: plan.clone() });
         }
-        Ok(plan)
+        Ok(Prepared::Kept(Kept(plan)))
     }
 
     fn plan_mut(&mut self) -> Lowered<'_, E, D> {

@@ -7,7 +7,7 @@ use crate::{
     block::{AnyBlock, Host},
     device::{Matrix, Real},
     error::Error,
-    plan::{Inputs, Value, infer},
+    plan::Inputs,
     variant::Denoiser,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn pass<E: Real, D: Host<E>>(
         let called = || {
             let scaled = z.clone().try_mul(E::of(scales.into))?;
             let inputs = Inputs { z: scaled, x: x.clone(), t: Some(times) };
-            let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
+            let output = plan.output(inputs, None)?;
             denoiser.estimate(sigma, z, output, embedding)
         };
         let called: Result<_, D::Err> = called();

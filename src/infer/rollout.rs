@@ -16,7 +16,7 @@ use crate::{
     block::{AnyBlock, Host},
     device::{Matrix, Real},
     error::Error,
-    plan::{Inputs, Value, infer},
+    plan::Inputs,
     random::normals,
     variant::{Discrete, ReverseVariance, Sampler},
 };
@@ -236,7 +236,7 @@ pub(super) fn output<E: Real, D: Host<E>>(
 ) -> Result<Matrix<E, D>, D::Err> {
     let plan = block.prepared(z.shape().0, 1)?;
     let inputs = Inputs { z: z.clone(), x: x.clone(), t: None };
-    let (output, _) = infer(&plan, Value::Inputs(inputs), None)?.into_rows()?;
+    let output = plan.output(inputs, None)?;
     discrete.conditioned(block.state().t, z.clone(), output)
 }
 

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::{Dense, FusedResidual, Operation};
-use crate::device::{Backend, Matrix, Real};
+use crate::device::{Backend, Real};
 
 /// How a plan is used in an inference.
 #[derive(Clone, Copy, Debug)]
@@ -40,86 +40,49 @@ impl Use {
     }
 }
 
-/// The tensors that fusing makes of weights, in the order of their making: those of another time
-/// stand for the same weights in the same use.
-#[derive(Clone)]
-pub(crate) struct Made<E: Real, D: Backend<E>> {
-    tensors: Vec<Matrix<E, D>>,
-    taken: usize,
-}
-
-impl<E: Real, D: Backend<E>> Default for Made<E, D> {
-    fn default() -> Self {
-        Self { tensors: Vec::new(), taken: 0 }
-    }
-}
-
-impl<E: Real, D: Backend<E>> Made<E, D> {
-    /// To be taken from the first on.
-    #[cfg(feature = "inference")]
-    pub(crate) fn again(&self) -> Self {
-        Self { tensors: self.tensors.clone(), taken: 0 }
-    }
-
-    /// The next tensor: as it was made before, or made now.
-    fn next(
-        &mut self,
-        make: impl FnOnce() -> Result<Matrix<E, D>, D::Err>,
-    ) -> Result<Matrix<E, D>, D::Err> {
-        if self.taken == self.tensors.len() {
-            self.tensors.push(make()?);
-        }
-        self.taken += 1;
-        Ok(self.tensors[self.taken - 1].clone())
-    }
-}
-
-/// The same function for about `calls` calls with `rows` rows each, faster where that pays; `made`
-/// is nothing, or what the same weights have left in the same use.
+/// The same function for about `calls` calls with `rows` rows each, faster where that pays.
 pub(crate) fn fuse<'a, E: Real, D: Backend<E>>(
     operation: Operation<'a, E, D>,
     rows: usize,
     calls: usize,
-    made: &mut Made<E, D>,
 ) -> Result<Operation<'a, E, D>, D::Err> {
     let by = Use { rows, calls };
-    if by.is_too_little() { Ok(operation) } else { fused(operation, by, made) }
+    if by.is_too_little() { Ok(operation) } else { fused(operation, by) }
 }
 
 fn fused<'a, E: Real, D: Backend<E>>(
     operation: Operation<'a, E, D>,
     by: Use,
-    made: &mut Made<E, D>,
 ) -> Result<Operation<'a, E, D>, D::Err> {
     Ok(match operation {
         Operation::Sequence(mut operations) => {
             let (last, before) = (operations.pop(), operations.pop());
             let mut all = operations
                 .into_iter()
-                .map(|operation| fused(operation, by, made))
+                .map(|operation| fused(operation, by))
                 .collect::<Result<Vec<_>, _>>()?;
             match (before, last) {
-                (Some(before), Some(last)) => all.extend(pair(before, last, by, made)?),
+                (Some(before), Some(last)) => all.extend(pair(before, last, by)?),
                 (before, last) => {
                     for operation in before.into_iter().chain(last) {
-                        all.push(fused(operation, by, made)?);
+                        all.push(fused(operation, by)?);
                     }
                 }
             }
             Operation::Sequence(all)
         }
-        Operation::Residual(branch) => Operation::Residual(Box::new(fused(*branch, by, made)?)),
+        Operation::Residual(branch) => Operation::Residual(Box::new(fused(*branch, by)?)),
         Operation::Repeated(rounds) => {
-            let rounds = rounds.into_iter().map(|round| fused(round, by, made));
+            let rounds = rounds.into_iter().map(|round| fused(round, by));
             Operation::Repeated(rounds.collect::<Result<_, _>>()?)
         }
         // What depends on x alone is computed once, and one time stands for all rows.
         Operation::Condition { z, x, t: Some(t) } => Operation::Condition {
-            z: Box::new(fused(*z, by, made)?),
+            z: Box::new(fused(*z, by)?),
             x,
-            t: Some(Box::new(fused(*t, Use { rows: 1, ..by }, made)?)),
+            t: Some(Box::new(fused(*t, Use { rows: 1, ..by })?)),
         },
-        Operation::Dense(layer) => Operation::Dense(laid_out(layer, by, made)?),
+        Operation::Dense(layer) => Operation::Dense(laid_out(layer, by)?),
         other => other,
     })
 }
@@ -130,27 +93,26 @@ fn pair<'a, E: Real, D: Backend<E>>(
     before: Operation<'a, E, D>,
     last: Operation<'a, E, D>,
     by: Use,
-    made: &mut Made<E, D>,
 ) -> Result<Vec<Operation<'a, E, D>>, D::Err> {
     match (before, last) {
         (Operation::Sequence(mut front), last) => {
-            let Some(before) = front.pop() else { return Ok(vec![fused(last, by, made)?]) };
-            let front = front.into_iter().map(|operation| fused(operation, by, made));
+            let Some(before) = front.pop() else { return Ok(vec![fused(last, by)?]) };
+            let front = front.into_iter().map(|operation| fused(operation, by));
             let mut all = front.collect::<Result<Vec<_>, _>>()?;
-            all.extend(pair(before, last, by, made)?);
+            all.extend(pair(before, last, by)?);
             Ok(all)
         }
         (Operation::Residual(branch), Operation::Dense(next))
             if !next.plain && ends_dense(&branch) && by.composes(next.inputs(), next.outputs()) =>
         {
             let mut front = Vec::new();
-            let end = split_dense(*branch, by, made, &mut front)?;
+            let end = split_dense(*branch, by, &mut front)?;
             let Some(end) = end else { return Ok(front) };
-            let composed = after(&next, &end, made)?;
-            let fused = FusedResidual { front, next: laid_out(next, by, made)?, composed };
+            let composed = after(&next, &end)?;
+            let fused = FusedResidual { front, next: laid_out(next, by)?, composed };
             Ok(vec![Operation::FusedResidual(Box::new(fused))])
         }
-        (before, last) => Ok(vec![fused(before, by, made)?, fused(last, by, made)?]),
+        (before, last) => Ok(vec![fused(before, by)?, fused(last, by)?]),
     }
 }
 
@@ -167,7 +129,6 @@ fn ends_dense<E: Real, D: Backend<E>>(operation: &Operation<'_, E, D>) -> bool {
 fn split_dense<'a, E: Real, D: Backend<E>>(
     operation: Operation<'a, E, D>,
     by: Use,
-    made: &mut Made<E, D>,
     front: &mut Vec<Operation<'a, E, D>>,
 ) -> Result<Option<Dense<E, D>>, D::Err> {
     match operation {
@@ -175,9 +136,9 @@ fn split_dense<'a, E: Real, D: Backend<E>>(
         Operation::Sequence(mut operations) => {
             let Some(last) = operations.pop() else { return Ok(None) };
             for operation in operations {
-                front.push(fused(operation, by, made)?);
+                front.push(fused(operation, by)?);
             }
-            split_dense(last, by, made, front)
+            split_dense(last, by, front)
         }
         other => {
             front.push(other);
@@ -190,29 +151,22 @@ fn split_dense<'a, E: Real, D: Backend<E>>(
 fn after<E: Real, D: Backend<E>>(
     layer: &Dense<E, D>,
     before: &Dense<E, D>,
-    made: &mut Made<E, D>,
 ) -> Result<Dense<E, D>, D::Err> {
     let (n, o) = (layer.inputs(), layer.outputs());
-    let bias = made.next(|| {
-        let bias = before.bias.clone().try_reshape_like(&(n, 1))?;
-        layer.weight.clone().try_matmul(bias)
-    })?;
-    let weight = made.next(|| layer.weight.clone().try_matmul(before.weight.clone()))?;
+    let bias = before.bias.clone().try_reshape_like(&(n, 1))?;
+    let bias = layer.weight.clone().try_matmul(bias)?;
+    let weight = layer.weight.clone().try_matmul(before.weight.clone())?;
     Ok(Dense::new(weight, bias.try_reshape_like(&(o,))?))
 }
 
 /// With Wᵀ laid out, where that is faster.
-fn laid_out<E: Real, D: Backend<E>>(
-    layer: Dense<E, D>,
-    by: Use,
-    made: &mut Made<E, D>,
-) -> Result<Dense<E, D>, D::Err> {
+fn laid_out<E: Real, D: Backend<E>>(layer: Dense<E, D>, by: Use) -> Result<Dense<E, D>, D::Err> {
     /// A product of fewer columns reads the weights as they are.
     const WIDE: usize = 32;
     if layer.plain || !(D::TRANSPOSES && by.lays_out() && layer.outputs() >= WIDE) {
         return Ok(layer);
     }
-    let transposed = Some(Box::new(made.next(|| D::transposed(&layer.weight))?));
+    let transposed = Some(Box::new(D::transposed(&layer.weight)?));
     Ok(Dense { transposed, ..layer })
 }
 
@@ -258,8 +212,7 @@ mod tests {
             output.into_rows().unwrap().0.as_vec()
         };
         let plan = || M::lower(Borrowed::Shared(&module)).unwrap();
-        let (plain, fused) =
-            (numbers(&plan()), fuse(plan(), rows, calls, &mut Made::default()).unwrap());
+        let (plain, fused) = (numbers(&plan()), fuse(plan(), rows, calls).unwrap());
         let mut most = 0.0f64;
         for _ in 0..2 {
             let other = numbers(&fused);

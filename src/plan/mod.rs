@@ -12,6 +12,7 @@ mod fuse;
 mod infer;
 mod module;
 mod noise;
+mod prepared;
 mod stack;
 #[cfg(feature = "inference")]
 mod stored;
@@ -21,15 +22,18 @@ mod value;
 pub use borrowed::Borrowed;
 pub(crate) use borrowed::fields;
 pub use describe::{Summary, SummaryLine, describe};
-pub(crate) use fuse::{Made, fuse};
+pub(crate) use fuse::fuse;
 pub(crate) use infer::{Memo, channels_last, encode, infer, pool};
 pub use module::ModuleOperation;
 pub(crate) use noise::NoisyPass;
+#[cfg(feature = "inference")]
+pub use prepared::Kept;
+pub use prepared::Prepared;
 pub(crate) use stack::{StackPass, repeated, stacked};
 #[cfg(feature = "inference")]
 pub use stored::RowNorm;
 #[cfg(feature = "inference")]
-pub(crate) use stored::{NotStored, StoredOperation, Widths, take};
+pub(crate) use stored::{KeptPlan, NotStored, StoredOperation, Widths, take};
 pub(crate) use train::train;
 pub use value::{Inputs, Value};
 

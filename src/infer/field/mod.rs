@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     head::Reading,
     model::Model,
-    plan::{Inputs, Memo, Operation, Value, encode, infer},
+    plan::{Inputs, Memo, Prepared},
     random::normals,
     schedule::GammaSchedule,
     solver::{EulerMaruyama, Save, Solution, Solver, Steps},
@@ -120,7 +120,7 @@ struct Network<'a, E: Real, D: Host<E>> {
     reading: Reading,
     curve: &'a GammaSchedule,
     embedding: &'a Matrix<E, D>,
-    plan: Operation<'a, E, D>,
+    plan: Prepared<'a, E, D>,
     x: Matrix<E, D>,
     /// What the network keeps from call to call, if it has a part that depends on x alone.
     memo: Option<RefCell<Memo<E, D>>>,
@@ -145,7 +145,7 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
     ) -> Result<Self, Error> {
         let prepared = || {
             let plan = block.prepared(x.shape().0, calls(&field.inference()))?;
-            let memo = encode(&plan, &x)?;
+            let memo = plan.encode(&x)?;
             Ok((plan, memo))
         };
         let prepared: Result<_, D::Err> = prepared();
@@ -234,11 +234,10 @@ impl<'a, E: Real, D: Host<E>> Network<'a, E, D> {
         let output = match &self.memo {
             Some(memo) => {
                 memo.borrow_mut().at(t);
-                infer(&self.plan, Value::Inputs(inputs), Some(&memo.borrow()))
+                self.plan.output(inputs, Some(&memo.borrow()))
             }
-            None => infer(&self.plan, Value::Inputs(inputs), None),
+            None => self.plan.output(inputs, None),
         };
-        let output = output.and_then(Value::into_rows).map(|(output, _)| output);
         output.and_then(|output| self.field.conditioned(self.at(t, z), output)).map_err(failed())
     }
 

@@ -1,11 +1,13 @@
 //! A plan as data: what its operations are, with their tensors in a list beside it.
 
 mod check;
+mod kept;
 mod lower;
 mod norm;
 mod take;
 
 pub(crate) use check::Widths;
+pub(crate) use kept::KeptPlan;
 pub use norm::RowNorm;
 pub(crate) use take::{NotStored, take};
 
