@@ -118,18 +118,23 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-/// Takes on what the pool's first thread shares, until it is done, or has shared nothing for a
-/// while: then the pool wakes this thread when there is something, which takes tens of microseconds.
-/// A step of continuous time shares nothing for some hundreds of them; a thread that waited for much
-/// longer would hold a core that another program could use.
+/// Takes on what the pool's first thread shares, until it is done. Where it shares nothing for a
+/// while, as between two batches, this thread gives its core away and looks again from time to time:
+/// it does not leave, since to be woken for each small operation costs more than the operation.
 fn help(done: &AtomicBool) {
     const PATIENCE: Duration = Duration::from_millis(1);
+    const LONGEST_NAP: Duration = Duration::from_millis(1);
     let mut last = Instant::now();
-    while !done.load(Ordering::Acquire) && last.elapsed() < PATIENCE {
+    while !done.load(Ordering::Acquire) {
         if rayon::yield_now() == Some(rayon::Yield::Executed) {
             last = Instant::now();
-        } else {
+            continue;
+        }
+        let idle = last.elapsed();
+        if idle < PATIENCE {
             std::thread::yield_now();
+        } else {
+            std::thread::sleep((idle / 16).min(LONGEST_NAP));
         }
     }
 }
