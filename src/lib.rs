@@ -126,6 +126,7 @@ pub use engine::{Engine, Number};
 pub use error::Error;
 pub use infer::{EarlyAnswer, Until};
 pub use noprop::{NoProp, Runs, Suits};
+pub use number::Precision;
 pub use plan::{Summary, SummaryLine};
 #[cfg(feature = "inference")]
 pub use predictor::{AnyPredictor, Predictor};

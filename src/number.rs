@@ -19,6 +19,25 @@ pub trait Real: Dtype + Float + SampleUniform + std::fmt::Display {
     fn from_bytes(bytes: &[u8]) -> Vec<Self>;
 }
 
+/// How precise the operands of a step's large products are: x and W in x Wᵀ, and those of the
+/// products for their gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Precision {
+    /// That of the model's numbers.
+    #[default]
+    F32,
+    /// bfloat16: 8 bits of each number instead of 24, and its exponent, rounded to the nearest, ties to
+    /// even. Sums, weights, what the optimiser remembers and all that lies between two products
+    /// stay `f32`, and so do products with less than 32 rows, columns or terms, such as those of the
+    /// last layer. Twice as many multiply-adds a second on processors with AVX-512 BF16
+    /// (`vdpbf16ps`); elsewhere the same by multiply-adds of `f32`, which is slower than
+    /// [`F32`](Self::F32).
+    Bf16,
+}
+
 impl Real for f32 {
     fn of(value: f64) -> Self {
         value as f32

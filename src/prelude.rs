@@ -17,7 +17,7 @@ pub use dfdx::{
 };
 
 pub use crate::{
-    Error, Fit, NoProp, Runs, Suits,
+    Error, Fit, NoProp, Precision, Runs, Suits,
     data::{self, Dataset, Labels, Values},
     gradient::{ActivityNoise, Estimator, WeightNoise},
     head::{Learned, OneHot, Prototypes, Regression, Velocity},

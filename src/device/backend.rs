@@ -8,7 +8,8 @@ use super::{
     plain,
 };
 use crate::{
-    kernel::{AdamWStep, Reuse, SgdStep},
+    kernel::{AdamWStep, Products, Reuse, SgdStep},
+    number::Precision,
     random,
 };
 
@@ -45,6 +46,14 @@ pub trait Backend<E: Real>: Device<E> {
     #[doc(hidden)]
     fn reuse(rows: usize) -> Option<Reuse> {
         let _ = rows;
+        None
+    }
+
+    /// While the answer lives, the operands of this thread's large products have this precision;
+    /// `None` where this device cannot do that.
+    #[doc(hidden)]
+    fn products_in(precision: Precision) -> Option<Products> {
+        let _ = precision;
         None
     }
 

@@ -1,6 +1,6 @@
 //! The processor: fused layers, in-place optimisers, blocks on threads.
 
-use std::sync::PoisonError;
+use std::{any::TypeId, sync::PoisonError};
 
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,10 @@ use super::{
     Backend, Column, Filters, Lanes, Matrix, Normalised, Real, Rows, SharedSlot, TensorMut, Window,
     lanes, plain_combined, plain_dense, plain_is_finite,
 };
-use crate::kernel::{self, AdamWStep, SgdStep};
+use crate::{
+    kernel::{self, AdamWStep, SgdStep},
+    number::Precision,
+};
 
 impl<E: Real> Backend<E> for Cpu
 where
@@ -24,6 +27,11 @@ where
 
     fn reuse(rows: usize) -> Option<kernel::Reuse> {
         Some(kernel::reuse(rows))
+    }
+
+    fn products_in(precision: Precision) -> Option<kernel::Products> {
+        let is_single = TypeId::of::<E>() == TypeId::of::<f32>();
+        is_single.then(|| kernel::products_in(precision))
     }
 
     fn normals(

@@ -25,7 +25,9 @@ pub use optimise::{AdamWStep, SgdStep};
 pub(crate) use optimise::{
     RUN, adamw, adamw_by, gradient, move_gradient, sgd, sgd_by, sum_of_squares,
 };
-pub(crate) use vector::{ensure_pool, gather_rows, instructions, on_threads, threads};
+pub(crate) use product::has_bfloat;
+pub use vector::Products;
+pub(crate) use vector::{ensure_pool, gather_rows, instructions, on_threads, products_in, threads};
 pub(crate) use view::{change, contiguous, elements_mut};
 pub use window::Window;
 

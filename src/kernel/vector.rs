@@ -1,13 +1,40 @@
 //! Loops over contiguous numbers: compiled for what the processor has and chosen when the program
 //! runs, on as many threads of the pool around us as are worth it.
 
-use std::{cell::Cell, sync::Once};
+use std::{cell::Cell, marker::PhantomData, sync::Once};
 
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::number::Precision;
+
 thread_local! {
     static MOST: Cell<usize> = const { Cell::new(usize::MAX) };
+    static PRECISION: Cell<Precision> = const { Cell::new(Precision::F32) };
+}
+
+/// While this lives, the operands of this thread's products have the precision that was asked for.
+#[derive(Debug)]
+pub struct Products {
+    before: Precision,
+    /// Of this thread.
+    here: PhantomData<*const ()>,
+}
+
+impl Drop for Products {
+    fn drop(&mut self) {
+        PRECISION.set(self.before);
+    }
+}
+
+/// Operands of this precision from now on.
+pub(crate) fn products_in(precision: Precision) -> Products {
+    Products { before: PRECISION.replace(precision), here: PhantomData }
+}
+
+/// That of the operands of products.
+pub(super) fn precision() -> Precision {
+    PRECISION.get()
 }
 
 /// How many threads share an operation: all of the pool around us, if nothing else was said by

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "checkpoint")]
 use super::Counters;
-use crate::{error::Error, optim::LearningRate, report::Means};
+use crate::{error::Error, number::Precision, optim::LearningRate, report::Means};
 
 /// How far a run has come: with the weights and what the optimisers remember, all that the rest of
 /// it depends on, since every random number follows from a seed and a step.
@@ -50,6 +50,8 @@ pub(crate) struct StepSettings {
     pub(crate) clip: Option<f64>,
     pub(crate) average: Option<f64>,
     pub(crate) class_weights: Option<Vec<f64>>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) precision: Precision,
 }
 
 impl Position {
@@ -141,7 +143,8 @@ impl Position {
         same("Fit::learning_rate", &before.learning_rate, &now.learning_rate)?;
         same("Fit::clip", &before.clip, &now.clip)?;
         same("Fit::average", &before.average, &now.average)?;
-        same("Fit::class_weights", &before.class_weights, &now.class_weights)
+        same("Fit::class_weights", &before.class_weights, &now.class_weights)?;
+        same("Fit::precision", &before.precision, &now.precision)
     }
 
     /// Whether it can go on with these rows, by their checksum.

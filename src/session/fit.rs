@@ -4,6 +4,7 @@ use crate::{
     error::Error,
     head::Reading,
     model::{RunSettings, StepSettings},
+    number::Precision,
     optim::LearningRate,
 };
 
@@ -55,6 +56,11 @@ pub struct Fit {
     /// throughout.
     /// Default: `None`.
     pub class_weights: Option<Vec<f64>>,
+    /// How precise the operands of a step's large products are. `Bf16` for numbers that are `f32`,
+    /// on the processor, with [`Estimator::Local`](crate::gradient::Estimator::Local); answers do not
+    /// depend on it but for the weights.
+    /// Default: `Precision::F32`.
+    pub precision: Precision,
     /// Validation rows are looked at after every so many epochs, and after the last: at least 1.
     /// Default: `1`.
     pub validate_every: usize,
@@ -82,6 +88,7 @@ impl Default for Fit {
             clip: None,
             average: None,
             class_weights: None,
+            precision: Precision::F32,
             validate_every: 1,
             early_stopping: None,
             time_limit: None,
@@ -142,9 +149,9 @@ impl Fit {
 
     /// What a run over so many rows depends on.
     pub(super) fn run_settings(&self, rows: usize) -> RunSettings {
-        let Self { batch_size, seed, learning_rate, clip, average, .. } = *self;
+        let Self { batch_size, seed, learning_rate, clip, average, precision, .. } = *self;
         let class_weights = self.class_weights.clone();
-        let steps = StepSettings { learning_rate, clip, average, class_weights };
+        let steps = StepSettings { learning_rate, clip, average, class_weights, precision };
         RunSettings { rows, batch_size, seed, steps }
     }
 

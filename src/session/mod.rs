@@ -6,6 +6,7 @@ mod epoch;
 mod fit;
 mod observer;
 mod parts;
+mod precision;
 mod residence;
 mod run;
 #[cfg(feature = "checkpoint")]

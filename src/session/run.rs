@@ -15,6 +15,7 @@ use super::{
     agree::Agreed,
     checkpoints::FolderLock,
     epoch::{check_weights, look},
+    precision::{check_precision, slow_precision},
     warnings::{other_processor, warnings},
 };
 use crate::{
@@ -152,6 +153,7 @@ impl<'a, E: Real> Session<'a, E> {
     fn begin<D: Runtime<E>>(&mut self, trainer: &mut Trainer<'_, E, D>) -> Result<State, Error> {
         trainer.counters.check_whole("NoProp::fit")?;
         self.fit.validate(trainer.model.objective.reading())?;
+        check_precision::<E, D>(self.fit, trainer.model.objective.estimator())?;
         let rows = self.data.rows();
         if rows == 0 {
             return Err(Error::argument("NoProp::fit", "at least one row", 0));
@@ -165,6 +167,7 @@ impl<'a, E: Real> Session<'a, E> {
         let done = self.position.as_ref().map_or(0, |position| position.steps);
         let mut about = self.about(trainer, done)?;
         about.warnings.extend(other_processor::<E, D>(self.position.as_ref()));
+        about.warnings.extend(slow_precision(self.fit));
         self.observers.iter_mut().try_for_each(|observer| observer.begin(&about))?;
         let threads = if D::THREADS { self.fit.thread_count() } else { 0 };
         let objective = &trainer.model.objective;

@@ -40,6 +40,7 @@ impl<'a, E: Real> Session<'a, E> {
             learning_rate: &fit.learning_rate,
             clip: fit.clip,
             average: fit.average,
+            precision: fit.precision,
             workers: &state.workers,
             residence: state.residence.as_ref(),
             before: position.steps,

@@ -131,6 +131,7 @@ pub(super) fn of_block<E: Real, D: Host<E>>(
     let (rows, learned) = (batch.rows(), context.objective.reading().is_learned());
     let free = context.objective.estimator().derivative_free::<E, D>();
     let _reuse = (free.is_none() && !context.draws).then(|| D::reuse(rows));
+    let _products = D::products_in(context.span.precision);
     let place = Place { block: block.state().t, step };
     let device = context.device(block.state(), batch, step);
     let embedding = context.embedding_on(&device)?;
@@ -226,6 +227,7 @@ pub(super) fn with_model<E: Real, D: Host<E>>(
     let context = context(model, &on_host, span, at.draws);
     let free = context.objective.estimator().derivative_free::<E, D>();
     let _reuse = (free.is_none() && !at.draws).then(|| D::reuse(batch.rows()));
+    let _products = D::products_in(span.precision);
     let device = context.device(block.state(), batch, at.step);
     let embedding = &model.embedding.0;
     let draw = context.draw(&device, block.parts().0, batch, embedding, at.step, at.terms)?;

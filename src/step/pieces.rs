@@ -80,6 +80,7 @@ fn one<E: Real, D: Host<E>>(
     range: Range<usize>,
 ) -> Result<PieceOutput<E>, Error> {
     let _reuse = D::reuse(batch.rows());
+    let _products = D::products_in(context.span.precision);
     let share = range.len() as f64 / batch.rows() as f64;
     let x = batch.inputs(&part.device, range.clone()).map_err(failed())?;
     let embedding = context.embedding_on(&part.device)?;

@@ -3,6 +3,7 @@
 use super::Residence;
 use crate::{
     device::Workers,
+    number::Precision,
     optim::{LearningRate, Optimizer, Stepping},
 };
 
@@ -14,6 +15,8 @@ pub struct Span<'a> {
     pub(crate) learning_rate: &'a LearningRate,
     pub(crate) clip: Option<f64>,
     pub(crate) average: Option<f64>,
+    /// That of the operands of large products.
+    pub(crate) precision: Precision,
     pub(crate) workers: &'a Workers,
     /// Where blocks lie while it is not their turn, if not in memory.
     pub(crate) residence: Option<&'a Residence>,

@@ -1,5 +1,6 @@
 //! The matrix product: this crate's own in single precision, and `gemm`'s elsewhere.
 
+mod bfloat;
 mod dots;
 mod library;
 mod panel;
@@ -13,8 +14,10 @@ use dfdx::prelude::CpuError;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::vector::threads;
-use crate::number::Real;
+use super::vector::{precision, threads};
+use crate::number::{Precision, Real};
+
+pub(crate) use bfloat::is_native as has_bfloat;
 
 /// A matrix that lies in a slice with some strides.
 pub(super) struct Matrix<'a, E> {
@@ -138,15 +141,18 @@ pub(super) fn product<E: Real>(
     let (rows, columns) = (pieces(m, n, k), pieces(n, m, k));
     let by_columns = columns > 1 && (n > m || rows == 1);
     let (length, pieces) = if by_columns { (n, columns) } else { (m, rows) };
+    let halves = precision() == Precision::Bf16 && bfloat::suits(m, n, k);
     let piece = |i: usize| {
         let first = i * length / pieces;
         let count = (i + 1) * length / pieces - first;
         // SAFETY: the sizes were checked; each piece has rows or columns of its own.
         if by_columns {
             let start = start.some_columns(first);
-            unsafe { on_one_thread(out.at(0, first), start, a, b.some_columns(first, count)) }
+            let b = b.some_columns(first, count);
+            unsafe { on_one_thread(out.at(0, first), start, a, b, halves) }
         } else {
-            unsafe { on_one_thread(out.at(first, 0), start, a.some_rows(first, count), b) }
+            let a = a.some_rows(first, count);
+            unsafe { on_one_thread(out.at(first, 0), start, a, b, halves) }
         }
     };
     match pieces {
@@ -202,12 +208,14 @@ fn fill<E: Real>(out: &Out<E>, start: Start<'_, E>, [rows, columns]: [usize; 2])
 
 /// # Safety
 /// A and B lie in their slices; `out` has room for `a.rows` rows of `b.columns` numbers,
-/// `out.stride` apart, which nobody else touches; a starting row has as many numbers.
+/// `out.stride` apart, which nobody else touches; a starting row has as many numbers. `halves` says
+/// that single operands are rounded to bfloat16.
 unsafe fn on_one_thread<E: Real>(
     out: Out<E>,
     start: Start<'_, E>,
     a: Matrix<'_, E>,
     b: Matrix<'_, E>,
+    halves: bool,
 ) {
     if TypeId::of::<E>() == TypeId::of::<f32>() {
         let start = match start {
@@ -217,7 +225,7 @@ unsafe fn on_one_thread<E: Real>(
         };
         let out = Out { data: out.data.cast(), stride: out.stride };
         // SAFETY: as the caller promises; the numbers are single.
-        if unsafe { single(out, start, a.singles(), b.singles()) } {
+        if unsafe { single(out, start, a.singles(), b.singles(), halves) } {
             return;
         }
     }
@@ -266,7 +274,13 @@ unsafe fn single(
     start: Start<'_, f32>,
     a: Matrix<'_, f32>,
     b: Matrix<'_, f32>,
+    halves: bool,
 ) -> bool {
+    if halves {
+        // SAFETY: as the caller promises.
+        unsafe { bfloat::add_product(&out, start, a, b, bfloat::is_native()) };
+        return true;
+    }
     let along = a.column_stride == 1 && b.row_stride == 1;
     if along && dots::suits(a.rows, b.columns) {
         Arch::new().dispatch(dots::Dots { out, start, a, b })

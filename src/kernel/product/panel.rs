@@ -11,32 +11,69 @@ use super::Matrix;
 struct Line([f32; 16]);
 
 thread_local! {
-    static KEPT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static KEPT: [Cell<Vec<Line>>; 3] = const { [const { Cell::new(Vec::new()) }; 3] };
 }
 
 /// Room for panels, which the thread keeps for the next product.
-pub(super) struct Room(Vec<Line>);
+pub(super) struct Room {
+    lines: Vec<Line>,
+    place: usize,
+}
 
 impl Room {
+    /// For panels of B.
     pub(super) fn take() -> Self {
-        Self(KEPT.take())
+        Self::at(0)
+    }
+
+    /// For rows of A.
+    pub(super) fn of_a() -> Self {
+        Self::at(1)
+    }
+
+    /// For what is turned into panels.
+    pub(super) fn turned() -> Self {
+        Self::at(2)
+    }
+
+    fn at(place: usize) -> Self {
+        Self { lines: KEPT.with(|kept| kept[place].take()), place }
+    }
+
+    /// Room for so many pairs of halves, whatever they are.
+    pub(super) fn pairs(&mut self, pairs: usize) -> &mut [u32] {
+        let numbers = &mut self.of(pairs)[..pairs];
+        // SAFETY: numbers of the same size and alignment; all bits are allowed.
+        unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), pairs) }
     }
 
     /// Room for so many numbers, whatever they are.
     pub(super) fn of(&mut self, numbers: usize) -> &mut [f32] {
         let count = numbers.div_ceil(16);
-        if self.0.len() < count {
-            self.0.resize(count, Line::default());
+        if self.lines.len() < count {
+            self.lines.resize(count, Line::default());
         }
         // SAFETY: a line is 16 numbers and nothing else.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), 16 * count) }
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 16 * count) }
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        KEPT.set(std::mem::take(&mut self.0));
+        KEPT.with(|kept| kept[self.place].set(std::mem::take(&mut self.lines)));
     }
+}
+
+/// Pairs of halves as numbers that are only moved.
+pub(super) fn as_numbers(pairs: &[u32]) -> &[f32] {
+    // SAFETY: numbers of the same size and alignment; all bits are allowed.
+    unsafe { std::slice::from_raw_parts(pairs.as_ptr().cast(), pairs.len()) }
+}
+
+/// The same, to be written.
+pub(super) fn as_numbers_mut(pairs: &mut [u32]) -> &mut [f32] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(pairs.as_mut_ptr().cast(), pairs.len()) }
 }
 
 /// Copies `width` columns of some rows of B into a panel, `room` numbers for each row; what no

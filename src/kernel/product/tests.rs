@@ -49,7 +49,9 @@ const SIZES: [[usize; 3]; 14] = [
 ];
 
 /// Every size, both ways to lie for A and for B, all starts.
-fn each_case(check: impl Fn([usize; 3], Start<'_, f32>, Matrix<'_, f32>, Matrix<'_, f32>)) {
+pub(super) fn each_case(
+    check: impl Fn([usize; 3], Start<'_, f32>, Matrix<'_, f32>, Matrix<'_, f32>),
+) {
     for [m, n, k] in SIZES {
         let (a, b, row) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
         for turned in [[false, false], [false, true], [true, false], [true, true]] {

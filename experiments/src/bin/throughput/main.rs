@@ -66,6 +66,9 @@ struct Options {
     /// T, the number of blocks (discrete time)
     #[arg(long, default_value_t = 10)]
     blocks: usize,
+    /// Round the operands of the training's large products to bfloat16
+    #[arg(long)]
+    bf16: bool,
     /// Leave inference out, which takes minutes with a thousand blocks
     #[arg(long)]
     no_inference: bool,
@@ -207,6 +210,7 @@ where
         epochs: usize::MAX / (1 << 20),
         batch_size: options.batch,
         threads: options.threads,
+        precision: if options.bf16 { Precision::Bf16 } else { Precision::F32 },
         ..Fit::default()
     };
     let one = Fit { step_limit: Some(1), ..fit.clone() };
@@ -234,6 +238,7 @@ where
     let result = json!({
         "variant": format!("{:?}", options.variant).to_lowercase(),
         "model": format!("{:?}", options.model).to_lowercase(),
+        "precision": if options.bf16 { "bf16" } else { "f32" },
         "batch": options.batch,
         "width": options.width,
         "blocks": blocks,
@@ -265,6 +270,7 @@ fn show(result: &serde_json::Value) {
     let lines = [
         ("variant", "variant", ""),
         ("model", "network", ""),
+        ("precision", "operands of large products", ""),
         ("batch", "rows a step", ""),
         ("width", "hidden width", ""),
         ("blocks", "blocks", ""),
