@@ -105,6 +105,9 @@ struct Options {
     /// depend on it
     #[arg(long)]
     threads: Option<usize>,
+    /// Round the operands of the training's large products to bfloat16
+    #[arg(long)]
+    bf16: bool,
     /// The seed of the weights, of the noise, and of the order and the shifts of the images
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -204,6 +207,7 @@ where
         batch_size: options.batch,
         threads: options.threads,
         seed: options.seed,
+        precision: if options.bf16 { Precision::Bf16 } else { Precision::F32 },
         // The last steps are small, so that the answer is not where the last batches left it.
         learning_rate: LearningRate { warm_up: 0, decay: Decay::Cosine { floor: 0.01 } },
         ..Fit::default()

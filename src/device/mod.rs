@@ -7,6 +7,7 @@ mod cpu;
 mod cuda;
 mod execute;
 mod images;
+mod instructions;
 mod lanes;
 mod plain;
 mod stacked;
@@ -15,6 +16,7 @@ mod workers;
 
 pub use backend::Backend;
 pub use execute::Execute;
+pub use instructions::Instructions;
 pub use lanes::Lanes;
 pub use tensors::{Module, NamedValues, ScalarMut, Slot, TensorMut, Tensors, VisitMut};
 pub use workers::Workers;

@@ -6,6 +6,7 @@ mod combine;
 mod dense;
 mod embedding;
 mod image;
+mod instructions;
 mod optimise;
 mod product;
 mod vector;
@@ -21,13 +22,14 @@ pub(crate) use embedding::time_embedding;
 pub(crate) use image::{
     average_pool, batch_norm, channels_last, convolution, max_pool, scale_and_shift,
 };
+pub(crate) use instructions::{instructions, limit_to_avx2};
 pub use optimise::{AdamWStep, SgdStep};
 pub(crate) use optimise::{
     RUN, adamw, adamw_by, gradient, move_gradient, sgd, sgd_by, sum_of_squares,
 };
 pub(crate) use product::has_bfloat;
 pub use vector::Products;
-pub(crate) use vector::{ensure_pool, gather_rows, instructions, on_threads, products_in, threads};
+pub(crate) use vector::{ensure_pool, gather_rows, on_threads, products_in, threads};
 pub(crate) use view::{change, contiguous, elements_mut};
 pub use window::Window;
 

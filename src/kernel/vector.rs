@@ -3,9 +3,9 @@
 
 use std::{cell::Cell, marker::PhantomData, sync::Once};
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::instructions::arch;
 use crate::number::Precision;
 
 thread_local! {
@@ -74,27 +74,13 @@ pub(crate) fn on_threads<R>(most: usize, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// By which instructions this processor computes, in words: sums are in another order by others.
-pub(crate) fn instructions() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if pulp::x86::V4::try_new().is_some() {
-            return "x86-64 with AVX-512";
-        }
-        if pulp::x86::V3::try_new().is_some() {
-            return "x86-64 with AVX2";
-        }
-    }
-    std::env::consts::ARCH
-}
-
 /// Runs a short loop, vectorised for this processor.
 ///
 /// Only what the compiler inlines is, and it leaves long closures alone: a long loop is a function
 /// with `pulp::with_simd`.
 #[inline(always)]
 pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
-    /// A closure as what [`Arch::dispatch`] takes.
+    /// A closure as what [`Arch::dispatch`](pulp::Arch::dispatch) takes.
     struct Loop<F>(F);
 
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Loop<F> {
@@ -106,7 +92,7 @@ pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
         }
     }
 
-    Arch::new().dispatch(Loop(work))
+    arch().dispatch(Loop(work))
 }
 
 /// The length of the pieces that a loop over `length` numbers is cut into.

@@ -148,7 +148,7 @@ fn gather<E: Real>(window: Window, x: &[E], first: usize, count: usize, patches:
     pieces.for_each(|(i, rows)| copy_windows(window, x, rows, first + i * each));
 }
 
-#[pulp::with_simd(copy_windows = pulp::Arch::new())]
+#[pulp::with_simd(copy_windows = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn copy_windows_simd<'a, S: pulp::Simd, E: Real>(
     _: S,
@@ -177,7 +177,7 @@ fn scatter<E: Real>(window: Window, patches: &[E], first: usize, dx: &mut [E]) {
     add_windows(window, patches, first, dx);
 }
 
-#[pulp::with_simd(add_windows = pulp::Arch::new())]
+#[pulp::with_simd(add_windows = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn add_windows_simd<'a, S: pulp::Simd, E: Real>(
     _: S,

@@ -79,7 +79,7 @@ fn affine<E: Real>(
     })
 }
 
-#[pulp::with_simd(transform = pulp::Arch::new())]
+#[pulp::with_simd(transform = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn transform_simd<'a, S: pulp::Simd, E: Real>(
     _: S,
@@ -105,13 +105,13 @@ fn moments<E: Real>(x: &[E], channels: usize) -> [Vec<f64>; 2] {
     [mean, squares.into_iter().map(|sum| sum / count).collect()]
 }
 
-#[pulp::with_simd(plain_sums = pulp::Arch::new())]
+#[pulp::with_simd(plain_sums = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn plain_sums_simd<'a, S: pulp::Simd, E: Real>(_: S, x: &'a [E], mean: &'a [f64]) -> Vec<f64> {
     sums(x, mean, |off| off)
 }
 
-#[pulp::with_simd(square_sums = pulp::Arch::new())]
+#[pulp::with_simd(square_sums = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn square_sums_simd<'a, S: pulp::Simd, E: Real>(_: S, x: &'a [E], mean: &'a [f64]) -> Vec<f64> {
     sums(x, mean, |off| off * off)
@@ -168,7 +168,7 @@ impl<E: Real> Normal<'_, E> {
 }
 
 /// Σ ∂y and Σ ∂y x̂ of each channel.
-#[pulp::with_simd(both_sums = pulp::Arch::new())]
+#[pulp::with_simd(both_sums = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn both_sums_simd<'a, S: pulp::Simd, E: Real>(
     _: S,
@@ -200,7 +200,7 @@ fn both_sums_simd<'a, S: pulp::Simd, E: Real>(
 }
 
 /// dx ← dx + a ∂y + b x + c, channel by channel.
-#[pulp::with_simd(add_linear = pulp::Arch::new())]
+#[pulp::with_simd(add_linear = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn add_linear_simd<'a, S: pulp::Simd, E: Real>(
     _: S,

@@ -39,7 +39,7 @@ pub(crate) fn max_pool<E: Real, T: Tape<E, Cpu>>(
     Ok(y.put_tape(tape))
 }
 
-#[pulp::with_simd(largest = pulp::Arch::new())]
+#[pulp::with_simd(largest = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn largest_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, x: &'a [E], y: &'a mut [E]) {
     let c = window.channels;
@@ -53,7 +53,7 @@ fn largest_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, x: &'a [E], y:
 }
 
 /// What is given to a pixel is taken from dy, so that a second that is as large gets nothing.
-#[pulp::with_simd(to_the_largest = pulp::Arch::new())]
+#[pulp::with_simd(to_the_largest = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn to_the_largest_simd<'a, S: pulp::Simd, E: Real>(
     _: S,
@@ -105,7 +105,7 @@ fn share<E: Real>(window: Window) -> E {
     E::of(1.0 / (window.kernel * window.kernel) as f64)
 }
 
-#[pulp::with_simd(mean = pulp::Arch::new())]
+#[pulp::with_simd(mean = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn mean_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, x: &'a [E], y: &'a mut [E]) {
     let (c, share) = (window.channels, share::<E>(window));
@@ -116,7 +116,7 @@ fn mean_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, x: &'a [E], y: &'
     }
 }
 
-#[pulp::with_simd(to_all = pulp::Arch::new())]
+#[pulp::with_simd(to_all = crate::kernel::instructions::arch())]
 #[inline(always)]
 fn to_all_simd<'a, S: pulp::Simd, E: Real>(_: S, window: Window, dy: &'a [E], dx: &'a mut [E]) {
     let (c, share) = (window.channels, share::<E>(window));

@@ -11,10 +11,12 @@ mod tiles;
 use std::any::TypeId;
 
 use dfdx::prelude::CpuError;
-use pulp::Arch;
 use rayon::prelude::*;
 
-use super::vector::{precision, threads};
+use super::{
+    instructions::arch,
+    vector::{precision, threads},
+};
 use crate::number::{Precision, Real};
 
 pub(crate) use bfloat::is_native as has_bfloat;
@@ -283,8 +285,8 @@ unsafe fn single(
     }
     let along = a.column_stride == 1 && b.row_stride == 1;
     if along && dots::suits(a.rows, b.columns) {
-        Arch::new().dispatch(dots::Dots { out, start, a, b })
+        arch().dispatch(dots::Dots { out, start, a, b })
     } else {
-        Arch::new().dispatch(tiles::Tiles { out, start, a, b })
+        arch().dispatch(tiles::Tiles { out, start, a, b })
     }
 }

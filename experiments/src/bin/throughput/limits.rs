@@ -83,13 +83,13 @@ pub fn read_once(numbers: usize) -> f64 {
     times[times.len() / 2]
 }
 
-/// GFLOP/s of multiply-adds on registers, on each of some threads at once.
-pub fn multiply_adds(threads: usize) -> f64 {
+/// GFLOP/s of multiply-adds on registers, on each of some threads at once; `narrow` by AVX2.
+pub fn multiply_adds(threads: usize, narrow: bool) -> f64 {
     const ROUNDS: usize = 20_000_000;
     let flop = (ROUNDS * LANES * CHAINS * 2) as f64;
     on_each(threads, flop, || {
-        || {
-            std::hint::black_box(chains(ROUNDS));
+        move || {
+            std::hint::black_box(chains(ROUNDS, narrow));
         }
     })
 }
@@ -99,7 +99,7 @@ const LANES: usize = 16;
 const CHAINS: usize = 12;
 
 #[cfg(target_arch = "x86_64")]
-fn chains(rounds: usize) -> f32 {
+fn chains(rounds: usize, narrower: bool) -> f32 {
     use std::arch::x86_64::{
         _mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
     };
@@ -130,7 +130,7 @@ fn chains(rounds: usize) -> f32 {
         0.0
     }
 
-    if is_x86_feature_detected!("avx512f") {
+    if !narrower && is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor was just found to have it.
         unsafe { wide(rounds) }
     } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -142,7 +142,7 @@ fn chains(rounds: usize) -> f32 {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn chains(rounds: usize) -> f32 {
+fn chains(rounds: usize, _narrower: bool) -> f32 {
     sums(rounds)
 }
 

@@ -33,6 +33,12 @@ enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Isa {
+    /// AVX2 and FMA
+    Avx2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Net {
     /// The conditional ResNet: one hidden width
     Mlp,
@@ -69,6 +75,9 @@ struct Options {
     /// Round the operands of the training's large products to bfloat16
     #[arg(long)]
     bf16: bool,
+    /// Which of the processor's instructions; the widest that it has if not given
+    #[arg(long, value_enum)]
+    isa: Option<Isa>,
     /// Leave inference out, which takes minutes with a thousand blocks
     #[arg(long)]
     no_inference: bool,
@@ -84,6 +93,9 @@ const TIME: usize = 64;
 
 fn main() -> Result<(), Error> {
     let options = Options::parse();
+    if options.isa == Some(Isa::Avx2) {
+        dfdx_noprop::device::Instructions::Avx2.limit()?;
+    }
     match options.model {
         Net::Mlp => {}
         Net::Small => return networks::<SmallNetDt<Z>, SmallNetCt<Z>>(&options),
@@ -231,7 +243,7 @@ where
     let flop = blocks as f64 * products.iter().map(Product::flop).sum::<f64>();
     let threads = fit.thread_count();
     let gemm = limits::products(&products, threads);
-    let peak = limits::multiply_adds(threads);
+    let peak = limits::multiply_adds(threads, options.isa.is_some());
     let inference = if options.no_inference { None } else { Some(inference(&model)?) };
     let (rows_per_s, latency) = inference.unzip();
     let gflops = median * flop / 1e9;
@@ -239,6 +251,7 @@ where
         "variant": format!("{:?}", options.variant).to_lowercase(),
         "model": format!("{:?}", options.model).to_lowercase(),
         "precision": if options.bf16 { "bf16" } else { "f32" },
+        "instructions": options.isa.map_or("widest", |_| "avx2"),
         "batch": options.batch,
         "width": options.width,
         "blocks": blocks,

@@ -11,6 +11,7 @@ mod tests;
 mod tile;
 
 use super::{Matrix, Out, Start, panel};
+use crate::kernel::instructions::arch;
 use pack::Pairs;
 use tile::Strip;
 
@@ -18,8 +19,7 @@ use tile::Strip;
 pub(crate) fn is_native() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::is_x86_feature_detected as has;
-        has!("avx512bf16") && has!("avx512bw") && has!("avx512vl")
+        matches!(arch(), pulp::Arch::V4(_)) && is_x86_feature_detected!("avx512bf16")
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
