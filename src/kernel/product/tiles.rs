@@ -65,9 +65,11 @@ fn width<S: Simd>(rows: usize, left: usize) -> usize {
 }
 
 /// Whether a panel is read where it lies: B has its columns side by side, and they fill the
-/// registers.
-fn direct(b: Matrix<'_, f32>, columns: usize, room: usize) -> bool {
-    b.column_stride == 1 && columns == room
+/// registers. A panel of short ones is a line of the cache from each of many pages: for more than a
+/// few rows it is put together.
+fn direct<S: Simd>(rows: usize, b: Matrix<'_, f32>, columns: usize, room: usize) -> bool {
+    const FEW: usize = 24;
+    b.column_stride == 1 && columns == room && (S::F32_LANES == 16 || rows <= FEW)
 }
 
 #[inline(always)]
@@ -84,7 +86,7 @@ fn some_terms<S: Simd>(
     while j < n {
         let room = width::<S>(m, n - j) * S::F32_LANES;
         let columns = room.min(n - j);
-        if !direct(b, columns, room) {
+        if !direct::<S>(m, b, columns, room) {
             panel::fill(&mut panels[k * j..], b.some_columns(j, columns), columns, room);
         }
         j += columns;
@@ -96,7 +98,7 @@ fn some_terms<S: Simd>(
             let vectors = width::<S>(m, n - j);
             let room = vectors * S::F32_LANES;
             let columns = room.min(n - j);
-            let panel = match direct(b, columns, room) {
+            let panel = match direct::<S>(m, b, columns, room) {
                 true => Panel { data: &b.data[j..], stride: b.row_stride, columns },
                 false => Panel { data: &panels[k * j..], stride: room, columns },
             };
