@@ -137,3 +137,24 @@ fn where_it_cannot_be_is_said_before_the_first_step() {
     assert!(error.contains("Fit::precision = Bf16, as in the run that was stopped"), "{error}");
     model.fit(&data, &bf16(2)).unwrap();
 }
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn instructions_that_were_used_cannot_be_taken_back() {
+    use dfdx_noprop::device::Instructions;
+
+    let mut model = NoProp::<DiscreteTime, ConditionalResNetDt<3, 4, 8>, 3, 4>::new(
+        &dev(),
+        DiscreteTime::default(),
+    )
+    .unwrap();
+    model.fit(&blobs::<3, 4>(40, 1), &Fit { epochs: 1, ..Fit::default() }).unwrap();
+    let limited = Instructions::Avx2.limit();
+    if is_x86_feature_detected!("avx512f") {
+        let error = limited.unwrap_err().to_string();
+        assert!(
+            error.contains("a call before the first model, found x86-64 with AVX-512"),
+            "{error}"
+        );
+    }
+}

@@ -1,18 +1,22 @@
-"""Runs the experiment `throughput` and its peers in turns on this machine, and prints the table of the README.
+"""Builds and runs the experiment `throughput` and its peers in turns on this machine, and prints the tables.
 
-    cargo build --release -p experiments --bin throughput
-    cargo build --release --manifest-path benches/peers/rust/Cargo.toml
-    python3 benches/peers/compare.py --ours target/release/throughput \\
-        --rust benches/peers/rust/target/release --rounds 3
+    pip install jax
+    python3 benches/peers/compare.py
 
-Without --rust the peers in Rust (Candle and plain dfdx, discrete time only) are left out; --torch adds PyTorch, eager and
-compiled (discrete time only), and --no-jax leaves JAX out.
+Training under each condition: f32; operands in bfloat16 (ours alone); without AVX-512, in JAX too; and with one core kept busy
+by another process. Then training, inference and memory in f32. `--conditions`, `--variants`, `--batches` and `--rounds` take
+less: `--conditions f32 --batches 128 --rounds 1` is done in three minutes, all of it in forty.
+
+--torch adds PyTorch, eager and compiled, and --rust DIR Candle and plain dfdx, built before by
+`cargo build --release --manifest-path benches/peers/rust/Cargo.toml` (both discrete time only); --no-jax leaves JAX out.
 
 Each figure is the median over the rounds of a run's own median, with the smallest and the largest round beside it.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -21,9 +25,32 @@ import sys
 HERE = pathlib.Path(__file__).parent
 
 
+ROOT = HERE.parent.parent
+
+
 def run(command):
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(out.strip().splitlines()[-1])
+
+
+def built():
+    """The experiment, built where it has to be."""
+    command = ["cargo", "build", "--release", "-p", "experiments", "--bin", "throughput"]
+    subprocess.run(command, check=True, cwd=ROOT)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    return str(ROOT / target / "release" / "throughput")
+
+
+@contextlib.contextmanager
+def busy(on):
+    """One core kept busy, by a process of a session of its own as another program's would be."""
+    load = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) if on else None
+    try:
+        yield
+    finally:
+        if load:
+            load.kill()
+            load.wait()
 
 
 def spread(values, digits):
@@ -65,16 +92,71 @@ def row(what, figure, runs, peers):
     print(f"| {what} | {name} | {ours} | " + " | ".join(cells) + " |", flush=True)
 
 
+# What is added to our command, what to JAX's environment (`None`: it has no such way), and whether one core is busy.
+CONDITIONS = {
+    "f32": ([], {}, False),
+    "bf16": (["--bf16"], None, False),
+    "avx2": (["--isa", "avx2"], {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}, False),
+    "busy": ([], {}, True),
+}
+
+
+def steps(variant, batch):
+    least = 16 if variant == "dt" else 60
+    return ["--variant", variant, "--batch", str(batch), "--steps", str(max(25_600 // batch, least))]
+
+
+def training(o):
+    """Training alone, under each condition beside JAX under the same."""
+    print("| | batch | | dfdx-noprop, steps/s | of its limit | of itself in f32 | JAX | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    for variant in o.variants:
+        for batch in o.batches:
+            quiet = None
+            for condition in o.conditions:
+                more, environment, load = CONDITIONS[condition]
+                commands = {"ours": [o.ours, *steps(variant, batch), *more, "--no-inference", "--json"]}
+                if environment is not None and not o.no_jax:
+                    variables = [f"{name}={value}" for name, value in environment.items()]
+                    command = script("jax_mlp.py", *steps(variant, batch), "--no-inference")
+                    commands["JAX"] = ["env", *variables, *command]
+                with busy(load):
+                    runs = in_turns(commands, o.rounds)
+                of = lambda who, key="steps_per_s": [r[key] for r in runs.get(who, [])]
+                ours, theirs = statistics.median(of("ours")), of("JAX")
+                quiet = quiet or (ours if condition == "f32" else None)
+                cells = [
+                    spread(of("ours"), 1),
+                    "" if load else f"{100 * statistics.median(of('ours', 'share_of_limit')):.0f} %",
+                    f"{ours / quiet:.2f}" if quiet and condition != "f32" else "",
+                    spread(theirs, 1) if theirs else "",
+                    f"{ours / statistics.median(theirs):.2f}" if theirs else "",
+                ]
+                print(f"| {variant} | {batch} | {condition} | " + " | ".join(cells) + " |", flush=True)
+    print()
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--ours", required=True)
+    parser.add_argument("--ours", help="throughput, built already")
     parser.add_argument("--rust", type=pathlib.Path)
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--no-jax", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["dt", "ct", "fm"])
     parser.add_argument("--batches", nargs="+", type=int, default=[128, 1024])
+    parser.add_argument("--conditions", nargs="*", choices=list(CONDITIONS), default=list(CONDITIONS))
+    parser.add_argument("--training", action="store_true", help="the first table alone")
     o = parser.parse_args()
+    o.ours = o.ours or built()
+    if o.conditions:
+        training(o)
+    if not o.training:
+        everything(o)
+
+
+def everything(o):
+    """Training, inference, memory and first step, in f32, beside all peers."""
     figures = [
         ("training, steps/s", "steps_per_s", 1, True),
         ("inference, rows/s", "infer_rows_per_s", 0, True),
@@ -88,7 +170,7 @@ def main():
     header(peers)
     for variant in o.variants:
         for batch in o.batches:
-            options = ["--variant", variant, "--batch", str(batch), "--steps", str(max(25_600 // batch, 60))]
+            options = steps(variant, batch)
             commands = {"ours": [o.ours, *options, "--json"]}
             if not o.no_jax:
                 commands["JAX"] = script("jax_mlp.py", *options)

@@ -203,6 +203,7 @@ def main():
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--no-inference", action="store_true")
     parser.add_argument("--tf32", action="store_true", help="products with 10 bits of mantissa, on a GPU that has them")
     o = parser.parse_args()
     device = jax.devices()[0]
@@ -249,6 +250,16 @@ def main():
     stats = device.memory_stats() or {}
     device_mb = stats["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in stats else None
 
+    result = {
+        "variant": o.variant, "batch": o.batch, "width": o.width,
+        "steps_per_s": statistics.median(rates), "min": min(rates), "max": max(rates),
+        "first_step_s": first, "peak_rss_mb": rss, "peak_device_mb": device_mb,
+        "device": device.platform,
+    }
+    if o.no_inference:
+        print(json.dumps(result))
+        return
+
     infer = jax.jit(infer)
     many = jax.random.uniform(key, (4096, X))
 
@@ -269,11 +280,7 @@ def main():
         infer(params, one).block_until_ready()
         latencies.append(1e6 * (time.perf_counter() - start))
     latencies.sort()
-    print(json.dumps({
-        "variant": o.variant, "batch": o.batch, "width": o.width,
-        "steps_per_s": statistics.median(rates), "min": min(rates), "max": max(rates),
-        "first_step_s": first, "peak_rss_mb": rss, "peak_device_mb": device_mb,
-        "device": device.platform,
+    print(json.dumps(result | {
         "infer_rows_per_s": max(rate(many), rate(many[:256])),
         "latency_us_p50": latencies[150], "latency_us_p99": latencies[297],
     }))

@@ -83,13 +83,45 @@ pub fn read_once(numbers: usize) -> f64 {
     times[times.len() / 2]
 }
 
-/// GFLOP/s of multiply-adds on registers, on each of some threads at once; `narrow` by AVX2.
-pub fn multiply_adds(threads: usize, narrow: bool) -> f64 {
+/// GB/s at which some threads move so many weights and two moments of each, 24 bytes a weight, as an
+/// optimiser does: each thread its share of them.
+pub fn streamed(weights: usize, threads: usize) -> f64 {
+    let each = weights.div_ceil(threads);
+    let bytes = (24 * each) as f64;
+    let rounds = (4e8 / bytes).ceil() as usize;
+    on_each(threads, rounds as f64 * bytes, || {
+        let mut numbers: [Vec<f32>; 3] = std::array::from_fn(|_| vec![1e-3; each]);
+        move || {
+            for _ in 0..rounds {
+                let [p, m, v] = &mut numbers;
+                for ((p, m), v) in p.iter_mut().zip(m).zip(v) {
+                    *m = 0.9 * *m + 1e-4;
+                    *v = 0.9 * *v + 1e-5;
+                    *p -= 1e-3 * *m * *v;
+                }
+            }
+            std::hint::black_box(&mut numbers);
+        }
+    })
+}
+
+/// What multiply-adds are by.
+#[derive(Clone, Copy, PartialEq)]
+pub enum By {
+    /// The widest instructions in single precision.
+    Widest,
+    Avx2,
+    /// Two products of bfloat16 at a time, where there is an instruction for it.
+    Bf16,
+}
+
+/// GFLOP/s of multiply-adds on registers, on each of some threads at once.
+pub fn multiply_adds(threads: usize, by: By) -> f64 {
     const ROUNDS: usize = 20_000_000;
     let flop = (ROUNDS * LANES * CHAINS * 2) as f64;
     on_each(threads, flop, || {
         move || {
-            std::hint::black_box(chains(ROUNDS, narrow));
+            std::hint::black_box(chains(ROUNDS, by));
         }
     })
 }
@@ -99,9 +131,13 @@ const LANES: usize = 16;
 const CHAINS: usize = 12;
 
 #[cfg(target_arch = "x86_64")]
-fn chains(rounds: usize, narrower: bool) -> f32 {
-    use std::arch::x86_64::{
-        _mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps,
+fn chains(rounds: usize, by: By) -> f32 {
+    use std::{
+        arch::x86_64::{
+            __m512bh, __m512i, _mm256_fmadd_ps, _mm256_set1_ps, _mm512_dpbf16_ps, _mm512_fmadd_ps,
+            _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        },
+        mem::transmute,
     };
 
     #[target_feature(enable = "avx512f")]
@@ -111,6 +147,25 @@ fn chains(rounds: usize, narrower: bool) -> f32 {
         for _ in 0..rounds {
             for sum in &mut sums {
                 *sum = _mm512_fmadd_ps(*sum, a, b);
+            }
+        }
+        sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
+    }
+
+    // Two multiply-adds a lane, so half as many rounds.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn halves(rounds: usize) -> f32 {
+        // 1 and 2⁻¹² in both halves.
+        let (a, b) = std::hint::black_box((0x3F80_3F80, 0x3980_3980));
+        let pairs = |pair: i32| {
+            // SAFETY: 16 numbers of 32 bits as 32 halves.
+            unsafe { transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair)) }
+        };
+        let (a, b) = (pairs(a), pairs(b));
+        let mut sums = [_mm512_set1_ps(1.0); CHAINS];
+        for _ in 0..rounds / 2 {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, a, b);
             }
         }
         sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
@@ -130,7 +185,10 @@ fn chains(rounds: usize, narrower: bool) -> f32 {
         0.0
     }
 
-    if !narrower && is_x86_feature_detected!("avx512f") {
+    if by == By::Bf16 && is_x86_feature_detected!("avx512bf16") {
+        // SAFETY: the processor was just found to have it.
+        unsafe { halves(rounds) }
+    } else if by != By::Avx2 && is_x86_feature_detected!("avx512f") {
         // SAFETY: the processor was just found to have it.
         unsafe { wide(rounds) }
     } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -142,7 +200,7 @@ fn chains(rounds: usize, narrower: bool) -> f32 {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn chains(rounds: usize, _narrower: bool) -> f32 {
+fn chains(rounds: usize, _by: By) -> f32 {
     sums(rounds)
 }
 

@@ -18,7 +18,7 @@ use dfdx_noprop::{
     train::{Observer, StepReport},
 };
 use experiments::{Classifies, peak_rss_mb};
-use limits::Product;
+use limits::{By, Product};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
@@ -243,7 +243,15 @@ where
     let flop = blocks as f64 * products.iter().map(Product::flop).sum::<f64>();
     let threads = fit.thread_count();
     let gemm = limits::products(&products, threads);
-    let peak = limits::multiply_adds(threads, options.isa.is_some());
+    let by = match (options.isa, options.bf16) {
+        (Some(Isa::Avx2), _) => By::Avx2,
+        (None, true) => By::Bf16,
+        (None, false) => By::Widest,
+    };
+    let peak = limits::multiply_adds(threads, by);
+    let stream = limits::streamed(model.parameters(), threads);
+    // What no step can do without: its products, and each weight and its moments once.
+    let least = flop / peak / 1e9 + 24.0 * model.parameters() as f64 / stream / 1e9;
     let inference = if options.no_inference { None } else { Some(inference(&model)?) };
     let (rows_per_s, latency) = inference.unzip();
     let gflops = median * flop / 1e9;
@@ -263,6 +271,8 @@ where
         "gflops": gflops,
         "gemm_gflops": gemm,
         "fma_peak_gflops": peak,
+        "stream_gb_per_s": stream,
+        "share_of_limit": median * least,
         "first_step_s": first.took.map(|took| took.as_secs_f64()),
         "peak_rss_mb": training_rss,
         "infer_rows_per_s": rows_per_s,
@@ -295,6 +305,8 @@ fn show(result: &serde_json::Value) {
         ("gflops", "matrix products of training", "GFLOP/s"),
         ("gemm_gflops", "the same products alone, by gemm", "GFLOP/s"),
         ("fma_peak_gflops", "the processor's limit of multiply-adds", "GFLOP/s"),
+        ("stream_gb_per_s", "weights and moments alone", "GB/s"),
+        ("share_of_limit", "of the steps that both limits allow", ""),
         ("first_step_s", "first step done after", "s"),
         ("peak_rss_mb", "most memory in training", "MB"),
         ("infer_rows_per_s", "answers in batches of 4,096", "rows/s"),

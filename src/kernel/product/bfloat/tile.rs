@@ -212,9 +212,11 @@ mod x86 {
         for _ in 0..tile.pairs {
             // SAFETY: as the caller promises; pairs are two halves side by side.
             unsafe {
-                let mut b: [__m512bh; V] = [transmute(_mm512_setzero_si512()); V];
+                let zeros = transmute::<__m512i, __m512bh>(_mm512_setzero_si512());
+                let mut b = [zeros; V];
                 for v in 0..V {
-                    b[v] = transmute(_mm512_loadu_si512(of_b.add(v * LANES).cast()));
+                    let pairs = _mm512_loadu_si512(of_b.add(v * LANES).cast());
+                    b[v] = transmute::<__m512i, __m512bh>(pairs);
                 }
                 for r in 0..R {
                     let a = _mm512_set1_epi32(*of_a.add(r * tile.row_stride) as i32);
