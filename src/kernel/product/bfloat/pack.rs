@@ -141,15 +141,13 @@ pub(super) fn panels(to: &mut [u32], b: Matrix<'_, f32>, room: &mut [u32], nativ
 mod x86 {
     use std::{arch::x86_64::*, mem::transmute};
 
-    use super::rounded;
-
     /// # Safety
     /// The processor has the instructions.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub(super) unsafe fn along(to: &mut [u32], from: &[f32]) {
         let (whole, rest) = from.as_chunks::<32>();
-        let mut places = to.chunks_mut(16);
-        for (from, to) in whole.iter().zip(&mut places) {
+        let (places, places_of_rest) = to.split_at_mut(16 * whole.len());
+        for (from, to) in whole.iter().zip(places.as_chunks_mut::<16>().0) {
             // SAFETY: 32 numbers are read and as many halves written.
             unsafe {
                 let low = _mm512_loadu_ps(from.as_ptr());
@@ -158,9 +156,7 @@ mod x86 {
                 _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs);
             }
         }
-        for (to, pair) in places.flatten().zip(rest.chunks(2)) {
-            *to = rounded(pair[0]) | pair.get(1).map_or(0, |second| rounded(*second) << 16);
-        }
+        super::along(places_of_rest, rest, false);
     }
 
     /// # Safety

@@ -29,11 +29,7 @@ impl Strip<'_> {
                 self.tile::<R, V>(i);
                 i += R;
             }
-            if i + 4 <= m {
-                self.tile::<4, V>(i);
-                i += 4;
-            }
-            if R > 8 && i + 4 <= m {
+            while i + 4 <= m {
                 self.tile::<4, V>(i);
                 i += 4;
             }
