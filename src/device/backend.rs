@@ -143,7 +143,7 @@ pub trait Backend<E: Real>: Device<E> {
     }
 
     /// y = x V + b for V = Wᵀ, `[I, O]`, laid out so: [`dense`](Self::dense) without a tape, for
-    /// many calls with the same weights.
+    /// many calls with the same weights. It is added to `sum`, if there is one.
     ///
     /// # Errors
     /// The device's own, for lack of memory.
@@ -151,10 +151,15 @@ pub trait Backend<E: Real>: Device<E> {
         x: Matrix<E, Self>,
         transposed: &Matrix<E, Self>,
         bias: &Column<E, Self>,
+        sum: Option<Matrix<E, Self>>,
     ) -> Result<Matrix<E, Self>, Self::Err> {
         let y = x.try_matmul(transposed.clone())?;
         let bias = bias.clone().try_broadcast_like::<_, Axis<0>>(y.shape())?;
-        y.try_add(bias)
+        let y = y.try_add(bias)?;
+        match sum {
+            Some(sum) => Self::sum(sum, y),
+            None => Ok(y),
+        }
     }
 
     /// Σ g² over the gradient of one parameter tensor.

@@ -104,8 +104,10 @@ where
         x: Matrix<E, Self>,
         transposed: &Matrix<E, Self>,
         bias: &Column<E, Self>,
+        sum: Option<Matrix<E, Self>>,
     ) -> Result<Matrix<E, Self>, CpuError> {
-        kernel::dense_transposed(&x.try_contiguous()?, transposed, bias)
+        let sum = sum.map(Tensor::try_contiguous).transpose()?;
+        kernel::dense_transposed(&x.try_contiguous()?, transposed, bias, sum)
     }
 
     fn time_embedding(times: Column<E, Self>, width: usize) -> Result<Matrix<E, Self>, CpuError> {

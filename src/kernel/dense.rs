@@ -129,11 +129,12 @@ fn backward<E: Real>(
     Ok(())
 }
 
-/// For contiguous tensors without a tape: y = x V + b.
+/// For contiguous tensors without a tape: y = x V + b, added to `sum` if there is one.
 pub(crate) fn dense_transposed<E: Real>(
     x: &Rows<E>,
     transposed: &Weight<E>,
     bias: &Bias<E>,
+    sum: Option<Rows<E>>,
 ) -> Result<Rows<E>, CpuError> {
     let (rows, (i, o)) = (x.shape().0, *transposed.shape());
     let (Some(x_data), Some(v_data), Some(b_data)) =
@@ -144,10 +145,15 @@ pub(crate) fn dense_transposed<E: Real>(
     if x.shape().1 != i || b_data.len() != o {
         return Err(CpuError::WrongNumElements);
     }
-    filled(x.device(), (rows, o), |y| {
-        let (x, v) = (Matrix::new(x_data, rows, i), Matrix::new(v_data, i, o));
-        product(y, Start::Row(b_data), x, v)
-    })
+    let (x_matrix, v_matrix) = (Matrix::new(x_data, rows, i), Matrix::new(v_data, i, o));
+    let Some(sum) = sum else {
+        let onto = |y: &mut [E]| product(y, Start::Row(b_data), x_matrix, v_matrix);
+        return filled(x.device(), (rows, o), onto);
+    };
+    let mut y = to_write(sum, &mut NoneTape)?;
+    let numbers = elements_mut(&mut y).ok_or(CpuError::WrongNumElements)?;
+    product(numbers, Start::Both(b_data), x_matrix, v_matrix)?;
+    Ok(y)
 }
 
 /// Wᵀ of a contiguous W.

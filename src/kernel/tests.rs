@@ -108,6 +108,24 @@ fn a_dense_layer_added_to_a_sum_is_the_plain_one() {
 }
 
 #[test]
+fn weights_laid_out_are_those_of_the_plain_layer() {
+    let dev = Cpu::seed_from_u64(5);
+    for rows in [1, 7, 40] {
+        let matrix = |shape| -> Matrix<f64, Cpu> { dev.sample_normal_like(&shape) };
+        let (x, w, sum) = (matrix((rows, 9)), matrix((33, 9)), matrix((rows, 33)));
+        let b: Column<f64, _> = dev.sample_normal_like(&(33,));
+        let laid_out = Cpu::transposed(&w).unwrap();
+        let plain = plain_dense(x.clone(), &w, &b).unwrap();
+        let alone = Cpu::dense_transposed(x.clone(), &laid_out, &b, None).unwrap();
+        assert!(difference(&alone.as_vec(), &plain.as_vec()) < 1e-13);
+        let before = sum.as_vec();
+        let onto = Cpu::dense_transposed(x, &laid_out, &b, Some(sum.clone())).unwrap();
+        assert!(difference(&onto.as_vec(), &(sum.clone() + plain).as_vec()) < 1e-13);
+        assert_eq!(sum.as_vec(), before);
+    }
+}
+
+#[test]
 fn dense_is_the_plain_one() {
     check_dense(1, 1);
     check_dense(3, 5);

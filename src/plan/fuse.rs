@@ -153,9 +153,12 @@ fn after<E: Real, D: Backend<E>>(
     before: &Dense<E, D>,
 ) -> Result<Dense<E, D>, D::Err> {
     let (n, o) = (layer.inputs(), layer.outputs());
-    let bias = before.bias.clone().try_reshape_like(&(n, 1))?;
-    let bias = layer.weight.clone().try_matmul(bias)?;
-    let weight = layer.weight.clone().try_matmul(before.weight.clone())?;
+    let weight = &layer.weight;
+    let zeros = |n: usize| weight.device().try_zeros_like(&(n,));
+    let bias = before.bias.clone().try_reshape_like(&(1, n))?;
+    let bias = D::dense(bias, weight, &zeros(o)?, false)?;
+    let no_bias = zeros(before.inputs())?;
+    let weight = D::dense_transposed(weight.clone(), &before.weight, &no_bias, None)?;
     Ok(Dense::new(weight, bias.try_reshape_like(&(o,))?))
 }
 

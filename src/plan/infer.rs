@@ -7,8 +7,8 @@ use super::{
 };
 use crate::device::{Backend, Column, Matrix, Real, plain_dense};
 
-/// What a network keeps between calls with the same x: its part that depends on x alone, and what
-/// it made of the last time.
+/// What a network keeps between calls with the same x: its part that depends on x alone, and the
+/// sum of that and what it made of the last time.
 pub(crate) struct Memo<E: Real, D: Backend<E>> {
     x: Matrix<E, D>,
     time: std::cell::RefCell<Option<(f64, Matrix<E, D>)>>,
@@ -63,7 +63,8 @@ pub(crate) fn infer<E: Real, D: Backend<E>>(
             condition(z, x, t.as_deref(), inputs, memo).map(Value::Rows)
         }
         (Operation::Residual(branch), value) => {
-            residual(branch, value.into_rows()?.0).map(Value::Rows)
+            let (skip, _) = value.into_rows()?;
+            infer_onto(branch, Value::Rows(skip.clone()), skip).map(Value::Rows)
         }
         (Operation::Projected { branch, projection }, value) => {
             projected(branch, projection, value).map(Value::Rows)
@@ -104,13 +105,24 @@ pub(crate) fn infer<E: Real, D: Backend<E>>(
     }
 }
 
-/// h + F(h).
-fn residual<E: Real, D: Backend<E>>(
-    branch: &Operation<'_, E, D>,
-    skip: Matrix<E, D>,
+/// The output added to `sum`.
+fn infer_onto<E: Real, D: Backend<E>>(
+    operation: &Operation<'_, E, D>,
+    value: Value<E, D>,
+    sum: Matrix<E, D>,
 ) -> Result<Matrix<E, D>, D::Err> {
-    let (branch, _) = infer(branch, Value::Rows(skip.clone()), None)?.into_rows()?;
-    D::sum(skip, branch)
+    match operation {
+        Operation::Sequence(operations) => {
+            let Some((last, front)) = operations.split_last() else {
+                return D::sum(sum, value.into_rows()?.0);
+            };
+            let mut layers = front.iter();
+            let value = layers.try_fold(value, |value, layer| infer(layer, value, None))?;
+            infer_onto(last, value, sum)
+        }
+        Operation::Dense(layer) => dense_onto(layer, value.into_rows()?.0, sum),
+        other => D::sum(sum, infer(other, value, None)?.into_rows()?.0),
+    }
 }
 
 /// F(h) + R(h).
@@ -120,8 +132,7 @@ fn projected<E: Real, D: Backend<E>>(
     value: Value<E, D>,
 ) -> Result<Matrix<E, D>, D::Err> {
     let (branch, _) = infer(branch, value.clone(), None)?.into_rows()?;
-    let (rest, _) = infer(projection, value, None)?.into_rows()?;
-    D::sum(branch, rest)
+    infer_onto(projection, value, branch)
 }
 
 /// L(h + F(h)), with the last layer of F and L in one.
@@ -132,7 +143,7 @@ fn fused_residual<E: Real, D: Backend<E>>(
     let skip = dense(next, input.clone())?;
     let layer = |value, operation| infer(operation, value, None);
     let (x, _) = front.iter().try_fold(Value::Rows(input), layer)?.into_rows()?;
-    D::sum(skip, dense(composed, x)?)
+    dense_onto(composed, x, skip)
 }
 
 /// By the running statistics.
@@ -157,25 +168,23 @@ fn condition<E: Real, D: Backend<E>>(
 ) -> Result<Matrix<E, D>, D::Err> {
     let rows =
         |operation: &Operation<'_, E, D>, value| Ok(infer(operation, value, None)?.into_rows()?.0);
-    let (Some(of_t), Some(t)) = (of_t, t) else {
-        let (z, x) = (rows(of_z, Value::Rows(z))?, rows(of_x, Value::Given(x))?);
-        return D::sum(z, x);
+    let beside = || {
+        let x = memo.map_or_else(|| rows(of_x, Value::Given(x)), |memo| Ok(memo.x.clone()))?;
+        let (Some(of_t), Some(t)) = (of_t, t) else { return Ok(x) };
+        let t = rows(of_t, Value::Times(t))?;
+        if t.shape().0 == x.shape().0 { D::sum(x, t) } else { D::add_row(x, t) }
     };
-    let x = memo.map_or_else(|| rows(of_x, Value::Given(x)), |memo| Ok(memo.x.clone()))?;
-    let z = rows(of_z, Value::Rows(z))?;
-    let of_time = || rows(of_t, Value::Times(t));
-    let t = match memo {
-        None => of_time()?,
+    let sum = match memo {
+        None => beside()?,
         Some(Memo { time, now, .. }) => {
             let kept = time.take().filter(|(then, _)| then == now);
-            let kept = kept.map_or_else(|| Ok((*now, of_time()?)), Ok)?;
-            let t = kept.1.clone();
+            let kept = kept.map_or_else(|| Ok((*now, beside()?)), Ok)?;
+            let sum = kept.1.clone();
             time.replace(Some(kept));
-            t
+            sum
         }
     };
-    let h = D::sum(z, x)?;
-    if t.shape().0 == h.shape().0 { D::sum(h, t) } else { D::add_row(h, t) }
+    infer_onto(of_z, Value::Rows(z), sum)
 }
 
 /// x Wᵀ + b without a tape.
@@ -185,8 +194,21 @@ pub(super) fn dense<E: Real, D: Backend<E>>(
 ) -> Result<Matrix<E, D>, D::Err> {
     match &layer.transposed {
         _ if layer.plain => plain_dense(x, &layer.weight, &layer.bias),
-        Some(transposed) => D::dense_transposed(x, transposed, &layer.bias),
+        Some(transposed) => D::dense_transposed(x, transposed, &layer.bias, None),
         None => D::dense(x, &layer.weight, &layer.bias, true),
+    }
+}
+
+/// [`dense`] added to `sum`.
+fn dense_onto<E: Real, D: Backend<E>>(
+    layer: &Dense<E, D>,
+    x: Matrix<E, D>,
+    sum: Matrix<E, D>,
+) -> Result<Matrix<E, D>, D::Err> {
+    match &layer.transposed {
+        _ if layer.plain => D::sum(sum, plain_dense(x, &layer.weight, &layer.bias)?),
+        Some(transposed) => D::dense_transposed(x, transposed, &layer.bias, Some(sum)),
+        None => D::dense_onto(x, &layer.weight, &layer.bias, sum, false),
     }
 }
 
