@@ -14,9 +14,9 @@ pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
     x: Tensor<S, E, Cpu, T>,
 ) -> Result<Tensor<S, E, Cpu, T>, CpuError> {
     let (mut x, mut tape) = x.split_tape();
-    if own(&mut x) {
+    if own(&mut x) || !T::OWNS_TAPE {
         // Nobody else knows these numbers, so the tensor keeps its name: its gradient is masked
-        // where it lies.
+        // where it lies. Without gradients names mean nothing.
         clamp(&mut x)?;
         if T::OWNS_TAPE {
             let y = x.clone();
@@ -30,16 +30,14 @@ pub(crate) fn relu<S: Shape, E: Real, T: Tape<E, Cpu>>(
     }
     let mut y = copy(&x)?;
     clamp(&mut y)?;
-    if T::OWNS_TAPE {
-        let (x, kept) = (x.ghost(), y.clone());
-        tape.add_backward_op(move |gradients| {
-            let mut dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&kept)?);
-            mask(&mut dy, elements(&kept).ok_or(CpuError::WrongNumElements)?);
-            add_to(gradients.get_or_alloc_mut(&x)?, &dy);
-            **gradients.get_or_alloc_mut(&kept)? = spent(dy);
-            Ok(())
-        });
-    }
+    let (x, kept) = (x.ghost(), y.clone());
+    tape.add_backward_op(move |gradients| {
+        let mut dy = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&kept)?);
+        mask(&mut dy, elements(&kept).ok_or(CpuError::WrongNumElements)?);
+        add_to(gradients.get_or_alloc_mut(&x)?, &dy);
+        **gradients.get_or_alloc_mut(&kept)? = spent(dy);
+        Ok(())
+    });
     Ok(y.put_tape(tape))
 }
 
@@ -91,18 +89,17 @@ pub(crate) fn add_row<E: Real>(
 }
 
 /// The same numbers, for something to be added to them: under their own name where nobody else
-/// holds them, and else under another, whose gradient goes to theirs.
+/// holds them, or where there are no gradients, and else under another, whose gradient goes to
+/// theirs.
 pub(super) fn to_write<S: Shape, E: Real, T: Tape<E, Cpu>>(
     mut x: Tensor<S, E, Cpu>,
     tape: &mut T,
 ) -> Result<Tensor<S, E, Cpu>, CpuError> {
-    if own(&mut x) {
+    if own(&mut x) || !T::OWNS_TAPE {
         return Ok(x);
     }
     let y = copy(&x)?;
-    if T::OWNS_TAPE {
-        pass_on(tape, &y, &x);
-    }
+    pass_on(tape, &y, &x);
     Ok(y)
 }
 

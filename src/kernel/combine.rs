@@ -1,10 +1,10 @@
 //! What a solver does between two calls of a network, each in one pass.
 
 use dfdx::prelude::*;
-use num_traits::Float;
 
 use super::{
     buffer::filled,
+    exponential::exponentials,
     vector::vectorised,
     view::{elements, elements_mut},
 };
@@ -43,7 +43,10 @@ pub(crate) fn softmax<C: Dim, E: Real>(
     let numbers = elements_mut(&mut rows).ok_or(CpuError::WrongNumElements)?;
     for row in numbers.chunks_exact_mut(width) {
         let most = row.iter().fold(E::neg_infinity(), |most, o| most.max(*o));
-        row.iter_mut().for_each(|o| *o = Float::exp(*o - most));
+        row.iter_mut().for_each(|o| *o -= most);
+    }
+    exponentials(numbers);
+    for row in numbers.chunks_exact_mut(width) {
         let sum = row.iter().fold(E::zero(), |sum, e| sum + *e);
         row.iter_mut().for_each(|e| *e /= sum);
     }

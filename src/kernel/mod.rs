@@ -5,6 +5,7 @@ mod buffer;
 mod combine;
 mod dense;
 mod embedding;
+mod exponential;
 mod image;
 mod instructions;
 mod optimise;

@@ -472,8 +472,9 @@ fn what_a_solver_does_is_bit_for_bit_the_plain_one() {
     let plain = plain_combined(1.0, &z, &[(2.0, &wide)]).unwrap().as_vec();
     assert_eq!(Cpu::combined(1.0, &z, &[(2.0, &wide)]).unwrap().as_vec(), plain);
 
+    // But for the exponentials, which are others.
     let fast = Cpu::softmax(z.clone() * 20.0).unwrap().as_vec();
-    assert_eq!(fast, (z.clone() * 20.0).softmax::<Axis<1>>().as_vec());
+    assert!(difference(&fast, &(z.clone() * 20.0).softmax::<Axis<1>>().as_vec()) < 5e-7);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut values = z.as_vec();
         assert!(Cpu::is_finite(&z).unwrap() && plain_is_finite(&z).unwrap());
