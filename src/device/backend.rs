@@ -243,6 +243,17 @@ pub trait Backend<E: Real>: Device<E> {
         rows.try_softmax::<Axis<1>>()
     }
 
+    /// −Σ_c y_c log softmax(o)_c of each row, for logits o and targets y, `[batch, C]`.
+    ///
+    /// # Errors
+    /// The device's own, for lack of memory.
+    fn cross_entropy<T: Tape<E, Self>>(
+        logits: Matrix<E, Self, T>,
+        targets: Matrix<E, Self>,
+    ) -> Result<Column<E, Self, T>, Self::Err> {
+        plain::plain_cross_entropy(logits, targets)
+    }
+
     /// The convolution of x: `[batch, H, W, C]` with filters `[O, K, K, C]` and a bias `[O]`,
     /// `[batch, OH, OW, O]`: y_ijo = b_o + Σ f_oklc x[i S + k − P, j S + l − P, c] over k, l, c, where
     /// x is 0 outside of the image.

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{
     Backend, Column, Filters, Lanes, Matrix, Normalised, Real, Rows, SharedSlot, TensorMut, Window,
-    lanes, plain_combined, plain_dense, plain_is_finite,
+    lanes, plain_combined, plain_cross_entropy, plain_dense, plain_is_finite,
 };
 use crate::{
     kernel::{self, AdamWStep, SgdStep},
@@ -150,11 +150,22 @@ where
     fn softmax<C: Dim, T: Tape<E, Self>>(
         rows: Rows<C, E, Self, T>,
     ) -> Result<Rows<C, E, Self, T>, CpuError> {
-        if T::OWNS_TAPE || !kernel::contiguous(&rows) {
-            return rows.try_softmax::<Axis<1>>();
+        if kernel::contiguous(&rows) {
+            kernel::softmax(rows)
+        } else {
+            rows.try_softmax::<Axis<1>>()
         }
-        let (rows, tape) = rows.split_tape();
-        Ok(kernel::softmax(rows)?.put_tape(tape))
+    }
+
+    fn cross_entropy<T: Tape<E, Self>>(
+        logits: Matrix<E, Self, T>,
+        targets: Matrix<E, Self>,
+    ) -> Result<Column<E, Self, T>, CpuError> {
+        if kernel::contiguous(&logits) && kernel::contiguous(&targets) {
+            kernel::cross_entropy(logits, targets)
+        } else {
+            plain_cross_entropy(logits, targets)
+        }
     }
 
     fn convolution<T: Tape<E, Self>>(

@@ -37,7 +37,7 @@ pub(crate) use plain::{
     plain_adamw, plain_add_row, plain_move_gradient, plain_sgd, plain_time_embedding,
 };
 pub(crate) use plain::{
-    plain_adamw_by, plain_combined, plain_dense, plain_is_finite, plain_sgd_by,
+    plain_adamw_by, plain_combined, plain_cross_entropy, plain_dense, plain_is_finite, plain_sgd_by,
 };
 pub(crate) use stacked::{StackedWeights, is_countable};
 

@@ -55,6 +55,15 @@ pub(crate) fn plain_is_finite<S: Shape, E: Real, D: Device<E>>(
     Ok(zero.as_vec().iter().all(|sum| *sum == E::zero()))
 }
 
+/// The cross-entropy in dfdx's own operations.
+pub(crate) fn plain_cross_entropy<E: Real, D: Device<E>, T: Tape<E, D>>(
+    logits: Matrix<E, D, T>,
+    targets: Matrix<E, D>,
+) -> Result<Column<E, D, T>, D::Err> {
+    let picked = logits.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
+    picked.try_sum::<(usize,), Axis<1>>()?.try_negate()
+}
+
 /// A gradient that `fill` writes, as long as `like`.
 pub(super) fn filled<E: Real, D: Device<E>>(
     like: &Tensor<(usize,), E, D>,

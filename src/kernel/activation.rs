@@ -131,7 +131,9 @@ fn own<S: Shape, E: Real>(x: &mut Tensor<S, E, Cpu>) -> bool {
 }
 
 /// The same numbers under another name.
-fn copy<S: Shape, E: Real>(x: &Tensor<S, E, Cpu>) -> Result<Tensor<S, E, Cpu>, CpuError> {
+pub(super) fn copy<S: Shape, E: Real>(
+    x: &Tensor<S, E, Cpu>,
+) -> Result<Tensor<S, E, Cpu>, CpuError> {
     let from = elements(x).ok_or(CpuError::WrongNumElements)?;
     filled(x.device(), *x.shape(), |to| {
         to.copy_from_slice(from);

@@ -21,7 +21,7 @@ pub(super) fn exponentials<E: Real>(numbers: &mut [E]) {
     vectorised(|| singles.iter_mut().for_each(|x| *x = exponential(*x)));
 }
 
-/// e^x = 2^n e^r with r = x - n ln 2, |r| <= (ln 2) / 2, and e^r by a polynomial: Cephes `expf`
+/// e^x = 2^n e^r with r = x − n ln 2, |r| ≤ (ln 2) / 2, and e^r by a polynomial: Cephes `expf`
 /// (Moshier 1989), without branches, so that the compiler takes many numbers at a time.
 #[inline(always)]
 fn exponential(x: f32) -> f32 {
@@ -31,7 +31,7 @@ fn exponential(x: f32) -> f32 {
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     /// e^88.72 is the largest number.
     const MOST: f32 = 88.72;
-    /// e^-87.33 is the least normal number.
+    /// e^−87.33 is the least normal number.
     const LEAST: f32 = -87.33;
     const P: [f32; 6] =
         [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];

@@ -10,6 +10,7 @@ mod image;
 mod instructions;
 mod optimise;
 mod product;
+mod softmax;
 mod vector;
 mod view;
 mod window;
@@ -17,7 +18,7 @@ mod window;
 pub(crate) use activation::{add, add_row, relu};
 pub use buffer::Reuse;
 pub(crate) use buffer::{filled, reuse};
-pub(crate) use combine::{combined, is_finite, softmax};
+pub(crate) use combine::{combined, is_finite};
 pub(crate) use dense::{dense, dense_onto, dense_transposed, transposed};
 pub(crate) use embedding::time_embedding;
 pub(crate) use image::{
@@ -29,6 +30,7 @@ pub(crate) use optimise::{
     RUN, adamw, adamw_by, gradient, move_gradient, sgd, sgd_by, sum_of_squares,
 };
 pub(crate) use product::has_bfloat;
+pub(crate) use softmax::{cross_entropy, softmax};
 pub use vector::Products;
 pub(crate) use vector::{ensure_pool, gather_rows, on_threads, products_in, threads};
 pub(crate) use view::{change, contiguous, elements_mut};

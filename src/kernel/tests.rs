@@ -7,7 +7,8 @@ use super::RUN;
 use crate::{
     device::{
         Backend, Column, Matrix, Module, Real, TensorMut, plain_adamw, plain_adamw_by,
-        plain_combined, plain_dense, plain_is_finite, plain_move_gradient, plain_sgd, plain_sgd_by,
+        plain_combined, plain_cross_entropy, plain_dense, plain_is_finite, plain_move_gradient,
+        plain_sgd, plain_sgd_by,
     },
     optim::{AdamW, Optimizer, OptimizerState, Sgd},
 };
@@ -356,6 +357,49 @@ fn sums_and_rectifiers_are_the_plain_ones() {
     for (fast, plain) in sums_both_ways::<f32>(true).iter().zip(sums_both_ways::<f32>(false)) {
         assert!(difference(fast, &plain) < 1e-5);
     }
+}
+
+/// softmax(2 o), CE(2 o, y), and the gradient of the mean of ‖p‖² and of the weighted CE.
+fn classes_both_ways<E: Real>(fast: bool) -> [Vec<E>; 3]
+where
+    Cpu: Backend<E>,
+{
+    let dev = Cpu::seed_from_u64(6);
+    let draw = || Uniform::new(E::of(-4.0), E::of(4.0));
+    let o: Matrix<E, _> = dev.try_sample_like(&(5, 10), draw()).unwrap();
+    let y: Matrix<E, _> = dev.try_sample_like(&(5, 10), draw()).unwrap();
+    let weights: Column<E, _> = dev.try_sample_like(&(5,), draw()).unwrap();
+    let logits = o.leaky_trace() * E::of(2.0);
+    let again = logits.with_empty_tape();
+    let (p, ce) = if fast {
+        (Cpu::softmax(logits).unwrap(), Cpu::cross_entropy(again, y).unwrap())
+    } else {
+        (logits.softmax::<Axis<1>>(), plain_cross_entropy(again, y).unwrap())
+    };
+    let values = [p.as_vec(), ce.as_vec()];
+    let g = (p.square().mean() + (ce * weights).mean()).backward();
+    let [p, ce] = values;
+    [p, ce, g.get(&o).as_vec()]
+}
+
+#[test]
+fn classes_are_the_plain_ones() {
+    let both = [classes_both_ways::<f64>(true), classes_both_ways::<f64>(false)];
+    for (fast, plain) in both[0].iter().zip(&both[1]) {
+        assert!(difference(fast, plain) < 1e-13);
+    }
+    let both = [classes_both_ways::<f32>(true), classes_both_ways::<f32>(false)];
+    for (fast, plain) in both[0].iter().zip(&both[1]) {
+        assert!(difference(fast, plain) < 1e-6);
+    }
+    // A number that is none stays one, and no rows have no loss.
+    let dev = Cpu::default();
+    let o: Matrix<f32, _> = dev.tensor_from_vec(vec![0.0, f32::NAN, 1.0, 2.0], (2, 2));
+    let y: Matrix<f32, _> = dev.tensor_from_vec(vec![1.0, 0.0, 0.0, 1.0], (2, 2));
+    let loss = Cpu::cross_entropy(o, y).unwrap().as_vec();
+    assert!(loss[0].is_nan() && (loss[1] - 0.313_261_7).abs() < 1e-6, "{loss:?}");
+    let none: Matrix<f32, _> = dev.zeros_like(&(0, 3));
+    assert_eq!(*Cpu::cross_entropy(none.clone(), none).unwrap().shape(), (0,));
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(crate) fn weigh<E: Real, D: Backend<E>>(
                 let shape = *truth.shape();
                 truth = truth.try_mul(weights.clone().try_broadcast_like::<_, Axis<1>>(&shape)?)?;
             }
-            let term = cross_entropies(logits, truth)?.try_mul(E::of(weight))?;
+            let term = D::cross_entropy(logits, truth)?.try_mul(E::of(weight))?;
             let own = term.retaped::<NoneTape>();
             (error.try_add(term)?, Some(own))
         }
@@ -156,15 +156,6 @@ pub(crate) fn mean<E: Real, D: Backend<E>>(
 fn mean_of<E: Real, D: Backend<E>>(column: &Column<E, D>) -> f64 {
     let values = column.as_vec();
     values.iter().map(|value| value.as_f64()).sum::<f64>() / values.len() as f64
-}
-
-/// −Σ_c p_c log softmax(o)_c of each row.
-fn cross_entropies<E: Real, D: Backend<E>>(
-    logits: TracedMatrix<E, D>,
-    targets: Matrix<E, D>,
-) -> Result<TracedColumn<E, D>, D::Err> {
-    let picked = logits.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
-    picked.try_sum::<(usize,), Axis<1>>()?.try_negate()
 }
 
 /// What the schedule is at both ends, for the terms that no block has a part in.
@@ -208,7 +199,7 @@ pub(crate) fn terminal<E: Real, D: Backend<E>>(
     let z = u.put_tape(tape).try_add(spread.try_mul(noise)?)?;
     let logits = reading.read(z, target.embedding, 1.0)?;
     let snr = snr.try_broadcast_like(logits.shape())?;
-    Ok([mean(cross_entropies(logits.try_mul(snr)?, one_hot.clone())?)?, kl])
+    Ok([mean(D::cross_entropy(logits.try_mul(snr)?, one_hot.clone())?)?, kl])
 }
 
 #[cfg(test)]
