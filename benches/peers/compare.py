@@ -7,7 +7,7 @@ Training under each condition: f32; operands in bfloat16 (ours alone); without A
 core kept busy by another process. Then training, inference and memory in f32. `--conditions`, `--variants`, `--batches` and `--rounds` take
 less: `--conditions f32 --batches 128 --rounds 1` is done in three minutes, all of it in forty.
 
---torch adds PyTorch, eager and compiled, and --rust DIR Candle and plain dfdx, built before by
+--torch adds PyTorch, eager and compiled, and --rust DIR Burn, Candle and plain dfdx, built before by
 `cargo build --release --manifest-path benches/peers/rust/Cargo.toml` (discrete time only); --no-jax leaves JAX out.
 
 Each figure is the median over the rounds of a run's own median, with the smallest and the largest round beside it.
@@ -109,7 +109,7 @@ CONDITIONS = {
     "busy": ([], {}, True),
 }
 
-RUST = {"Candle": "candle_mlp", "plain dfdx": "dfdx_mlp"}
+RUST = {"Burn": "burn_mlp", "Candle": "candle_mlp", "plain dfdx": "dfdx_mlp"}
 
 
 def steps(variant, batch):

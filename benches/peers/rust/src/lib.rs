@@ -71,8 +71,9 @@ pub fn measure(
     rates.sort_by(f64::total_cmp);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak: Option<f64> =
-        peak.and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<f64>().ok()).map(|kb| kb / 1024.0);
+    let peak: Option<f64> = peak
+        .and_then(|kb| kb.trim().trim_end_matches(" kB").parse::<f64>().ok())
+        .map(|kb| kb / 1024.0);
     println!(
         "{}",
         json!({

@@ -63,7 +63,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     measure("candle", start, &options, || {
         let each = T.div_ceil(threads);
         let half = |blocks: &mut [(usize, Block)]| {
-            blocks.iter_mut().map(|(t, block)| block.step(*t, bars[*t], &x, &u)).sum::<Result<f32>>()
+            blocks
+                .iter_mut()
+                .map(|(t, block)| block.step(*t, bars[*t], &x, &u))
+                .sum::<Result<f32>>()
         };
         let losses = std::thread::scope(|scope| {
             let workers: Vec<_> =

@@ -46,13 +46,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let z = u.clone() * bars[t].sqrt() as f32 + noise * (1.0 - bars[t]).sqrt() as f32;
             let Some(gradients) = block.gradients.take() else { continue };
             let ((of_z, of_x), rest) = &block.model;
-            let h = of_z.forward(z.traced(gradients)) + of_x.forward(x.retaped::<OwnedTape<_, _>>());
+            let h =
+                of_z.forward(z.traced(gradients)) + of_x.forward(x.retaped::<OwnedTape<_, _>>());
             let logits = rest.forward(h);
             let error = (logits.with_empty_tape().softmax::<Axis<1>>() - u.clone())
                 .square()
                 .sum::<(usize,), Axis<1>>()
                 .mean();
-            let ce = (logits.log_softmax::<Axis<1>>() * u.clone()).sum::<(usize,), Axis<1>>().mean();
+            let ce =
+                (logits.log_softmax::<Axis<1>>() * u.clone()).sum::<(usize,), Axis<1>>().mean();
             let loss = error * weight(t) as f32 - ce;
             sum += loss.array();
             let mut gradients = loss.backward();
