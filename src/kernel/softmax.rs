@@ -56,30 +56,26 @@ pub(crate) fn cross_entropy<E: Real, T: Tape<E, Cpu>>(
     logits: Matrix<E, Cpu, T>,
     targets: Matrix<E, Cpu>,
 ) -> Result<Column<E, Cpu, T>, CpuError> {
-    let (count, width) = *logits.shape();
-    if *targets.shape() != (count, width) {
+    let (shape, wide) = (*logits.shape(), logits.shape().1.max(1));
+    if *targets.shape() != shape {
         return Err(CpuError::WrongNumElements);
     }
     let (logits, mut tape) = logits.split_tape();
     let (o, mut p) = (logits.ghost(), copy(&logits)?);
     let y = elements(&targets).ok_or(CpuError::WrongNumElements)?;
     let numbers = elements_mut(&mut p).ok_or(CpuError::WrongNumElements)?;
-    shift(numbers, width.max(1));
-    let dot = |a: &[E], b: &[E]| a.iter().zip(b).fold(E::zero(), |sum, (a, b)| sum + *a * *b);
-    let each = |numbers: &[E]| -> Vec<E> {
-        let rows = numbers.chunks_exact(width.max(1)).zip(y.chunks_exact(width.max(1)));
-        rows.map(|(row, y)| dot(row, y)).collect()
-    };
-    let mut losses = each(numbers);
-    exponentials(numbers);
-    let rows = numbers.chunks_exact_mut(width.max(1)).zip(y.chunks_exact(width.max(1)));
-    for ((row, y), loss) in rows.zip(&mut losses) {
-        let sum = normalise(row);
-        let all = y.iter().fold(E::zero(), |sum, y| sum + *y);
-        *loss = all * Float::ln(sum) - *loss;
+    let mut losses = vec![E::zero(); shape.0];
+    shift(numbers, wide);
+    let rows = numbers.chunks_exact(wide).zip(y.chunks_exact(wide));
+    for ((o, y), loss) in rows.zip(&mut losses) {
+        *loss = o.iter().zip(y).fold(E::zero(), |sum, (o, y)| sum - *o * *y);
     }
-    losses.resize(count, E::zero());
-    let losses: Column<E, Cpu> = logits.device().try_tensor_from_vec(losses, (count,))?;
+    exponentials(numbers);
+    let rows = numbers.chunks_exact_mut(wide).zip(y.chunks_exact(wide));
+    for ((row, y), loss) in rows.zip(&mut losses) {
+        *loss += total(y) * Float::ln(normalise(row));
+    }
+    let losses: Column<E, Cpu> = logits.device().try_tensor_from_vec(losses, (shape.0,))?;
     if T::OWNS_TAPE {
         let loss = losses.ghost();
         tape.add_backward_op(move |gradients| {
@@ -87,9 +83,9 @@ pub(crate) fn cross_entropy<E: Real, T: Tape<E, Cpu>>(
             let (Some(p), Some(y)) = (p, y) else { return Err(CpuError::WrongNumElements) };
             let d_loss = std::mem::take::<Vec<E>>(gradients.get_or_alloc_mut(&loss)?);
             let d_o: &mut Vec<E> = gradients.get_or_alloc_mut(&o)?;
-            let rows = d_o.chunks_exact_mut(width.max(1)).zip(p.chunks_exact(width.max(1)));
-            for (((d_o, p), y), d_loss) in rows.zip(y.chunks_exact(width.max(1))).zip(&d_loss) {
-                let all = y.iter().fold(E::zero(), |sum, y| sum + *y);
+            let rows = d_o.chunks_exact_mut(wide).zip(p.chunks_exact(wide));
+            for (((d_o, p), y), d_loss) in rows.zip(y.chunks_exact(wide)).zip(&d_loss) {
+                let all = total(y);
                 for ((d_o, p), y) in d_o.iter_mut().zip(p).zip(y) {
                     *d_o += *d_loss * (*p * all - *y);
                 }
@@ -111,7 +107,11 @@ fn shift<E: Real>(numbers: &mut [E], width: usize) {
 
 /// Divides by the sum, which is the answer.
 fn normalise<E: Real>(row: &mut [E]) -> E {
-    let sum = row.iter().fold(E::zero(), |sum, e| sum + *e);
+    let sum = total(row);
     row.iter_mut().for_each(|e| *e /= sum);
     sum
+}
+
+fn total<E: Real>(row: &[E]) -> E {
+    row.iter().fold(E::zero(), |sum, e| sum + *e)
 }
