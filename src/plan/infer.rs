@@ -325,7 +325,9 @@ mod tests {
             assert_ne!(output(&later, Some(&memo)), whole);
             let again = Inputs { t: Some(dev.tensor_from_vec(vec![t], (1,))), ..later };
             memo.at(t.into());
-            assert_eq!(output(&again, Some(&memo)), whole);
+            // To rounding: elsewhere than on x86-64 a product of one row is summed in another order.
+            let again = output(&again, Some(&memo));
+            assert!(again.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-6), "{again:?}");
         }
     }
 }

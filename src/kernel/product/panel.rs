@@ -93,6 +93,7 @@ fn turn(panel: &mut [f32], b: Matrix<'_, f32>, width: usize, room: usize) {
     if width < room {
         panel.chunks_exact_mut(room).take(b.rows).for_each(|to| to[width..].fill(0.0));
     }
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "nothing is done there"))]
     let mut done = (0, 0);
     #[cfg(target_arch = "x86_64")]
     if b.row_stride == 1 && pulp::x86::V3::try_new().is_some() {

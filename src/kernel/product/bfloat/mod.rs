@@ -11,6 +11,7 @@ mod tests;
 mod tile;
 
 use super::{Matrix, Out, Start, panel};
+#[cfg(target_arch = "x86_64")]
 use crate::kernel::instructions::arch;
 use pack::Pairs;
 use tile::Strip;
