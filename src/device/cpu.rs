@@ -1,6 +1,6 @@
 //! The processor: fused layers, in-place optimisers, blocks on threads.
 
-use std::{any::TypeId, sync::PoisonError};
+use std::sync::PoisonError;
 
 use dfdx::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -30,8 +30,7 @@ where
     }
 
     fn products_in(precision: Precision) -> Option<kernel::Products> {
-        let is_single = TypeId::of::<E>() == TypeId::of::<f32>();
-        is_single.then(|| kernel::products_in(precision))
+        kernel::is_single::<E>().then(|| kernel::products_in(precision))
     }
 
     fn normals(

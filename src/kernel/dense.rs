@@ -30,7 +30,8 @@ pub(crate) fn dense<E: Real, T: Tape<E, Cpu>>(
     input_gradient: bool,
 ) -> Result<Rows<E, T>, CpuError> {
     let shape = (x.shape().0, weight.shape().0);
-    let y = filled(x.device(), shape, |y| forward(y, Start::Row, &x, weight, bias))?;
+    let v = matrix(weight)?.transposed();
+    let y = filled(x.device(), shape, |y| forward(y, Start::Row, &x, v, bias))?;
     let (x, mut tape) = x.split_tape();
     // Nothing reads its gradient after us.
     record(&mut tape, &y, x, weight, bias, input_gradient, spent);
@@ -50,7 +51,7 @@ pub(crate) fn dense_onto<E: Real, T: Tape<E, Cpu>>(
     let mut tape = own_tape.merge(tape);
     let mut y = to_write(sum, &mut tape)?;
     let numbers = elements_mut(&mut y).ok_or(CpuError::WrongNumElements)?;
-    forward(numbers, Start::Both, &x, weight, bias)?;
+    forward(numbers, Start::Both, &x, matrix(weight)?.transposed(), bias)?;
     // The rest of the sum needs its gradient too.
     record(&mut tape, &y, x, weight, bias, input_gradient, std::convert::identity);
     Ok(y.put_tape(tape))
@@ -79,25 +80,26 @@ fn record<E: Real, T: Tape<E, Cpu>>(
     });
 }
 
-/// y ← start + x Wᵀ, where b is a row of the start.
+/// y ← start + x V, where b is a row of the start.
 fn forward<'a, E: Real, T: Tape<E, Cpu>>(
     y: &mut [E],
     start: fn(&'a [E]) -> Start<'a, E>,
     x: &Rows<E, T>,
-    weight: &Weight<E>,
+    v: Matrix<'_, E>,
     bias: &'a Bias<E>,
 ) -> Result<(), CpuError> {
-    let (o, i) = *weight.shape();
-    let (Some(x_data), Some(w_data), Some(b_data)) =
-        (elements(x), elements(weight), elements(bias))
-    else {
+    let (Some(x_data), Some(b_data)) = (elements(x), elements(bias)) else {
         return Err(CpuError::WrongNumElements);
     };
-    if x.shape().1 != i || b_data.len() != o {
-        return Err(CpuError::WrongNumElements);
-    }
-    let w_matrix = Matrix::new(w_data, o, i);
-    product(y, start(b_data), Matrix::new(x_data, x.shape().0, i), w_matrix.transposed())
+    let (rows, i) = *x.shape();
+    product(y, start(b_data), Matrix::new(x_data, rows, i), v)
+}
+
+/// A contiguous weight as a matrix.
+fn matrix<E: Real>(weight: &Weight<E>) -> Result<Matrix<'_, E>, CpuError> {
+    let (rows, columns) = *weight.shape();
+    let data = elements(weight).ok_or(CpuError::WrongNumElements)?;
+    Ok(Matrix::new(data, rows, columns))
 }
 
 /// Adds the gradients that follow from ∂y.
@@ -111,9 +113,7 @@ fn backward<E: Real>(
 ) -> Result<(), CpuError> {
     let (rows, (o, i)) = (x.shape().0, *weight.shape());
     let dy_matrix = Matrix::new(dy, rows, o);
-    let (Some(x_data), Some(w_data)) = (elements(x), elements(weight)) else {
-        return Err(CpuError::WrongNumElements);
-    };
+    let (x_data, w_matrix) = (elements(x).ok_or(CpuError::WrongNumElements)?, matrix(weight)?);
     let dw = gradients.get_or_alloc_mut(weight)?;
     product(dw, Start::There, dy_matrix.transposed(), Matrix::new(x_data, rows, i))?;
     let db = gradients.get_or_alloc_mut(bias)?;
@@ -124,7 +124,7 @@ fn backward<E: Real>(
     });
     if input_gradient {
         let dx = gradients.get_or_alloc_mut(x)?;
-        product(dx, Start::There, dy_matrix, Matrix::new(w_data, o, i))?;
+        product(dx, Start::There, dy_matrix, w_matrix)?;
     }
     Ok(())
 }
@@ -136,23 +136,14 @@ pub(crate) fn dense_transposed<E: Real>(
     bias: &Bias<E>,
     sum: Option<Rows<E>>,
 ) -> Result<Rows<E>, CpuError> {
-    let (rows, (i, o)) = (x.shape().0, *transposed.shape());
-    let (Some(x_data), Some(v_data), Some(b_data)) =
-        (elements(x), elements(transposed), elements(bias))
-    else {
-        return Err(CpuError::WrongNumElements);
-    };
-    if x.shape().1 != i || b_data.len() != o {
-        return Err(CpuError::WrongNumElements);
-    }
-    let (x_matrix, v_matrix) = (Matrix::new(x_data, rows, i), Matrix::new(v_data, i, o));
+    let v = matrix(transposed)?;
     let Some(sum) = sum else {
-        let onto = |y: &mut [E]| product(y, Start::Row(b_data), x_matrix, v_matrix);
-        return filled(x.device(), (rows, o), onto);
+        let shape = (x.shape().0, transposed.shape().1);
+        return filled(x.device(), shape, |y| forward(y, Start::Row, x, v, bias));
     };
     let mut y = to_write(sum, &mut NoneTape)?;
     let numbers = elements_mut(&mut y).ok_or(CpuError::WrongNumElements)?;
-    product(numbers, Start::Both(b_data), x_matrix, v_matrix)?;
+    forward(numbers, Start::Both, x, v, bias)?;
     Ok(y)
 }
 

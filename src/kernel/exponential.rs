@@ -1,23 +1,21 @@
 //! e^x for many numbers at a time.
 
-use std::any::TypeId;
-
 use num_traits::Float;
 
-use super::vector::vectorised;
+use super::{
+    single::{is_single, singles_mut},
+    vector::vectorised,
+};
 use crate::number::Real;
 
 /// Each x becomes e^x: in single precision within 2 units in the last place, 0 where that is less
 /// than the least normal number, and the same on every processor; in double precision as the
 /// system's library has it.
 pub(super) fn exponentials<E: Real>(numbers: &mut [E]) {
-    if TypeId::of::<E>() != TypeId::of::<f32>() {
+    if !is_single::<E>() {
         return numbers.iter_mut().for_each(|x| *x = Float::exp(*x));
     }
-    // SAFETY: the type is the same.
-    let singles = unsafe {
-        std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast::<f32>(), numbers.len())
-    };
+    let singles = singles_mut(numbers);
     vectorised(|| singles.iter_mut().for_each(|x| *x = exponential(*x)));
 }
 

@@ -10,6 +10,7 @@ mod image;
 mod instructions;
 mod optimise;
 mod product;
+mod single;
 mod softmax;
 mod vector;
 mod view;
@@ -30,6 +31,7 @@ pub(crate) use optimise::{
     RUN, adamw, adamw_by, gradient, move_gradient, sgd, sgd_by, sum_of_squares,
 };
 pub(crate) use product::has_bfloat;
+pub(crate) use single::is_single;
 pub(crate) use softmax::{cross_entropy, softmax};
 pub use vector::Products;
 pub(crate) use vector::{ensure_pool, gather_rows, on_threads, products_in, threads};

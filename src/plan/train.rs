@@ -120,7 +120,9 @@ fn train_onto<E: Real, D: Backend<E>>(
 ) -> Result<Traced<E, D>, D::Err> {
     match operation {
         Operation::Sequence(operations) => {
-            let Some((last, front)) = operations.split_last_mut() else { return Ok(sum) };
+            let Some((last, front)) = operations.split_last_mut() else {
+                return D::sum(sum, value.into_rows()?.0);
+            };
             let value = front.iter_mut().try_fold(value, |value, layer| train(layer, value))?;
             train_onto(last, value, sum)
         }

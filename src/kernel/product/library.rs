@@ -10,7 +10,7 @@ use gemm::{Parallelism, gemm};
 #[cfg(feature = "double")]
 use gemm_common::Parallelism;
 
-use super::{Matrix, Out};
+use super::{Matrix, Out, is_single};
 use crate::number::Real;
 
 /// out ← out + A B.
@@ -57,7 +57,7 @@ pub(super) unsafe fn add_product<E: Real>(out: &Out<E>, a: Matrix<'_, E>, b: Mat
     let (single, double) = (gemm::<f32>, gemm::<f64>);
     #[cfg(feature = "double")]
     let (single, double) = (gemm_f32::gemm::f32::get_gemm_fn(), gemm_f64::gemm::f64::get_gemm_fn());
-    if TypeId::of::<E>() == TypeId::of::<f32>() {
+    if is_single::<E>() {
         call!(single)
     } else {
         assert_eq!(TypeId::of::<E>(), TypeId::of::<f64>());

@@ -8,13 +8,12 @@ mod panel;
 mod tests;
 mod tiles;
 
-use std::any::TypeId;
-
 use dfdx::prelude::CpuError;
 use rayon::prelude::*;
 
 use super::{
     instructions::arch,
+    single::{is_single, singles, singles_mut},
     vector::{precision, threads},
 };
 use crate::number::{Precision, Real};
@@ -219,7 +218,7 @@ unsafe fn on_one_thread<E: Real>(
     b: Matrix<'_, E>,
     halves: bool,
 ) {
-    if TypeId::of::<E>() == TypeId::of::<f32>() {
+    if is_single::<E>() {
         let start = match start {
             Start::There => Start::There,
             Start::Row(row) => Start::Row(singles(row)),
@@ -236,23 +235,14 @@ unsafe fn on_one_thread<E: Real>(
     unsafe { library::add_product(&out, a, b) };
 }
 
-/// Numbers that are known to be single.
-fn singles<E: Real>(numbers: &[E]) -> &[f32] {
-    assert_eq!(TypeId::of::<E>(), TypeId::of::<f32>());
-    // SAFETY: the type is the same.
-    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
-}
-
 /// The transposed of a row-major matrix `[rows, columns]`, row-major.
 pub(super) fn transpose<E: Real>(from: &[E], [rows, columns]: [usize; 2], to: &mut [E]) {
     let turned = Matrix::new(from, rows, columns).transposed();
     if !turned.fits() || to.len() != rows * columns || to.is_empty() {
         return;
     }
-    if TypeId::of::<E>() == TypeId::of::<f32>() {
-        // SAFETY: the type is the same.
-        let to = unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast(), to.len()) };
-        return panel::fill(to, turned.singles(), rows, rows);
+    if is_single::<E>() {
+        return panel::fill(singles_mut(to), turned.singles(), rows, rows);
     }
     for (j, to) in to.chunks_exact_mut(rows).enumerate() {
         to.iter_mut().enumerate().for_each(|(i, to)| *to = from[i * columns + j]);
