@@ -71,24 +71,32 @@ def in_turns(commands, rounds, run=run):
     return runs
 
 
-def header(names):
-    return " | ".join(f"{name} | ratio" for name in names) + " |"
+def header(columns, names):
+    """The head of a table with these columns and two for each peer."""
+    columns = columns + [column for name in names for column in (name, "ratio")]
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
 
 
-def row(what, figure, runs, peers):
+def figures(runs, who, key):
+    return [r[key] for r in runs.get(who, []) if r.get(key) is not None]
+
+
+def beside(runs, names, key, digits, more=True):
+    """For each peer its figure and our ratio to it, where more is better or less is."""
+    ours, cells = figures(runs, "ours", key), []
+    for theirs in (figures(runs, name, key) for name in names):
+        ratio = statistics.median(ours) / statistics.median(theirs) if ours and theirs else None
+        cells += [spread(theirs, digits) if theirs else "", f"{ratio if more else 1 / ratio:.2f}" if ratio else ""]
+    return cells
+
+
+def row(what, figure, runs, names):
     """One figure of ours (name, key, digits, and whether more is better) beside that of each peer that has it."""
     name, key, digits, more = figure
-    of = lambda who: [r[key] for r in runs.get(who, []) if r.get(key) is not None]
-    ours, cells = of("ours"), []
-    for peer in peers:
-        theirs = of(peer)
-        if ours and theirs:
-            x, y = statistics.median(ours), statistics.median(theirs)
-            cells += [spread(theirs, digits), f"{x / y if more else y / x:.2f}"]
-        else:
-            cells += [spread(theirs, digits) if theirs else "", ""]
-    ours = spread(ours, digits) if ours else ""
-    print(f"| {what} | {name} | {ours} | " + " | ".join(cells) + " |", flush=True)
+    ours = figures(runs, "ours", key)
+    cells = [what, name, spread(ours, digits) if ours else "", *beside(runs, names, key, digits, more)]
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 # What is added to our command, what to the environment of peers that can do the same (`None`: none
@@ -113,8 +121,11 @@ RUST = {"Burn": "burn_mlp", "Candle": "candle_mlp", "plain dfdx": "dfdx_mlp"}
 
 
 def steps(variant, batch):
-    least = 16 if variant == "dt" else 64
-    return ["--variant", variant, "--batch", str(batch), "--steps", str(max(25_600 // batch, least))]
+    return max(25_600 // batch, 16 if variant == "dt" else 64)
+
+
+def work(batch, count):
+    return ["--batch", str(batch), "--steps", str(count)]
 
 
 def peers(o):
@@ -123,50 +134,50 @@ def peers(o):
     return [*([] if o.no_jax else ["JAX"]), *torch, *(RUST if o.rust else {})]
 
 
-def command_of(peer, options, variant, o):
-    """That of a peer; `None` where it has no such variant."""
-    if peer == "JAX":
-        return script("jax_mlp.py", *options)
-    if variant != "dt":
-        return None
-    if peer in RUST:
-        # Ten times as slow.
-        fewer = max(int(options[5]) // 10, 2)
-        return [str(o.rust / RUST[peer]), *options[2:4], "--steps", str(fewer)]
-    how = ["--compile"] if "compiled" in peer else []
-    return script("torch_mlp.py", *options[2:6], *how, python=o.torch)
+def commands_of(variant, batch, more, names, o):
+    """Ours, with `more` for it and for JAX, and those of the peers that have the variant."""
+    count = steps(variant, batch)
+    options = ["--variant", variant, *work(batch, count), *more]
+    commands = {"ours": [o.ours, *options, "--json"]}
+    for name in names:
+        if name == "JAX":
+            commands[name] = script("jax_mlp.py", *options)
+        elif variant == "dt" and name in RUST:
+            # Slower, and fewer steps are as many seconds.
+            commands[name] = [str(o.rust / RUST[name]), *work(batch, max(count // 10, 2))]
+        elif variant == "dt":
+            how = ["--compile"] if "compiled" in name else []
+            commands[name] = script("torch_mlp.py", *work(batch, count), *how, python=o.torch)
+    return commands
 
 
 def training(o):
     """Training alone, under each condition beside the peers under the same."""
     names = peers(o)
-    print("| | batch | | dfdx-noprop, steps/s | of its limit | of itself in f32 | " + header(names))
-    print("|---|---|---|---|---|---|" + "---|---|" * len(names))
+    header(["", "batch", "", "dfdx-noprop, steps/s", "of its limit", "of itself in f32"], names)
     for variant in o.variants:
         for batch in o.batches:
             quiet = None
             for condition in o.conditions:
                 more, environment, load = CONDITIONS[condition]
-                options = [*steps(variant, batch), "--no-inference"]
-                commands = {"ours": [o.ours, *options, *more, "--json"]}
-                for peer in names if environment is not None else []:
-                    command = command_of(peer, options, variant, o)
-                    # Those in Rust look at the processor alone.
-                    if command and not (environment and peer in RUST):
-                        variables = [f"{name}={value}" for name, value in environment.items()]
-                        commands[peer] = ["env", *variables, *command]
+                # Those in Rust look at the processor alone.
+                able = [] if environment is None else [name for name in names if not (environment and name in RUST)]
+                commands = commands_of(variant, batch, ["--no-inference"], able, o)
+                commands["ours"] += more
+                variables = [f"{name}={value}" for name, value in (environment or {}).items()]
+                commands |= {name: ["env", *variables, *commands[name]] for name in able if name in commands}
                 with busy(load):
                     runs = in_turns(commands, o.rounds)
-                of = lambda who, key="steps_per_s": [r[key] for r in runs.get(who, [])]
-                ours = statistics.median(of("ours"))
+                rates = figures(runs, "ours", "steps_per_s")
+                ours = statistics.median(rates)
                 quiet = quiet or (ours if condition == "f32" else None)
+                share = statistics.median(figures(runs, "ours", "share_of_limit"))
                 cells = [
-                    spread(of("ours"), 1),
-                    "" if load else f"{100 * statistics.median(of('ours', 'share_of_limit')):.0f} %",
+                    spread(rates, 1),
+                    "" if load else f"{100 * share:.0f} %",
                     f"{ours / quiet:.2f}" if quiet and condition != "f32" else "",
+                    *beside(runs, names, "steps_per_s", 1),
                 ]
-                for theirs in map(of, names):
-                    cells += [spread(theirs, 1), f"{ours / statistics.median(theirs):.2f}"] if theirs else ["", ""]
                 print(f"| {variant} | {batch} | {condition} | " + " | ".join(cells) + " |", flush=True)
     print()
 
@@ -192,7 +203,7 @@ def main():
 
 def everything(o):
     """Training, inference, memory and first step, in f32, beside all peers."""
-    figures = [
+    all_figures = [
         ("training, steps/s", "steps_per_s", 1, True),
         ("inference, rows/s", "infer_rows_per_s", 0, True),
         ("one row, µs (median)", "latency_us_p50", 0, False),
@@ -200,16 +211,11 @@ def everything(o):
         ("first step after, s", "first_step_s", 2, False),
     ]
     names = peers(o)
-    print("| | batch | figure | dfdx-noprop | " + header(names))
-    print("|---|---|---|---|" + "---|---|" * len(names))
+    header(["", "batch", "figure", "dfdx-noprop"], names)
     for variant in o.variants:
         for batch in o.batches:
-            options = steps(variant, batch)
-            commands = {"ours": [o.ours, *options, "--json"]}
-            asked = {peer: command_of(peer, options, variant, o) for peer in names}
-            commands |= {peer: command for peer, command in asked.items() if command}
-            runs = in_turns(commands, o.rounds)
-            for figure in figures:
+            runs = in_turns(commands_of(variant, batch, [], names, o), o.rounds)
+            for figure in all_figures:
                 row(f"{variant} | {batch}", figure, runs, names)
             limit = statistics.median([r["gflops"] / r["fma_peak_gflops"] for r in runs["ours"]])
             of = statistics.median([r["gflops"] / r["gemm_gflops"] for r in runs["ours"]])

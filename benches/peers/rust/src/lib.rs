@@ -48,6 +48,32 @@ pub fn data(batch: usize) -> (Vec<f32>, Vec<f32>) {
     (x, one_hot)
 }
 
+/// One for each core, but no more than there are blocks.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(T)
+}
+
+/// A step of each block, the blocks shared out evenly among some threads; the sum of their losses.
+pub fn side_by_side<B: Send, E: Send>(
+    blocks: &mut [B],
+    threads: usize,
+    step: impl Fn(usize, &mut B) -> Result<f32, E> + Sync,
+) -> Result<f32, E> {
+    let each = blocks.len().div_ceil(threads);
+    let share = |first: usize, blocks: &mut [B]| {
+        let steps = blocks.iter_mut().enumerate().map(|(i, block)| step(first + i, block));
+        steps.sum::<Result<f32, E>>()
+    };
+    let share = &share;
+    std::thread::scope(|scope| {
+        let shares = blocks.chunks_mut(each).enumerate();
+        let workers: Vec<_> =
+            shares.map(|(i, blocks)| scope.spawn(move || share(i * each, blocks))).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|loss| loss.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).sum()
+    })
+}
+
 /// Times `step`, and prints the result.
 pub fn measure(
     peer: &str,

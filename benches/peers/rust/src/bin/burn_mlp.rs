@@ -1,6 +1,7 @@
 //! Burn: its layers and its AdamW on its backend Flex, a thread for each half of the blocks.
 //!
-//! Flex's own threads (its feature `rayon`) lost to a thread for each half, and NdArray lost to Flex.
+//! NdArray was slower. Flex's own threads (its feature `rayon`) were no clear gain: on a machine that others used too, alone as
+//! fast as these, and beside these up to a third faster or none.
 //!
 //! ```text
 //! cargo run --release --bin burn_mlp -- --batch 128 --steps 20
@@ -18,7 +19,7 @@ use burn::{
     },
 };
 use clap::Parser;
-use peers::{H, Options, T, X, Z, alpha_bars, data, measure, weight};
+use peers::{H, Options, T, X, Z, alpha_bars, data, measure, side_by_side, threads, weight};
 
 #[derive(Module, Debug)]
 struct Model {
@@ -60,8 +61,14 @@ impl Block {
         Self { model: Some(Model::new(device)), optimizer: config.init() }
     }
 
-    fn step(&mut self, t: usize, bar: f64, x: &Tensor<2>, u: &Tensor<2>) -> Option<f32> {
-        let model = self.model.take()?;
+    fn step(
+        &mut self,
+        t: usize,
+        bar: f64,
+        x: &Tensor<2>,
+        u: &Tensor<2>,
+    ) -> Result<f32, &'static str> {
+        let model = self.model.take().ok_or("a block lost its model")?;
         let noise = u.random_like(Distribution::Normal(0.0, 1.0));
         let z = u.clone() * bar.sqrt() + noise * (1.0 - bar).sqrt();
         let logits = model.forward(z, x.clone());
@@ -70,7 +77,7 @@ impl Block {
         let loss = error * weight(t) - ce;
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         self.model = Some(self.optimizer.step(1e-3, model, gradients));
-        Some(loss.into_scalar())
+        Ok(loss.into_scalar())
     }
 }
 
@@ -81,21 +88,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (x, one_hot) = data(options.batch);
     let x = Tensor::<2>::from_data(TensorData::new(x, [options.batch, X]), &device);
     let u = Tensor::<2>::from_data(TensorData::new(one_hot, [options.batch, Z]), &device);
-    let mut blocks: Vec<(usize, Block)> = (0..T).map(|_| Block::new(&device)).enumerate().collect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(T);
+    let mut blocks: Vec<Block> = (0..T).map(|_| Block::new(&device)).collect();
+    let threads = threads();
     measure("burn", start, &options, || {
-        let each = T.div_ceil(threads);
-        let half = |blocks: &mut [(usize, Block)]| {
-            blocks
-                .iter_mut()
-                .map(|(t, block)| block.step(*t, bars[*t], &x, &u))
-                .sum::<Option<f32>>()
-        };
-        let losses = std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                blocks.chunks_mut(each).map(|blocks| scope.spawn(|| half(blocks))).collect();
-            workers.into_iter().filter_map(|worker| worker.join().ok()).sum::<Option<f32>>()
-        });
-        Ok(losses.ok_or("a block lost its model")?)
+        let step = |t: usize, block: &mut Block| block.step(t, bars[t], &x, &u);
+        Ok(side_by_side(&mut blocks, threads, step)?)
     })
 }

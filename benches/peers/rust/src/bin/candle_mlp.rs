@@ -9,7 +9,7 @@ use std::time::Instant;
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::{AdamW, Linear, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap, linear, ops};
 use clap::Parser;
-use peers::{H, Options, T, X, Z, alpha_bars, data, measure, weight};
+use peers::{H, Options, T, X, Z, alpha_bars, data, measure, side_by_side, threads, weight};
 
 struct Block {
     layers: [Linear; 5],
@@ -57,22 +57,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (x, one_hot) = data(options.batch);
     let x = Tensor::from_vec(x, (options.batch, X), &device)?;
     let u = Tensor::from_vec(one_hot, (options.batch, Z), &device)?;
-    let blocks = (0..T).map(|_| Block::new(&device)).collect::<Result<Vec<_>>>()?;
-    let mut blocks: Vec<(usize, Block)> = blocks.into_iter().enumerate().collect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(T);
+    let mut blocks = (0..T).map(|_| Block::new(&device)).collect::<Result<Vec<_>>>()?;
+    let threads = threads();
     measure("candle", start, &options, || {
-        let each = T.div_ceil(threads);
-        let half = |blocks: &mut [(usize, Block)]| {
-            blocks
-                .iter_mut()
-                .map(|(t, block)| block.step(*t, bars[*t], &x, &u))
-                .sum::<Result<f32>>()
-        };
-        let losses = std::thread::scope(|scope| {
-            let workers: Vec<_> =
-                blocks.chunks_mut(each).map(|blocks| scope.spawn(|| half(blocks))).collect();
-            workers.into_iter().filter_map(|worker| worker.join().ok()).sum::<Result<f32>>()
-        });
-        Ok(losses?)
+        let step = |t: usize, block: &mut Block| block.step(t, bars[t], &x, &u);
+        Ok(side_by_side(&mut blocks, threads, step)?)
     })
 }
